@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A group's turn:
+ *
+ *   store_port_poll()   the entry under way is durable -> raft commits it -> app->apply(), and the
+ *                       request's callback clears `proposed`
+ *   sessions            append commands to the open batch, group_dirty()
+ *   groups_flush()      the oldest batch becomes the next entry -> raft_apply() ->
+ * store_log_append()
+ *
+ * R3: one entry is under way, what comes meanwhile gathers in the batch. That gives libraft 0.15's
+ *     leader the pauses in which it commits, and batches the size that the load asks for.
+ * One buffer for each raft_apply(), always: with more the callback fires after the first.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "raft/group_priv.h"
+#include "src/base/log.h"
+
+/* A batch that group_roll() closed. */
+struct full_batch {
+	struct list link;
+	struct batch batch;
+};
+
+void group_broken(const struct group *g, const char *what)
+{
+	log_error("raft", "group %" PRIu64 ": %s, aborting", g->id, what);
+	abort();
+}
+
+/* ---- batches -------------------------------------------------------------------------------- */
+
+struct batch *group_batch(struct group *g)
+{
+	return &g->open;
+}
+
+void group_roll(struct group *g, size_t more)
+{
+	if (g->open.n == 0 || g->open.n + more <= GROUP_BATCH_MAX)
+		return;
+	struct full_batch *f = MEM_NEW(struct full_batch);
+	f->batch = g->open;
+	g->open = (struct batch){0};
+	list_push_back(&g->full, &f->link);
+	g->full_bytes += f->batch.n;
+}
+
+static bool has_batch(const struct group *g)
+{
+	return g->open.n > 0 || !list_empty(&g->full);
+}
+
+/* The oldest batch; its blob's reference is the caller's. */
+static struct batch take_batch(struct group *g)
+{
+	struct batch b = g->open;
+	struct list *node = list_pop(&g->full);
+	if (node == NULL) {
+		g->open = (struct batch){0};
+		return b;
+	}
+	struct full_batch *f = LIST_ENTRY(node, struct full_batch, link);
+	b = f->batch;
+	g->full_bytes -= b.n;
+	mem_free(f);
+	return b;
+}
+
+static void drop_batches(struct group *g)
+{
+	while (has_batch(g))
+		blob_unref(take_batch(g).blob);
+}
+
+void group_dirty(struct group *g)
+{
+	if (g->phase <= GROUP_RUNNING && list_empty(&g->dirty))
+		list_push_back(&g->groups->dirty, &g->dirty);
+}
+
+size_t group_backlog(const struct group *g)
+{
+	return g->open.n + g->full_bytes + g->proposed_bytes;
+}
+
+/* ---- proposing ------------------------------------------------------------------------------ */
+
+static void proposal_ended(struct group *g)
+{
+	g->proposed = false;
+	g->proposed_bytes = 0;
+	if (has_batch(g) || g->barrier)
+		group_dirty(g);
+}
+
+/* Any status: 0 after app->apply() of this very entry; RAFT_LEADERSHIPLOST at a step-down or close,
+ * with the entry's fate unknown, which the application finds out by what it applies later. */
+static void on_applied(struct raft_apply *req, int status, void *result)
+{
+	(void)status;
+	(void)result;
+	proposal_ended(req->data);
+}
+
+static void on_barrier(struct raft_barrier *req, int status)
+{
+	(void)status;
+	proposal_ended(req->data);
+}
+
+/* What a block has beyond n bytes would be wasted as long as the entry is needed. A copy that fits,
+ * not a block cut short: the next batch begins in the block given back here, while beside a short
+ * one there would be a hole too small for it, and the heap would grow by a whole block per entry.
+ */
+static struct blob *fitted(struct blob *b, size_t n)
+{
+	if (b->cap - n <= n / 8 + 64)
+		return b;
+	struct blob *fit = blob_new(n);
+	memcpy(fit->data, b->data, n);
+	blob_unref(b);
+	return fit;
+}
+
+static int propose_batch(struct group *g)
+{
+	struct batch b = take_batch(g);
+	g->app->seal(g->arg, b.blob->data);
+	b.blob = fitted(b.blob, b.n);
+	g->request.apply = (struct raft_apply){.data = g};
+	g->proposed_bytes = b.n;
+	/* The block's reference goes to raft. */
+	struct raft_buffer buf = {.base = b.blob->data, .len = b.n};
+	return raft_apply(&g->raft, &g->request.apply, &buf, 1, on_applied);
+}
+
+static int propose_barrier(struct group *g)
+{
+	g->request.barrier = (struct raft_barrier){.data = g};
+	return raft_barrier(&g->raft, &g->request.barrier, on_barrier);
+}
+
+bool group_propose(struct group *g)
+{
+	if (g->phase != GROUP_RUNNING || !g->leading || g->proposed)
+		return false; /* made dirty again when that changes */
+	if (!has_batch(g) && !g->barrier)
+		return false;
+	int rv = has_batch(g) ? propose_batch(g) : propose_barrier(g);
+	/* The one error that remains (R4, no failing allocation) is not being leader; `leading`
+	 * says that we are. */
+	if (rv != 0)
+		group_broken(g, raft_strerror(rv));
+	g->proposed = true;
+	g->barrier = false;
+	group_settle(g);
+	return true;
+}
+
+void group_want_barrier(struct group *g)
+{
+	g->barrier = true;
+	group_dirty(g);
+}
+
+/* ---- leading -------------------------------------------------------------------------------- */
+
+/* libraft 0.15 tells nobody of changes of its state, so they are looked for after every call.
+ *
+ * A leader's effects may count once an entry of its own term is committed, for which groups with
+ * several voters need a barrier (R2). A sole voter needs none: whatever is in its log when it
+ * starts is durable on a majority, itself, so libraft commits and applies all of it inside
+ * raft_start(). */
+static void tell_leading(struct group *g)
+{
+	bool leading = raft_state(&g->raft) == RAFT_LEADER;
+	uint64_t term = libraft_term(&g->raft);
+	if (leading == g->leading && (term == g->term || !leading))
+		return;
+	if (leading && raft_last_applied(&g->raft) != raft_last_index(&g->raft))
+		group_broken(g, "a sole voter has not applied its log");
+	g->leading = leading;
+	g->term = term;
+	if (has_batch(g) || g->barrier)
+		group_dirty(g);
+	g->app->leading(g->arg, leading, term);
+}
+
+void group_settle(struct group *g)
+{
+	if (g->started) {
+		/* How an error inside libraft shows, besides not at all. */
+		if (raft_state(&g->raft) == RAFT_UNAVAILABLE)
+			group_broken(g, "raft has become unavailable");
+		g->fsm.applied = raft_last_applied(&g->raft); /* barriers, too */
+	}
+	if (g->phase == GROUP_RUNNING)
+		tell_leading(g);
+	if (g->phase == GROUP_CLOSING && g->io.writes == 0 && list_empty(&g->closable))
+		list_push_back(&g->groups->closable, &g->closable);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int group_open(struct group **ret, struct groups *groups, const struct group_spec *spec)
+{
+	assert(groups_find(groups, spec->id) == NULL);
+	struct group *g = MEM_NEW(struct group);
+	g->id = spec->id;
+	g->self = spec->self;
+	g->groups = groups;
+	g->app = spec->app;
+	g->arg = spec->arg;
+	g->log = spec->log;
+	g->phase = GROUP_STARTING;
+	list_init(&g->closable);
+	list_init(&g->cached);
+	list_init(&g->dirty);
+	list_init(&g->full);
+	group_fsm_init(g);
+	int rv = group_io_open(g, spec);
+	if (rv != 0) {
+		store_log_close(g->log);
+		mem_free(g);
+		return rv;
+	}
+	HASH_ADD(hh, groups->by_id, id, sizeof g->id, g);
+	*ret = g;
+	return 0;
+}
+
+void group_start(struct group *g)
+{
+	if (g->phase != GROUP_STARTING)
+		return; /* closed meanwhile */
+	char address[24];
+	snprintf(address, sizeof address, "%" PRIu64, g->self); /* raft wants one; nobody asks it */
+	int rv = raft_init(&g->raft, &g->io.raft, &g->fsm.raft, g->self, address);
+	if (rv != 0)
+		group_broken(g, raft_strerror(rv));
+	g->raft.data = g;
+	group_fsm_configure(g);
+	rv = raft_start(&g->raft); /* applies what the log holds */
+	if (rv != 0)
+		group_broken(g, raft_strerror(rv));
+	g->started = true;
+	g->phase = GROUP_RUNNING;
+}
+
+void group_close(struct group *g, bool drop)
+{
+	g->drop = g->drop || drop;
+	if (g->phase >= GROUP_CLOSING)
+		return;
+	g->phase = GROUP_CLOSING;
+	drop_batches(g);
+	list_remove(&g->dirty);
+	if (g->io.writes == 0)
+		list_push_back(&g->groups->closable, &g->closable);
+}
+
+static void group_gone(struct group *g)
+{
+	const struct group_app *app = g->app;
+	void *arg = g->arg;
+	store_log_close(g->log);
+	entry_cache_drop_owner(&g->groups->cache, &g->cached);
+	HASH_DEL(g->groups->by_id, g);
+	drop_batches(g);
+	group_fsm_done(g);
+	group_io_done(g);
+	mem_free(g);
+	app->closed(arg);
+}
+
+struct drop_request {
+	struct store_req req;
+	struct group *g;
+};
+
+static void on_dropped(struct store_req *req)
+{
+	struct drop_request *d = LIST_ENTRY(req, struct drop_request, req);
+	struct group *g = d->g;
+	mem_free(d);
+	group_gone(g);
+}
+
+static void on_raft_closed(struct raft *r)
+{
+	struct group *g = r->data;
+	g->started = false;
+}
+
+static void close_raft(struct group *g)
+{
+	if (!g->started)
+		return;
+	raft_close(&g->raft, on_raft_closed);
+	g->io.close_cb(&g->io.raft);
+	if (g->started)
+		group_broken(g, "raft does not close");
+}
+
+void group_finish(struct group *g)
+{
+	if (g->io.writes > 0)
+		return; /* comes back */
+	close_raft(g);
+	if (!g->drop) {
+		group_gone(g);
+		return;
+	}
+	g->phase = GROUP_DROPPING;
+	struct drop_request *d = MEM_NEW(struct drop_request);
+	d->g = g;
+	d->req.done = on_dropped;
+	store_log_drop(g->log, &d->req);
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+uint64_t group_id(const struct group *g)
+{
+	return g->id;
+}
+
+bool group_leading(const struct group *g)
+{
+	return g->leading;
+}
+
+uint64_t group_term(const struct group *g)
+{
+	return g->started ? libraft_term(&g->raft) : g->io.term;
+}
+
+uint64_t group_applied(const struct group *g)
+{
+	return g->fsm.applied;
+}
+
+/* ---- entries -------------------------------------------------------------------------------- */
+
+void group_release(struct group *g, uint64_t index)
+{
+	entry_cache_drop(&g->groups->cache, &g->cached, index);
+	/* Above the newest snapshot the entry belongs to raft's log; the next snapshot will not
+	 * name it among the live ones. */
+	if (index <= g->fsm.snapshot_index && g->phase != GROUP_DROPPING)
+		store_log_release(g->log, index);
+}
+
+int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const uint8_t **ret_p,
+	size_t *ret_n)
+{
+	struct entry_cache *cache = &g->groups->cache;
+	struct entry_bytes e;
+	if (entry_cache_get(cache, &g->cached, index, &e)) {
+		blob_ref(e.blob);
+	} else {
+		int rv = store_log_fetch(g->log, index, &e.blob, &e.p, &e.n);
+		if (rv != 0)
+			return rv;
+		/* Its other messages are likely to be asked for next. */
+		entry_cache_put(cache, &g->cached, index, &e);
+	}
+	*ret_blob = e.blob;
+	*ret_p = e.p;
+	*ret_n = e.n;
+	return 0;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One Raft group: libraft's state for one member, driven over a store_log and the members' links.
+ * The only folder that includes <raft.h>; everybody else sees this header.
+ *
+ * A group belongs to one worker thread. Nothing here blocks, and nothing calls back from inside the
+ * call that caused it, except where it says so.
+ *
+ *   group_batch()        where commands are appended during a turn
+ *   group_flush()        end of turn: if nothing is outstanding, the open batch becomes one entry
+ *   app->apply()         the committed entry, on every member, in index order
+ *   app->leading()       from now on (or no more) this member's effects count
+ */
+#ifndef WARREN_RAFT_GROUP_H
+#define WARREN_RAFT_GROUP_H
+
+#include "storage/store.h"
+
+struct group;
+struct groups; /* the registry of a worker: raft/groups.h */
+
+enum {
+	GROUP_ENTRY_HEADER = 16, /* bytes at the start of every entry that belong to seal() */
+	GROUP_BATCH_MAX =
+		512 * 1024, /* group_roll() keeps batches of several sections below this */
+};
+
+/* A batch under construction: entry bytes in a blob. */
+struct batch {
+	struct blob *blob; /* NULL while empty */
+	size_t n;          /* bytes used, GROUP_ENTRY_HEADER included */
+};
+
+/* The state machine above a group. All calls on the group's thread. */
+struct group_app {
+	/* Fills in the entry's first GROUP_ENTRY_HEADER bytes just before it is proposed. */
+	void (*seal)(void *arg, uint8_t *header);
+	/* Applies a committed entry. `blob` holds the bytes; take a reference to keep them. May not
+	 * fail, and may not call into the group except group_batch(), group_roll(), group_dirty()
+	 * and group_release(). */
+	void (*apply)(void *arg, uint64_t index, struct blob *blob, const uint8_t *p, size_t n);
+	/* Appends the whole state as of the last applied entry to `data`, and to `live` (an array
+	 * of struct store_range) the entries in (previous, index] whose bytes are still needed; for
+	 * the metadata group also changed rows, which stay valid until snapshot_done(). */
+	void (*snapshot)(
+		void *arg, uint64_t previous, struct buf *data, struct buf *live, struct buf *rows);
+	/* The snapshot above is durable. */
+	void (*snapshot_done)(void *arg, uint64_t index);
+	/* Replaces the state; at start from inside group_open(). 0, or -1 if `data` cannot be
+	 * understood (the group does not start). */
+	int (*restore)(void *arg, uint64_t index, struct slice data);
+	/* Called after restore at start: the entries <= index that are still needed, as in
+	 * snapshot. */
+	void (*live)(void *arg, struct buf *live);
+	/* This member leads and everything committed before is applied / it leads no more (closed()
+	 * implies that). */
+	void (*leading)(void *arg, bool yes, uint64_t term);
+	/* The group is closed; its memory is gone after this returns. */
+	void (*closed)(void *arg);
+};
+
+struct group_member {
+	uint64_t id; /* raft server id, never 0 */
+	char address[64];
+	bool voter;
+};
+
+struct group_spec {
+	uint64_t id;                        /* group id: 0 metadata, then never reused */
+	uint64_t self;                      /* raft id of this member */
+	const struct group_member *members; /* first configuration; used only if the log is empty */
+	unsigned n_members;
+	struct store_log *log; /* taken over: closed with the group */
+	const struct group_app *app;
+	void *arg;
+};
+
+/* Opens a member: loads the log and restores the snapshot (app->restore, app->live) before it
+ * returns. Then something must become durable first: with an empty log the first configuration, for
+ * a sole voter a new term (rule R5). The group starts when it is; apply() of the entries after the
+ * snapshot and leading() come then. Batches may be filled at once, they wait. 0, STORE_DAMAGED or
+ * STORE_IO (log closed, nothing created). */
+int group_open(struct group **ret, struct groups *groups, const struct group_spec *spec);
+/* Asynchronous: finishes writes (what they complete is still applied), then app->closed(), from
+ * groups_flush() or store_port_poll(). Batches that were not proposed yet are dropped. `drop` also
+ * forgets the log for good. Not from inside apply(); a second call may only add `drop`. */
+void group_close(struct group *g, bool drop);
+
+uint64_t group_id(const struct group *g);
+bool group_leading(const struct group *g);
+uint64_t group_term(const struct group *g);
+uint64_t group_applied(const struct group *g);
+
+/* The open batch; append bytes with batch_put(). Whoever appends calls group_dirty() once. */
+struct batch *group_batch(struct group *g);
+/* n bytes at the batch's end, to be filled in before the turn ends; valid until the next call.
+ * The first call makes room for the header. */
+uint8_t *batch_put(struct batch *b, size_t n);
+/* Closes the open batch and begins a new one behind it if `more` bytes would make it exceed
+ * GROUP_BATCH_MAX. Call before appending a section, so that a section is never cut; one that is
+ * larger by itself is alone in its batch. */
+void group_roll(struct group *g, size_t more);
+/* Puts the group on its worker's list of groups with something to propose. */
+void group_dirty(struct group *g);
+/* Bytes that wait in batches or are under way and not yet applied: for back pressure. */
+size_t group_backlog(const struct group *g);
+
+/* Entry `index` (at or below group_applied) holds nothing the app needs. Cheap, any number. */
+void group_release(struct group *g, uint64_t index);
+/* Bytes of an applied entry that is still needed: from memory if recent, else from the store.
+ * Returns a referenced blob; 0 or an error of store_log_fetch(). */
+int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const uint8_t **ret_p,
+	size_t *ret_n);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * When to take a snapshot. libraft asks after every round of applies whether `threshold` entries
+ * have gathered; we count bytes and set the threshold to 1 when it is time, otherwise out of reach.
+ *
+ * libraft's log keeps entries in memory until a snapshot covers them, so a snapshot is due when
+ *   - it costs little: the log has gathered four times the bytes of the last one, and
+ *   - it is worth it: 1 MiB has gathered, or about as many entries as libraft's table of references
+ *     begins with. That table and the array of entries grow with the log and never shrink; with
+ * this bound a group that was once busy with tiny entries rests in what a new one needs.
+ */
+#include "raft/group_fsm.h"
+
+#include <limits.h>
+
+#include "raft/group_priv.h"
+
+enum {
+	SNAPSHOT_BYTES = 1024 * 1024,
+	SNAPSHOT_ENTRIES = 240, /* of 256 slots; the rest for entries applied while it is stored */
+	SNAPSHOT_FACTOR = 4,
+	ENTRY_OVERHEAD = 128, /* of an entry in libraft's log besides its bytes */
+	/* Never 0, which would make io->snapshot_put() believe in an install. */
+	TRAILING_SOLE_VOTER = 1,
+};
+
+static bool snapshot_is_due(const struct group_fsm *f)
+{
+	return f->log_bytes >= SNAPSHOT_FACTOR * f->snapshot_bytes &&
+	       (f->log_bytes >= SNAPSHOT_BYTES || f->log_entries >= SNAPSHOT_ENTRIES);
+}
+
+void group_fsm_want_snapshot(struct group *g)
+{
+	raft_set_snapshot_threshold(&g->raft, 1);
+}
+
+static void count_entry(struct group *g, size_t n)
+{
+	struct group_fsm *f = &g->fsm;
+	f->last_bytes = n + ENTRY_OVERHEAD;
+	f->log_bytes += f->last_bytes;
+	f->log_entries++;
+	log_budget_add(&g->groups->log_budget, &f->share, f->last_bytes);
+	if (snapshot_is_due(f))
+		group_fsm_want_snapshot(g);
+}
+
+static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
+{
+	struct group *g = fsm->data;
+	/* All of *buf is read before anything is called: it may move. */
+	const uint8_t *p = buf->base;
+	size_t n = buf->len;
+	struct blob *blob = blob_of(p); /* entries of ours and loaded ones have a block each */
+	uint64_t index = raft_last_applied(&g->raft) + 1; /* raised only after this returns */
+	g->fsm.applied = index;
+	entry_cache_put(&g->groups->cache, &g->cached, index,
+		&(struct entry_bytes){.blob = blob, .p = p, .n = n});
+	count_entry(g, n);
+	g->app->apply(g->arg, index, blob, p, n);
+	*result = NULL;
+	return 0; /* always: raft would apply the entry again, for ever */
+}
+
+static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
+{
+	struct group *g = fsm->data;
+	struct group_fsm *f = &g->fsm;
+	/* R10: a snapshot would store a configuration that may yet be rolled back. raft asks again
+	 * with the next entry. */
+	if (libraft_changing(&g->raft))
+		return RAFT_BUSY;
+	bool at_command = f->applied == raft_last_applied(&g->raft);
+	f->applied = raft_last_applied(&g->raft);
+	struct fsm_snapshot *state = MEM_NEW(struct fsm_snapshot);
+	g->app->snapshot(g->arg, f->snapshot_index, &state->data, &state->live, &state->rows);
+	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
+	f->taken = state;
+	f->snapshot_bytes = state->data.n + state->live.n + state->rows.n;
+	f->log_bytes = 0;
+	f->log_entries = 0;
+	log_budget_clear(&g->groups->log_budget, &f->share);
+	if (at_command) /* it trails */
+		log_budget_add(&g->groups->log_budget, &f->share, f->last_bytes);
+	static uint8_t descriptor; /* nobody reads it */
+	f->buf = (struct raft_buffer){.base = &descriptor, .len = sizeof descriptor};
+	*bufs = &f->buf;
+	*n_bufs = 1;
+	return 0;
+}
+
+/* That this is given means: raft frees none of the above. */
+static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
+{
+	struct group *g = fsm->data;
+	struct fsm_snapshot *state = g->fsm.taken;
+	g->fsm.taken = NULL;
+	buf_done(&state->data);
+	buf_done(&state->live);
+	buf_done(&state->rows);
+	mem_free(state);
+	*bufs = NULL;
+	*n_bufs = 0;
+	return 0;
+}
+
+/* From raft_start(). The application has been restored by group_fsm_restore() already, when failing
+ * was still possible; the buffer is a descriptor. */
+static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
+{
+	(void)fsm;
+	raft_free(buf->base);
+	return 0;
+}
+
+int group_fsm_restore(struct group *g, uint64_t index, struct slice data)
+{
+	if (g->app->restore(g->arg, index, data) != 0)
+		return -1;
+	struct buf live = BUF_EMPTY;
+	g->app->live(g->arg, &live);
+	store_log_retain(g->log, (const struct store_range *)(const void *)live.p,
+		(unsigned)(live.n / sizeof(struct store_range)));
+	g->fsm.applied = index;
+	g->fsm.snapshot_index = index;
+	g->fsm.snapshot_bytes = data.n + live.n;
+	buf_done(&live);
+	return 0;
+}
+
+void group_fsm_init(struct group *g)
+{
+	g->fsm.raft = (struct raft_fsm){
+		.version = 2,
+		.data = g,
+		.apply = fsm_apply,
+		.snapshot = fsm_snapshot,
+		.restore = fsm_restore,
+		.snapshot_finalize = fsm_snapshot_finalize,
+	};
+	log_share_init(&g->fsm.share);
+}
+
+void group_fsm_configure(struct group *g)
+{
+	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
+	raft_set_snapshot_trailing(&g->raft, TRAILING_SOLE_VOTER);
+}
+
+void group_fsm_done(struct group *g)
+{
+	log_budget_clear(&g->groups->log_budget, &g->fsm.share);
+}

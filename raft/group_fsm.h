@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libraft's raft_fsm over a group_app: committed entries go up, and when enough of them has
+ * gathered in libraft's log a snapshot is taken.
+ *
+ * raft sees only a descriptor of a snapshot; the state itself stays here until group_io has stored
+ * it.
+ */
+#ifndef WARREN_RAFT_GROUP_FSM_H
+#define WARREN_RAFT_GROUP_FSM_H
+
+#include "raft/group.h"
+#include "raft/libraft.h"
+#include "raft/log_budget.h"
+
+/* A snapshot that is being stored: what app->snapshot() said. */
+struct fsm_snapshot {
+	struct buf data;
+	struct buf live; /* struct store_range */
+	struct buf rows; /* struct store_row */
+};
+
+struct group_fsm {
+	struct raft_fsm raft;
+	uint64_t applied;           /* index of the last entry that is applied */
+	uint64_t snapshot_index;    /* of the newest snapshot submitted to the store */
+	size_t snapshot_bytes;      /* size of the newest snapshot */
+	size_t log_bytes;           /* gathered in libraft's log since that was taken */
+	size_t last_bytes;          /* what the last applied command takes in that log */
+	unsigned log_entries;       /* the same, counted */
+	struct log_share share;     /* in groups.log_budget */
+	struct fsm_snapshot *taken; /* from fsm->snapshot to fsm->snapshot_finalize */
+	struct raft_buffer buf;     /* the descriptor */
+};
+
+void group_fsm_init(struct group *g);
+/* Between raft_init() and raft_start(). */
+void group_fsm_configure(struct group *g);
+void group_fsm_done(struct group *g);
+/* Restores the application from what was loaded. 0 or -1. */
+int group_fsm_restore(struct group *g, uint64_t index, struct slice data);
+/* With the next entry applied a snapshot is taken. */
+void group_fsm_want_snapshot(struct group *g);
+
+#endif

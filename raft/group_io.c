@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What raft writes becomes store requests. The store carries out one log's requests in the order
+ * submitted and completes them in that order from store_port_poll(), so three parts of libraft's
+ * contract hold without further doing:
+ *
+ *   - append completions come strictly in order (raft counts last_stored relatively);
+ *   - truncations, which have no callback, and hard state take their place among the appends: no
+ *     entry of a term is durable before the term;
+ *   - no completion runs inside the call that queued it.
+ *
+ * R4: an append never fails. The store retries until it can or aborts the process; every completion
+ *     passes 0. (libraft's leader, told of a failure, reuses the index in the same term although
+ *     others may hold the first version.)
+ *
+ * Start of a member, all of it before raft_start():
+ *
+ *   load -> check -> app->restore, app->live
+ *     -> first configuration, or a new term (R5), durable -> raft_start()
+ */
+#include "raft/group_io.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "raft/configuration.h"
+#include "raft/group_priv.h"
+#include "src/base/log.h"
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static void write_begins(struct group *g)
+{
+	g->io.writes++;
+}
+
+/* Last act of every completion: the group may be closable now. */
+static void write_ended(struct group *g)
+{
+	g->io.writes--;
+	group_settle(g);
+}
+
+/* A write nobody waits for. */
+struct io_write {
+	struct store_req req;
+	struct group *g;
+};
+
+static void io_write_done(struct store_req *req)
+{
+	struct io_write *w = LIST_ENTRY(req, struct io_write, req);
+	struct group *g = w->g;
+	mem_free(w);
+	write_ended(g);
+}
+
+static struct io_write *io_write_new(struct group *g)
+{
+	struct io_write *w = MEM_NEW(struct io_write);
+	w->g = g;
+	w->req.done = io_write_done;
+	write_begins(g);
+	return w;
+}
+
+/* Term and vote may return before they are durable: the FIFO keeps later entries behind them, and a
+ * group of one sends no message that could tell of them earlier. */
+static int submit_hard_state(struct group *g)
+{
+	struct io_write *w = io_write_new(g);
+	store_log_hard(g->log, &w->req, g->io.term, g->io.vote);
+	return 0;
+}
+
+static int io_set_term(struct raft_io *io, raft_term term)
+{
+	struct group *g = io->impl;
+	g->io.term = term;
+	g->io.vote = 0;
+	return submit_hard_state(g);
+}
+
+static int io_set_vote(struct raft_io *io, raft_id id)
+{
+	struct group *g = io->impl;
+	g->io.vote = id;
+	return submit_hard_state(g);
+}
+
+struct io_append {
+	struct store_req req;
+	struct group *g;
+	struct raft_io_append *raft;
+};
+
+static void io_append_done(struct store_req *req)
+{
+	struct io_append *a = LIST_ENTRY(req, struct io_append, req);
+	struct group *g = a->g;
+	struct raft_io_append *raft = a->raft;
+	mem_free(a);
+	raft->cb(raft, 0); /* R4; may apply */
+	write_ended(g);
+}
+
+static struct store_entry stored_entry(const struct raft_entry *e)
+{
+	/* In a batch the block starts at the batch, not at the entry. */
+	struct blob *blob = blob_of(e->batch != NULL ? e->batch : e->buf.base);
+	return (struct store_entry){
+		.term = e->term,
+		.type = (uint16_t)e->type,
+		.blob = blob,
+		.p = e->buf.base,
+		.n = e->buf.len,
+	};
+}
+
+static int io_append(struct raft_io *io, struct raft_io_append *raft,
+	const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+	struct group *g = io->impl;
+	struct store_entry one;
+	struct store_entry *list = n == 1 ? &one : mem_alloc(n * sizeof *list);
+	for (unsigned i = 0; i < n; i++)
+		list[i] = stored_entry(&entries[i]);
+
+	raft->cb = cb;
+	struct io_append *a = MEM_NEW(struct io_append);
+	a->g = g;
+	a->raft = raft;
+	a->req.done = io_append_done;
+	write_begins(g);
+	store_log_append(g->log, &a->req, g->io.next, list, n);
+	g->io.next += n;
+	if (list != &one)
+		mem_free(list);
+	return 0;
+}
+
+static int io_truncate(struct raft_io *io, raft_index index)
+{
+	struct group *g = io->impl;
+	struct io_write *w = io_write_new(g);
+	store_log_truncate(g->log, &w->req, index);
+	g->io.next = index;
+	return 0;
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+struct io_snapshot {
+	struct store_req req;
+	struct group *g;
+	struct raft_io_snapshot_put *raft;
+	struct raft_buffer conf;
+};
+
+static void io_snapshot_done(struct store_req *req)
+{
+	struct io_snapshot *s = LIST_ENTRY(req, struct io_snapshot, req);
+	struct group *g = s->g;
+	struct raft_io_snapshot_put *raft = s->raft;
+	uint64_t index = req->u.snapshot.index;
+	raft_free(s->conf.base);
+	mem_free(s);
+	g->app->snapshot_done(g->arg, index);
+	raft->cb(raft, 0); /* trims the log, and finalizes: the state goes */
+	write_ended(g);
+}
+
+/* raft's buffer is a descriptor; the state is where group_fsm has put it. */
+static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *raft,
+	const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	struct group *g = io->impl;
+	const struct fsm_snapshot *state = g->fsm.taken;
+	struct io_snapshot *s = MEM_NEW(struct io_snapshot);
+	s->g = g;
+	s->raft = raft;
+	raft->cb = cb;
+	if (raft_configuration_encode(&snapshot->configuration, &s->conf) != 0)
+		group_broken(g, "a configuration cannot be encoded");
+	s->req.done = io_snapshot_done;
+	s->req.u.snapshot.index = snapshot->index;
+	s->req.u.snapshot.term = snapshot->term;
+	s->req.u.snapshot.conf_index = snapshot->configuration_index;
+	s->req.u.snapshot.conf = slice_make(s->conf.base, s->conf.len);
+	s->req.u.snapshot.data = buf_slice(&state->data);
+	s->req.u.snapshot.live = (struct store_range *)(void *)state->live.p;
+	s->req.u.snapshot.n_live = (unsigned)(state->live.n / sizeof(struct store_range));
+	s->req.u.snapshot.rows = (struct store_row *)(void *)state->rows.p;
+	s->req.u.snapshot.n_rows = (unsigned)(state->rows.n / sizeof(struct store_row));
+	/* What raft means by 0: the state came from a leader and replaces the whole log. For a
+	 * snapshot of our own group_fsm keeps it above 0. */
+	s->req.u.snapshot.install = trailing == 0;
+	write_begins(g);
+	store_log_snapshot(g->log, &s->req);
+	g->fsm.snapshot_index = snapshot->index;
+	return 0;
+}
+
+/* ---- time and chance ------------------------------------------------------------------------ */
+
+static raft_time io_time(struct raft_io *io)
+{
+	struct group *g = io->impl;
+	const struct groups_config *config = &g->groups->config;
+	return config->now_ms(config->arg);
+}
+
+static int io_random(struct raft_io *io, int min, int max)
+{
+	struct group *g = io->impl;
+	const struct groups_config *config = &g->groups->config;
+	return max > min ? min + (int)(config->random(config->arg) % (unsigned)(max - min)) : min;
+}
+
+/* ---- others --------------------------------------------------------------------------------- */
+
+/* A group of one has nobody to write to, and nobody who needs its snapshot. */
+static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
+	raft_io_send_cb cb)
+{
+	(void)req;
+	(void)message;
+	(void)cb;
+	group_broken(io->impl, "a group of one sends");
+}
+
+static int io_snapshot_get(
+	struct raft_io *io, struct raft_io_snapshot_get *req, raft_io_snapshot_get_cb cb)
+{
+	(void)req;
+	(void)cb;
+	group_broken(io->impl, "a group of one asks for a snapshot to send");
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+struct io_start {
+	struct group *g;
+	unsigned writes; /* that raft_start() waits for */
+	struct store_req hard;
+	struct store_req append;
+	uint64_t term;
+	uint64_t vote;
+	struct raft_snapshot *snapshot; /* libraft's memory, as are the next two; or NULL */
+	uint64_t first;
+	struct raft_entry *entries;
+	size_t n_entries;
+};
+
+static int io_init(struct raft_io *io, raft_id id, const char *address)
+{
+	(void)io;
+	(void)id;
+	(void)address;
+	return 0;
+}
+
+/* Inside raft_start(): hands over what group_io_open() has prepared. */
+static int io_load(struct raft_io *io, raft_term *term, raft_id *vote,
+	struct raft_snapshot **snapshot, raft_index *first, struct raft_entry *entries[],
+	size_t *n_entries)
+{
+	struct group *g = io->impl;
+	struct io_start *s = g->io.start;
+	*term = s->term;
+	*vote = s->vote;
+	*snapshot = s->snapshot;
+	*first = s->first;
+	*entries = s->entries;
+	*n_entries = s->n_entries;
+	g->io.start = NULL;
+	mem_free(s);
+	return 0;
+}
+
+static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+	/* A group of one needs no clock and gets no messages. */
+	(void)io;
+	(void)msecs;
+	(void)tick;
+	(void)recv;
+	return 0;
+}
+
+/* Called back from group_finish(), which is called only when no write is under way. */
+static void io_close(struct raft_io *io, raft_io_close_cb cb)
+{
+	struct group *g = io->impl;
+	g->io.close_cb = cb;
+}
+
+static void start_write_done(struct io_start *s)
+{
+	struct group *g = s->g;
+	if (--s->writes == 0)
+		group_start(g);
+	write_ended(g);
+}
+
+static void start_hard_done(struct store_req *req)
+{
+	start_write_done(LIST_ENTRY(req, struct io_start, hard));
+}
+
+static void start_append_done(struct store_req *req)
+{
+	start_write_done(LIST_ENTRY(req, struct io_start, append));
+}
+
+static void start_hard(struct io_start *s, uint64_t term, uint64_t vote)
+{
+	s->term = s->g->io.term = term;
+	s->vote = s->g->io.vote = vote;
+	s->hard.done = start_hard_done;
+	s->writes++;
+	write_begins(s->g);
+	store_log_hard(s->g->log, &s->hard, term, vote);
+}
+
+/* The first configuration as entry 1 of term 1: the same bytes on all its voters. */
+static void start_first_entry(struct io_start *s, struct raft_buffer conf)
+{
+	s->first = 1;
+	s->entries = raft_malloc(sizeof *s->entries);
+	s->n_entries = 1;
+	s->entries[0] = (struct raft_entry){.term = 1, .type = RAFT_CHANGE, .buf = conf};
+	struct store_entry e = stored_entry(&s->entries[0]);
+	s->append.done = start_append_done;
+	s->writes++;
+	write_begins(s->g);
+	store_log_append(s->g->log, &s->append, 1, &e, 1);
+}
+
+static struct raft_buffer encode_members(struct group *g, const struct group_spec *spec)
+{
+	struct raft_configuration conf;
+	struct raft_buffer bytes;
+	raft_configuration_init(&conf);
+	for (unsigned i = 0; i < spec->n_members; i++) {
+		const struct group_member *m = &spec->members[i];
+		if (raft_configuration_add(
+			    &conf, m->id, m->address, m->voter ? RAFT_VOTER : RAFT_STANDBY) != 0)
+			group_broken(g, "the first configuration names a member twice");
+	}
+	if (!configuration_sole_voter(&conf, spec->self))
+		group_broken(g, "only groups of one voter can be made yet");
+	if (raft_configuration_encode(&conf, &bytes) != 0)
+		group_broken(g, "a configuration cannot be encoded");
+	raft_configuration_close(&conf);
+	return bytes;
+}
+
+/* One block for each entry, and no batch: trimming entries that share a batch is quadratic. */
+static struct raft_entry raft_entry_of(const struct store_entry *e)
+{
+	struct blob *blob;
+	if (e->blob != NULL && e->p == e->blob->data) {
+		blob = blob_ref(e->blob);
+	} else {
+		blob = blob_new(e->n);
+		if (e->n > 0)
+			memcpy(blob->data, e->p, e->n);
+	}
+	return (struct raft_entry){
+		.term = e->term,
+		.type = e->type,
+		.buf = {.base = blob->data, .len = e->n},
+	};
+}
+
+static void start_take_entries(struct io_start *s, const struct store_load *load)
+{
+	s->first = load->has_snapshot ? load->snapshot_index + 1 : 1;
+	s->n_entries = load->n_entries;
+	s->entries = raft_malloc(load->n_entries * sizeof *s->entries);
+	for (size_t i = 0; i < load->n_entries; i++)
+		s->entries[i] = raft_entry_of(&load->entries[i]);
+}
+
+static void start_take_snapshot(struct io_start *s, const struct store_load *load)
+{
+	if (!load->has_snapshot)
+		return;
+	struct raft_snapshot *snapshot = raft_malloc(sizeof *snapshot);
+	*snapshot = (struct raft_snapshot){
+		.index = load->snapshot_index,
+		.term = load->snapshot_term,
+		.configuration_index = load->snapshot_conf_index,
+		.bufs = raft_malloc(sizeof *snapshot->bufs),
+		.n_bufs = 1,
+	};
+	snapshot->bufs[0] = (struct raft_buffer){.base = raft_malloc(1), .len = 1};
+	if (configuration_decode(&snapshot->configuration, buf_slice(&load->snapshot_conf)) != 0)
+		group_broken(
+			s->g, "a configuration that was good is bad"); /* newest_configuration() */
+	s->snapshot = snapshot;
+}
+
+/* What libraft takes for granted, its asserts being compiled out. */
+static bool load_is_sound(const struct store_load *load)
+{
+	uint64_t first = load->has_snapshot ? load->snapshot_index + 1 : 1;
+	uint64_t term = load->has_snapshot ? load->snapshot_term : 1;
+	if (load->has_snapshot && (load->snapshot_index == 0 || load->snapshot_term == 0))
+		return false;
+	if (load->n_entries > 0 && load->first != first)
+		return false;
+	if (load->n_entries > 0 && !load->has_snapshot && load->entries[0].type != RAFT_CHANGE)
+		return false;
+	for (size_t i = 0; i < load->n_entries; i++) {
+		if (load->entries[i].term < term)
+			return false;
+		term = load->entries[i].term;
+	}
+	return term <= load->term;
+}
+
+/* The configuration raft_start() will arrive at. -1 if one cannot be understood. */
+static int newest_configuration(struct raft_configuration *ret_conf, const struct store_load *load)
+{
+	struct raft_configuration conf;
+	raft_configuration_init(&conf);
+	if (load->has_snapshot && configuration_decode(&conf, buf_slice(&load->snapshot_conf)) != 0)
+		return -1;
+	for (size_t i = 0; i < load->n_entries; i++) {
+		const struct store_entry *e = &load->entries[i];
+		struct raft_configuration next;
+		if (e->type != RAFT_CHANGE)
+			continue;
+		if (configuration_decode(&next, slice_make(e->p, e->n)) != 0) {
+			raft_configuration_close(&conf);
+			return -1;
+		}
+		raft_configuration_close(&conf);
+		conf = next;
+	}
+	*ret_conf = conf;
+	return 0;
+}
+
+static int check(struct group *g, const struct group_spec *spec, const struct store_load *load)
+{
+	struct raft_configuration conf;
+	if (!load_is_sound(load) || newest_configuration(&conf, load) != 0) {
+		log_error("raft",
+			"group %" PRIu64 ": the stored log is not one that raft can have written",
+			g->id);
+		return STORE_DAMAGED;
+	}
+	bool sole = configuration_sole_voter(&conf, spec->self);
+	raft_configuration_close(&conf);
+	if (!sole)
+		group_broken(g, "only groups of one voter can be started yet");
+	return 0;
+}
+
+static int restore(struct group *g, const struct store_load *load)
+{
+	if (!load->has_snapshot)
+		return 0;
+	if (group_fsm_restore(g, load->snapshot_index, buf_slice(&load->snapshot_data)) == 0)
+		return 0;
+	log_error("raft",
+		"group %" PRIu64 ": the snapshot of entry %" PRIu64 " cannot be understood", g->id,
+		load->snapshot_index);
+	return STORE_DAMAGED;
+}
+
+static struct io_start *io_start_new(struct group *g)
+{
+	struct io_start *s = MEM_NEW(struct io_start);
+	s->g = g;
+	g->io.start = s;
+	return s;
+}
+
+static void open_first(
+	struct group *g, const struct group_spec *spec, const struct store_load *load)
+{
+	struct io_start *s = io_start_new(g);
+	/* Hard state without an entry: the process ended between the two. */
+	start_hard(s, load->term != 0 ? load->term : 1, load->vote);
+	start_first_entry(s, encode_members(g, spec));
+	g->io.next = 2;
+}
+
+static int open_again(struct group *g, const struct group_spec *spec, const struct store_load *load)
+{
+	int rv = check(g, spec, load);
+	if (rv == 0)
+		rv = restore(g, load);
+	if (rv != 0)
+		return rv;
+	struct io_start *s = io_start_new(g);
+	start_take_snapshot(s, load);
+	start_take_entries(s, load);
+	g->io.next = s->first + s->n_entries;
+	/* R5: a sole voter becomes leader again without an election, hence in its old term. What
+	 * the crash took from its tail it would write anew under the same index and term, though a
+	 * standby may hold the first version. A new term, durable before raft_start(), tells them
+	 * apart. */
+	start_hard(s, load->term + 1, 0);
+	return 0;
+}
+
+static void io_start_free(struct io_start *s)
+{
+	for (size_t i = 0; i < s->n_entries; i++)
+		raft_free(s->entries[i].buf.base);
+	raft_free(s->entries);
+	if (s->snapshot != NULL) {
+		raft_configuration_close(&s->snapshot->configuration);
+		raft_free(s->snapshot->bufs[0].base);
+		raft_free(s->snapshot->bufs);
+		raft_free(s->snapshot);
+	}
+	mem_free(s);
+}
+
+int group_io_open(struct group *g, const struct group_spec *spec)
+{
+	struct store_load load = {0};
+	g->io.raft = (struct raft_io){
+		.version = 1,
+		.impl = g,
+		.init = io_init,
+		.close = io_close,
+		.load = io_load,
+		.start = io_start,
+		/* bootstrap and recover are synchronous; start_first_entry() is not. */
+		.set_term = io_set_term,
+		.set_vote = io_set_vote,
+		.send = io_send,
+		.append = io_append,
+		.truncate = io_truncate,
+		.snapshot_put = io_snapshot_put,
+		.snapshot_get = io_snapshot_get,
+		.time = io_time,
+		.random = io_random,
+	};
+	int rv = store_log_load(g->log, &load);
+	if (rv != 0)
+		return rv;
+	if (load.has_snapshot || load.n_entries > 0)
+		rv = open_again(g, spec, &load);
+	else
+		open_first(g, spec, &load);
+	store_load_done(&load);
+	return rv;
+}
+
+void group_io_done(struct group *g)
+{
+	if (g->io.start != NULL)
+		io_start_free(g->io.start);
+	g->io.start = NULL;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of this folder know of a group and of the registry.
+ *
+ *                 durable               group_close()           writes == 0
+ *   STARTING ---------------> RUNNING -----------------> CLOSING ----------> (closed)
+ *       \___________________________________________________^  \               ^
+ *                             group_close()                     `-> DROPPING --'
+ *
+ * A group's memory goes only in group_gone(), which groups_flush() or the drop's completion calls,
+ * never below a function that still uses the group.
+ */
+#ifndef WARREN_RAFT_GROUP_PRIV_H
+#define WARREN_RAFT_GROUP_PRIV_H
+
+#include "raft/entry_cache.h"
+#include "raft/group_fsm.h"
+#include "raft/group_io.h"
+#include "raft/groups.h"
+#include "src/base/mem.h"
+
+#define uthash_malloc(n) mem_alloc(n)
+#define uthash_free(p, n) mem_free(p)
+#include <uthash.h>
+
+enum group_phase {
+	GROUP_STARTING, /* raft_start() waits until what it relies on is durable */
+	GROUP_RUNNING,
+	GROUP_CLOSING,  /* proposes no more; what is under way finishes and is applied */
+	GROUP_DROPPING, /* raft is closed, the store forgets the log */
+};
+
+struct group {
+	uint64_t id;
+	uint64_t self; /* raft's id of this member */
+	struct groups *groups;
+	UT_hash_handle hh; /* in groups.by_id */
+	const struct group_app *app;
+	void *arg;
+	struct store_log *log;
+	enum group_phase phase;
+	bool started;         /* raft_start() was called, raft_close() will have to be */
+	bool drop;            /* forget the log once closed */
+	struct list closable; /* in groups.closable */
+	struct list cached;   /* its entries in groups.cache */
+
+	/* Proposing (group.c). */
+	struct list dirty;     /* in groups.dirty */
+	struct batch open;     /* filled now */
+	struct list full;      /* struct full_batch, closed behind one another, oldest first */
+	size_t full_bytes;     /* in them */
+	size_t proposed_bytes; /* of the entry under way */
+	bool proposed;         /* an entry is under way; at most one is (R3) */
+	bool barrier;          /* an entry must be proposed even if there is no batch */
+	bool leading;          /* as last said to app->leading() */
+	uint64_t term;         /* the same */
+	union {
+		struct raft_apply apply;
+		struct raft_barrier barrier;
+	} request; /* in raft's hands while `proposed` */
+
+	struct raft raft;
+	struct group_io io;
+	struct group_fsm fsm;
+};
+
+/* What must be durable is: starts raft, unless the group is closing. */
+void group_start(struct group *g);
+/* After every call into raft: tells changes of leadership, lets closing go on. */
+void group_settle(struct group *g);
+/* Proposes the oldest batch if it may; returns whether it did. */
+bool group_propose(struct group *g);
+/* Brings about an entry, so that a snapshot can be taken. */
+void group_want_barrier(struct group *g);
+/* A closing group without writes under way: closes raft, and then the log. */
+void group_finish(struct group *g);
+
+struct groups {
+	struct groups_config config;
+	struct group *by_id;
+	struct list dirty;    /* groups that may have something to propose */
+	struct list closable; /* closing groups without writes under way */
+	struct entry_cache cache;
+	struct log_budget log_budget;
+};
+
+/* Says what broke and aborts: libraft did what our shim cannot lead to. */
+_Noreturn void group_broken(const struct group *g, const char *what);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The cluster's metadata as a state machine: vhosts, users, permissions, exchanges, bindings and
+ * the definitions of queues. Group 0 applies the same commands in the same order on every node, and
+ * every worker thread of a node has a struct broker of its own to route by, so nothing here is
+ * shared and nothing is locked.
+ *
+ * Commands are made by src/broker/command.h; lookups are in vhost.h, exchange.h, queue.h,
+ * binding.h, user.h; routing is in route.h; storage in rows.h.
+ *
+ * Pointers to entities stay valid until the entity is deleted. All of it is one thread's.
+ */
+#ifndef WARREN_BROKER_BROKER_H
+#define WARREN_BROKER_BROKER_H
+
+#include "src/base/bytes.h"
+#include "src/base/list.h"
+#include "src/broker/binding.h"
+#include "src/broker/exchange.h"
+#include "src/broker/queue.h"
+#include "src/broker/row.h"
+#include "src/broker/user.h"
+#include "src/broker/vhost.h"
+
+struct broker;
+
+/* Names of vhosts, users, exchanges, queues, and routing keys are short strings. */
+#define BROKER_NAME_MAX 255
+
+/* Told of changes while a command is applied (and while rows are loaded: then only additions).
+ * Each function may be NULL. They may look at the broker, and set broker_queue.data; they may not
+ * apply commands. In *_deleted the entity is already out of every table but its own fields are
+ * still valid until the function returns. A vhost's queues and exchanges go before it. */
+struct broker_watch {
+	void *arg;
+	void (*queue_added)(void *arg, struct broker_queue *q);
+	void (*queue_deleted)(void *arg, struct broker_queue *q);
+	void (*exchange_added)(void *arg, struct broker_exchange *x);
+	void (*exchange_deleted)(void *arg, struct broker_exchange *x);
+	void (*vhost_added)(void *arg, struct broker_vhost *v);
+	void (*vhost_deleted)(void *arg, struct broker_vhost *v);
+	void (*user_deleted)(void *arg, struct broker_user *u);
+};
+
+/* The newest incarnation of a node that NODE_UP has told of. */
+struct broker_node {
+	uint64_t id;
+	uint64_t incarnation;
+	struct broker_row row;
+	UT_hash_handle hh; /* in broker.nodes */
+};
+
+struct broker {
+	/* Grows with each change that can affect routing: a cached route with another version is
+	 * void. Not part of the state: not the same on every node. */
+	uint64_t version;
+	/* Grows with each change of users and permissions, and with each deletion of a vhost. */
+	uint64_t auth_version;
+
+	struct slice cluster_name;   /* owned; empty until set */
+	uint64_t next_group;         /* group of the next queue; from 1 */
+	uint64_t next_number;        /* of the next row of the other kinds; from 1 */
+	struct broker_node *nodes;   /* uthash by id */
+	struct broker_vhost *vhosts; /* uthash by name */
+	struct broker_user *users;   /* uthash by name */
+
+	struct broker_vhost *vhosts_by_number;
+	struct broker_exchange *exchanges_by_number;
+	struct broker_queue *queues_by_group;
+	struct broker_user *users_by_number;
+	size_t n_vhosts, n_users, n_exchanges, n_queues, n_bindings;
+
+	struct broker_watch watch;
+	struct list doomed;         /* auto-delete exchanges to go: struct broker_exchange.doomed */
+	uint64_t route_mark;        /* route.c: the last mark given out */
+	void *match_data;           /* of PCRE2 */
+	void *match_context;        /* of PCRE2: bounds the time of a match */
+	struct list rows_dirty;     /* rows.c: struct broker_row.dirty */
+	struct broker_row row;      /* the global row */
+	uint8_t (*rows_deleted)[9]; /* rows.c: keys of stored rows that are gone */
+	size_t n_rows_deleted, rows_deleted_cap;
+};
+
+/* An empty broker, without even a vhost: see broker_seed() in command.h. `watch` is copied and may
+ * be NULL. The caller frees it with broker_free(). */
+struct broker *broker_new(const struct broker_watch *watch);
+
+/* Frees it with everything in it; the watch is not told. NULL is fine. */
+void broker_free(struct broker *b);
+
+/* What a command did. Sent between nodes; never reused. */
+enum broker_code {
+	BROKER_OK = 0,
+	BROKER_EXISTS =
+		1, /* a declaration found one, which is untouched; compare with equivalent.h */
+	BROKER_NOT_FOUND = 2, /* `resource` says what; the first missing one */
+	BROKER_IN_USE = 3,    /* DELETE_EXCHANGE if_unused: it has bindings as a source */
+	BROKER_REFUSED = 4,   /* default exchange in a binding, deletion of a system exchange */
+	BROKER_BAD_NAME =
+		5, /* a name or key is longer than BROKER_NAME_MAX, or empty where it may not */
+	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over */
+	BROKER_MALFORMED = 7, /* not a command; nothing changed */
+	BROKER_UNKNOWN = 8, /* a number or version of command from a newer node; nothing changed */
+	BROKER_CODES
+};
+
+/* Sent between nodes; never reused. */
+enum broker_resource {
+	BROKER_NOTHING = 0,
+	BROKER_VHOST = 1,
+	BROKER_USER = 2,
+	BROKER_EXCHANGE = 3, /* of a binding: the source */
+	BROKER_QUEUE = 4,
+	BROKER_DESTINATION = 5, /* of an exchange binding: the destination exchange */
+};
+
+struct broker_result {
+	enum broker_code code;
+	enum broker_resource resource; /* NOT_FOUND, REFUSED: of what */
+	uint64_t group;                /* DECLARE_QUEUE: the queue's, new or found; else 0 */
+	/* This broker's own pointers, valid until the next command; NULL where it does not apply.
+	 */
+	struct broker_queue *queue;       /* DECLARE_QUEUE with OK or EXISTS */
+	struct broker_exchange *exchange; /* DECLARE_EXCHANGE with OK or EXISTS */
+};
+
+/* Applies one command. The bytes may be anything: what is not a command is answered with
+ * BROKER_MALFORMED or BROKER_UNKNOWN and changes nothing. Calls the watch before it returns.
+ * `ret` is always written. */
+void broker_apply(struct broker *b, struct slice command, struct broker_result *ret);
+
+/* "ok", "exists", "not found", ...; static. For logs, not for clients. */
+const char *broker_code_text(enum broker_code code);
+
+/* The newest known incarnation of a node; 0 if none. */
+uint64_t broker_node_incarnation(const struct broker *b, uint64_t node);
+
+/* --- for src/broker only ------------------------------------------------------------------------
+ */
+
+/* The number of a new row. */
+uint64_t broker_next_number(struct broker *b);
+void broker_set_cluster_name(struct broker *b, struct slice name);
+struct broker_node *broker_node_find(const struct broker *b, uint64_t id);
+struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint64_t incarnation);
+
+#endif

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Values, each after a version (1):
+ *
+ *   global      next-group:64 next-number:64 cluster-name:name
+ *   node        incarnation:64
+ *   vhost       name:name description:long tags:long default-queue-type:name
+ *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
+ *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
+ *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
+ *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
+ *   user        name:name hash:long algorithm:8 tags:long
+ *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
+ *
+ * Rows come from a checksummed store, but also from other nodes and from disks that lie: loading
+ * checks them as applying checks commands, and that what they refer to is there.
+ */
+#include "src/broker/rows.h"
+
+#include "src/broker/codec.h"
+#include "src/broker/hash.h"
+
+#define VERSION 1
+
+/* --- from the state ------------------------------------------------------------------------- */
+
+#define ENTITY(row_, type) LIST_ENTRY(row_, type, row)
+
+static void put_global(struct buf *out, const struct broker *b)
+{
+	buf_put_u64le(out, b->next_group);
+	buf_put_u64le(out, b->next_number);
+	broker_put_name(out, b->cluster_name);
+}
+
+static void put_vhost(struct buf *out, const struct broker_vhost *v)
+{
+	broker_put_name(out, v->name);
+	broker_put_long(out, v->description);
+	broker_put_long(out, v->tags);
+	broker_put_name(out, v->default_queue_type);
+}
+
+static void put_exchange(struct buf *out, const struct broker_exchange *x)
+{
+	buf_put_u64le(out, x->vhost->row.number);
+	broker_put_name(out, x->name);
+	broker_put_exchange_spec(out, &x->spec);
+}
+
+static void put_queue(struct buf *out, const struct broker_queue *q)
+{
+	buf_put_u64le(out, q->vhost->row.number);
+	broker_put_name(out, q->name);
+	broker_put_queue_spec(out, &q->spec);
+}
+
+static void put_binding(struct buf *out, const struct broker_binding *bi)
+{
+	buf_put_u64le(out, bi->source->row.number);
+	buf_put_u8(out, (uint8_t)bi->kind);
+	buf_put_u64le(
+		out, bi->kind == BROKER_TO_QUEUE ? bi->queue->group : bi->exchange->row.number);
+	broker_put_name(out, bi->key);
+	broker_put_long(out, bi->arguments);
+}
+
+static void put_user(struct buf *out, const struct broker_user *u)
+{
+	broker_put_name(out, u->name);
+	broker_put_long(out, u->hash);
+	buf_put_u8(out, (uint8_t)u->algorithm);
+	broker_put_long(out, u->tags);
+}
+
+static void put_permission(struct buf *out, const struct broker_permission *p)
+{
+	buf_put_u64le(out, p->user->row.number);
+	buf_put_u64le(out, p->vhost->row.number);
+	for (int i = 0; i < BROKER_RIGHTS; i++)
+		broker_put_long(out, p->pattern[i]);
+}
+
+static void put_value(struct buf *out, const struct broker_row *r)
+{
+	buf_put_u8(out, VERSION);
+	switch ((enum broker_row_kind)r->kind) {
+	case BROKER_ROW_GLOBAL:
+		put_global(out, ENTITY(r, struct broker));
+		break;
+	case BROKER_ROW_NODE:
+		buf_put_u64le(out, ENTITY(r, struct broker_node)->incarnation);
+		break;
+	case BROKER_ROW_VHOST:
+		put_vhost(out, ENTITY(r, struct broker_vhost));
+		break;
+	case BROKER_ROW_EXCHANGE:
+		put_exchange(out, ENTITY(r, struct broker_exchange));
+		break;
+	case BROKER_ROW_QUEUE:
+		put_queue(out, ENTITY(r, struct broker_queue));
+		break;
+	case BROKER_ROW_BINDING:
+		put_binding(out, ENTITY(r, struct broker_binding));
+		break;
+	case BROKER_ROW_USER:
+		put_user(out, ENTITY(r, struct broker_user));
+		break;
+	case BROKER_ROW_PERMISSION:
+		put_permission(out, ENTITY(r, struct broker_permission));
+		break;
+	}
+}
+
+static void put_key(uint8_t key[BROKER_ROW_KEY_SIZE], const struct broker_row *r)
+{
+	key[0] = r->kind;
+	store_u64be(key + 1, r->number);
+}
+
+static void tell(const struct broker_row *r, struct buf *scratch, broker_row_cb each, void *arg)
+{
+	uint8_t key[BROKER_ROW_KEY_SIZE];
+	put_key(key, r);
+	buf_clear(scratch);
+	put_value(scratch, r);
+	each(arg, slice_make(key, sizeof key), buf_slice(scratch));
+}
+
+void broker_dirty_rows(struct broker *b, broker_row_cb each, void *arg)
+{
+	struct buf scratch = BUF_EMPTY;
+	for (size_t i = 0; i < b->n_rows_deleted; i++)
+		each(arg, slice_make(b->rows_deleted[i], BROKER_ROW_KEY_SIZE), slice_make(NULL, 0));
+	LIST_EACH(node, &b->rows_dirty)
+	tell(LIST_ENTRY(node, struct broker_row, dirty), &scratch, each, arg);
+	buf_done(&scratch);
+}
+
+void broker_rows_clean(struct broker *b)
+{
+	struct list *node;
+	while ((node = list_pop(&b->rows_dirty)) != NULL)
+		LIST_ENTRY(node, struct broker_row, dirty)->stored = true;
+	mem_free(b->rows_deleted);
+	b->rows_deleted = NULL;
+	b->n_rows_deleted = b->rows_deleted_cap = 0;
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+struct collection {
+	const struct broker_row **rows;
+	size_t n, cap;
+};
+
+static void collect(struct collection *c, const struct broker_row *r)
+{
+	if (c->n == c->cap) {
+		c->cap = c->cap == 0 ? 64 : 2 * c->cap;
+		c->rows = mem_realloc(c->rows, c->cap * sizeof *c->rows);
+	}
+	c->rows[c->n++] = r;
+}
+
+static void collect_exchange(struct collection *c, const struct broker_exchange *x)
+{
+	if (x != x->vhost->default_exchange)
+		collect(c, &x->row);
+	for (const struct broker_binding *bi = broker_binding_first_from(x); bi != NULL;
+		bi = broker_binding_next_from(x, bi))
+		collect(c, &bi->row);
+}
+
+static void collect_vhost(struct collection *c, const struct broker_vhost *v)
+{
+	collect(c, &v->row);
+	for (const struct broker_exchange *x = v->exchanges; x != NULL; x = x->hh.next)
+		collect_exchange(c, x);
+	for (const struct broker_queue *q = v->queues; q != NULL; q = q->hh.next)
+		collect(c, &q->row);
+}
+
+static void collect_user(struct collection *c, const struct broker_user *u)
+{
+	collect(c, &u->row);
+	for (const struct broker_permission *p = u->permissions; p != NULL; p = p->hh.next)
+		collect(c, &p->row);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct broker_row *x = *(const struct broker_row *const *)a;
+	const struct broker_row *y = *(const struct broker_row *const *)b;
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static void collect_all(struct collection *c, const struct broker *b)
+{
+	collect(c, &b->row);
+	for (const struct broker_node *n = b->nodes; n != NULL; n = n->hh.next)
+		collect(c, &n->row);
+	for (const struct broker_vhost *v = b->vhosts; v != NULL; v = v->hh.next)
+		collect_vhost(c, v);
+	for (const struct broker_user *u = b->users; u != NULL; u = u->hh.next)
+		collect_user(c, u);
+	qsort(c->rows, c->n, sizeof *c->rows, compare_rows);
+}
+
+void broker_all_rows(struct broker *b, broker_row_cb each, void *arg)
+{
+	struct collection c = {0};
+	struct buf scratch = BUF_EMPTY;
+	collect_all(&c, b);
+	for (size_t i = 0; i < c.n; i++)
+		tell(c.rows[i], &scratch, each, arg);
+	buf_done(&scratch);
+	mem_free(c.rows);
+}
+
+/* With their lengths, so that no two sequences of rows read the same. */
+static void digest_row(void *arg, struct slice key, struct slice value)
+{
+	XXH3_state_t *state = arg;
+	uint8_t n[4];
+	store_u32le(n, (uint32_t)value.n);
+	XXH3_64bits_update(state, key.p, key.n);
+	XXH3_64bits_update(state, n, sizeof n);
+	XXH3_64bits_update(state, value.p, value.n);
+}
+
+uint64_t broker_digest(struct broker *b)
+{
+	XXH3_state_t state;
+	XXH3_64bits_reset(&state);
+	broker_all_rows(b, digest_row, &state);
+	return XXH3_64bits_digest(&state);
+}
+
+/* --- to the state ----------------------------------------------------------------------------- */
+
+static bool name_ok(struct slice name)
+{
+	return name.n > 0 && name.n <= BROKER_NAME_MAX;
+}
+
+/* The row is what the store has. */
+static bool loaded(struct broker_row *r)
+{
+	list_remove(&r->dirty);
+	r->stored = true;
+	return true;
+}
+
+/* Numbers are given out in order, so a row's is below the counter, which is the first row. */
+static bool number_ok(const struct broker *b, uint64_t number)
+{
+	return number > 0 && number < b->next_number;
+}
+
+static bool load_global(struct broker *b, uint64_t number, struct reader *r)
+{
+	uint64_t next_group = get_u64le(r), next_number = get_u64le(r);
+	struct slice cluster_name = broker_get_name(r);
+	if (!reader_finished(r) || number != 0 || b->row.stored || next_group == 0 ||
+		next_number == 0 || cluster_name.n > BROKER_NAME_MAX)
+		return false;
+	broker_set_cluster_name(b, cluster_name);
+	b->next_group = next_group;
+	b->next_number = next_number;
+	return loaded(&b->row);
+}
+
+static bool load_node(struct broker *b, uint64_t number, struct reader *r)
+{
+	uint64_t incarnation = get_u64le(r);
+	if (!reader_finished(r) || broker_node_find(b, number) != NULL)
+		return false;
+	return loaded(&broker_node_new(b, number, incarnation)->row);
+}
+
+static bool load_vhost(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct slice name = broker_get_name(r);
+	struct slice description = broker_get_long(r);
+	struct slice tags = broker_get_long(r);
+	struct slice default_queue_type = broker_get_name(r);
+	if (!reader_finished(r) || !number_ok(b, number) || !name_ok(name) ||
+		broker_vhost_find(b, name) != NULL || broker_vhost_by_number(b, number) != NULL)
+		return false;
+	struct broker_vhost *v =
+		broker_vhost_new(b, number, name, description, tags, default_queue_type);
+	return loaded(&v->row);
+}
+
+static bool load_exchange(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
+	struct slice name = broker_get_name(r);
+	struct broker_exchange_spec spec;
+	broker_get_exchange_spec(r, &spec);
+	if (!reader_finished(r) || !number_ok(b, number) || v == NULL || !name_ok(name) ||
+		broker_exchange_find(v, name) != NULL ||
+		broker_exchange_by_number(b, number) != NULL)
+		return false;
+	return loaded(&broker_exchange_new(v, number, name, &spec)->row);
+}
+
+static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
+{
+	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
+	struct slice name = broker_get_name(r);
+	struct broker_queue_spec spec;
+	broker_get_queue_spec(r, &spec);
+	if (!reader_finished(r) || group == 0 || group >= b->next_group || v == NULL ||
+		!name_ok(name) || broker_queue_find(v, name) != NULL ||
+		broker_queue_by_group(b, group) != NULL)
+		return false;
+	return loaded(&broker_queue_new(v, group, name, &spec)->row);
+}
+
+/* The destination, if it is in the source's vhost. */
+static void *destination_by_number(const struct broker *b, const struct broker_exchange *source,
+	enum broker_destination kind, uint64_t number)
+{
+	if (kind == BROKER_TO_QUEUE) {
+		struct broker_queue *q = broker_queue_by_group(b, number);
+		return q != NULL && q->vhost == source->vhost ? q : NULL;
+	}
+	struct broker_exchange *x = broker_exchange_by_number(b, number);
+	return x != NULL && x->vhost == source->vhost ? x : NULL;
+}
+
+/* That no two bindings have one number is the store's doing: its keys are unique. */
+static bool load_binding(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct broker_exchange *source = broker_exchange_by_number(b, get_u64le(r));
+	enum broker_destination kind = broker_get_enum(r, 2);
+	uint64_t to = get_u64le(r);
+	struct slice key = broker_get_name(r);
+	struct slice arguments = broker_get_table(r);
+	if (!reader_finished(r) || !number_ok(b, number) || source == NULL ||
+		key.n > BROKER_NAME_MAX)
+		return false;
+	void *destination = destination_by_number(b, source, kind, to);
+	if (destination == NULL ||
+		broker_binding_find(source, kind, destination, key, arguments) != NULL)
+		return false;
+	return loaded(&broker_binding_new(source, number, kind, destination, key, arguments)->row);
+}
+
+static bool load_user(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct slice name = broker_get_name(r);
+	struct slice hash = broker_get_long(r);
+	enum broker_password_algorithm algorithm = broker_get_enum(r, BROKER_PASSWORD_ALGORITHMS);
+	struct slice tags = broker_get_long(r);
+	if (!reader_finished(r) || !number_ok(b, number) || !name_ok(name) ||
+		broker_user_find(b, name) != NULL || broker_user_by_number(b, number) != NULL)
+		return false;
+	return loaded(&broker_user_new(b, number, name, hash, algorithm, tags)->row);
+}
+
+static bool load_permission(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct broker_user *u = broker_user_by_number(b, get_u64le(r));
+	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
+	struct slice pattern[BROKER_RIGHTS];
+	for (int i = 0; i < BROKER_RIGHTS; i++)
+		pattern[i] = broker_get_long(r);
+	if (!reader_finished(r) || !number_ok(b, number) || u == NULL || v == NULL ||
+		broker_permission_find(u, v) != NULL)
+		return false;
+	struct broker_permission *p = broker_permission_new(u, v, number);
+	broker_permission_set(p, pattern);
+	return loaded(&p->row);
+}
+
+bool broker_load_row(struct broker *b, struct slice key, struct slice value)
+{
+	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] != VERSION)
+		return false;
+	uint64_t number = load_u64be(key.p + 1);
+	struct reader r = reader_make(value.p + 1, value.n - 1);
+	switch ((enum broker_row_kind)key.p[0]) {
+	case BROKER_ROW_GLOBAL:
+		return load_global(b, number, &r);
+	case BROKER_ROW_NODE:
+		return load_node(b, number, &r);
+	case BROKER_ROW_VHOST:
+		return load_vhost(b, number, &r);
+	case BROKER_ROW_EXCHANGE:
+		return load_exchange(b, number, &r);
+	case BROKER_ROW_QUEUE:
+		return load_queue(b, number, &r);
+	case BROKER_ROW_BINDING:
+		return load_binding(b, number, &r);
+	case BROKER_ROW_USER:
+		return load_user(b, number, &r);
+	case BROKER_ROW_PERMISSION:
+		return load_permission(b, number, &r);
+	}
+	return false;
+}

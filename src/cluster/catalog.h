@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The catalog: the metadata that all nodes and workers share. Group 0 decides the order of commands;
+ * each worker of a node applies them to a broker of its own, so that routing needs no lock.
+ *
+ *   session -> catalog_propose() -> (worker 0) home: group 0 -> committed entry
+ *           -> every worker's catalog applies it -> the proposer's request is answered
+ *
+ * A request is answered when its effect is in the proposer's own copy. The other workers of the
+ * node have the entry in their mailbox by then, ahead of anything a client could send them next.
+ *
+ *   entry := header section*, as in src/queue/command.h with kind 'M'
+ *   a section's commands are { bytes u32, src/broker/command.h }*
+ */
+#ifndef WARREN_CLUSTER_CATALOG_H
+#define WARREN_CLUSTER_CATALOG_H
+
+#include "raft/groups.h"
+#include "src/broker/broker.h"
+#include "src/loop/worker.h"
+
+struct catalog;
+struct catalog_home;
+
+/* A proposal's answer; embedded by whoever waits, and kept until `done`. */
+struct catalog_request {
+	struct list link;
+	uint64_t seq;
+	/* `result` and its pointers are valid inside the call. */
+	void (*done)(struct catalog_request *r, const struct broker_result *result);
+};
+
+struct catalog_config {
+	struct worker *worker;
+	uint64_t client_id; /* of this worker, as for queue clients */
+	const struct broker_watch *watch;
+	/* An entry has been applied to this worker's copy. */
+	void (*applied)(void *arg);
+	void *arg;
+};
+
+/* A worker's catalog with an empty broker. */
+struct catalog *catalog_new(const struct catalog_config *config);
+void catalog_free(struct catalog *c);
+struct broker *catalog_broker(struct catalog *c);
+/* All catalogs of the node, in the order of workers, and the worker of the home. Before use. */
+void catalog_connect(struct catalog *c, struct catalog *const *all, unsigned n);
+/* Proposes one broker command; copied. `r` may be NULL. */
+void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r);
+/* Sends what the turn has collected to the home; returns whether there was anything. */
+bool catalog_flush(struct catalog *c);
+
+struct catalog_home_config {
+	struct groups *groups;
+	struct store_log *log; /* of group 0; taken over */
+	uint64_t self;         /* raft id of this node's member */
+	struct catalog *const *catalogs; /* of all workers; [0] is the home's own */
+	unsigned n_catalogs;
+	/* Group 0 is led by this node and everything before is applied / no more. */
+	void (*leading)(void *arg, bool yes);
+	void (*closed)(void *arg);
+	void *arg;
+};
+
+/* Opens group 0 on worker 0. The catalogs' brokers must hold the stored rows. 0 or STORE_*. */
+int catalog_home_open(struct catalog_home **ret, const struct catalog_home_config *config);
+/* closed() follows. */
+void catalog_home_close(struct catalog_home *h);
+
+#endif

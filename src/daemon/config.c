@@ -1,0 +1,862 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A line is split into key and value; the key finds a row of the table; the row's type parses the
+ * value into its field of struct config. Defaults are text in the table and take the same way, so
+ * they obey the same limits.
+ */
+#include "src/daemon/config.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/buf.h"
+#include "src/base/mem.h"
+
+/* ---- the keys ---- */
+
+struct row;
+
+/* Parses `value` into `field`; `name` is what stands for the pattern's "*". Returns NULL, or what
+ * was expected. */
+typedef const char *parse_fn(
+	const struct row *r, void *field, const char *name, const char *value);
+
+struct row {
+	const char *key; /* a final "*" stands for one name */
+	parse_fn *parse;
+	size_t field;
+	const char *initial; /* NULL: set by another row or by config_finish() */
+	uint64_t min;
+	uint64_t max;
+	const char *doc;
+};
+
+static parse_fn parse_integer, parse_ceiling, parse_bool, parse_duration_ms, parse_size,
+	parse_string, parse_level, parse_address, parse_listener, parse_no_listeners, parse_name,
+	parse_no_names, parse_share, parse_bytes;
+
+#define FIELD(f) offsetof(struct config, f)
+
+enum {
+	DAY_MS = 24 * 60 * 60 * 1000,
+	FRAME_MIN = 4096, /* AMQP 0-9-1, 4.2.3: peers must accept frames of up to frame-min-size */
+	FRAME_LIMIT = 16 * 1024 * 1024,
+	MESSAGE_LIMIT = 512 * 1024 * 1024,
+};
+
+#define MAX_BYTES ((uint64_t)1 << 62)
+
+static const struct row rows[] = {
+	{"listeners.tcp", parse_no_listeners, FIELD(listeners), NULL, 0, 0,
+		"\"none\": no plain TCP listener"},
+	{"listeners.tcp.*", parse_listener, FIELD(listeners), NULL, 0, 65535,
+		"port or address:port of an AMQP listener (default: 5672 on all interfaces)"},
+	{"cluster.listener", parse_address, FIELD(cluster_listener), "25672", 0, 65535,
+		"port or address:port where other nodes connect"},
+	{"tcp_listen_options.backlog", parse_integer, FIELD(tcp_backlog), "128", 1, 65535,
+		"connections that may wait to be accepted"},
+	{"tcp_listen_options.nodelay", parse_bool, FIELD(tcp_nodelay), "true", 0, 0,
+		"send small segments at once"},
+
+	{"handshake_timeout", parse_duration_ms, FIELD(handshake_timeout_ms), "10000", 1, DAY_MS,
+		"time from connect to connection.open-ok (ms)"},
+	{"heartbeat", parse_integer, FIELD(heartbeat_s), "60", 0, 65535,
+		"heartbeat proposed to clients (s), 0 for none"},
+	{"frame_max", parse_ceiling, FIELD(frame_max), "131072", FRAME_MIN, FRAME_LIMIT,
+		"largest frame proposed to clients (bytes), 0 for the highest value"},
+	{"initial_frame_max", parse_integer, FIELD(initial_frame_max), "4096", FRAME_MIN,
+		FRAME_LIMIT, "largest frame before the client has tuned the connection (bytes)"},
+	{"channel_max", parse_ceiling, FIELD(channel_max), "2047", 1, 65535,
+		"channels per connection proposed to clients, 0 for the highest value"},
+	{"max_message_size", parse_size, FIELD(message_bytes_max), "134217728", 1, MESSAGE_LIMIT,
+		"largest message body"},
+	{"consumer_timeout", parse_duration_ms, FIELD(consumer_timeout_ms), "1800000", 0,
+		(uint64_t)DAY_MS * 365, "time a consumer may take to acknowledge (ms), 0 for any"},
+
+	{"default_user", parse_string, FIELD(default_user), "guest", 1, 255,
+		"user created on a new cluster's first start"},
+	{"default_pass", parse_string, FIELD(default_pass), "guest", 0, 255, "its password"},
+	{"default_vhost", parse_string, FIELD(default_vhost), "/", 1, 255,
+		"virtual host created on a new cluster's first start"},
+	{"default_permissions.configure", parse_string, FIELD(default_configure), ".*", 0, 4096,
+		"what the default user may configure"},
+	{"default_permissions.read", parse_string, FIELD(default_read), ".*", 0, 4096,
+		"what the default user may read"},
+	{"default_permissions.write", parse_string, FIELD(default_write), ".*", 0, 4096,
+		"what the default user may write"},
+	{"default_user_tags.*", parse_name, FIELD(default_user_tags), NULL, 1, 255,
+		"true: the default user has this tag (default: administrator)"},
+	{"loopback_users", parse_no_names, FIELD(loopback_users), NULL, 0, 0,
+		"\"none\": every user may connect from anywhere"},
+	{"loopback_users.*", parse_name, FIELD(loopback_users), NULL, 1, 255,
+		"true: this user may only connect from this machine (default: guest)"},
+
+	{"cluster_name", parse_string, FIELD(cluster_name), "", 0, 255,
+		"name of the cluster (default: after its first node)"},
+	{"log.console.level", parse_level, FIELD(log_level), "info", 0, 0,
+		"debug, info, warning, error or none"},
+	{"worker_threads", parse_integer, FIELD(worker_threads), "0", 0, 256,
+		"threads that serve connections and queues, 0 for one per core"},
+	{"vm_memory_high_watermark.relative", parse_share, FIELD(memory_limit), "0.4", 0, 1,
+		"publishers are blocked above this share of the machine's memory"},
+	{"vm_memory_high_watermark.absolute", parse_bytes, FIELD(memory_limit), NULL, 0, MAX_BYTES,
+		"the same as a size"},
+	{"disk_free_limit.relative", parse_share, FIELD(disk_free_limit), NULL, 0, 100,
+		"publishers are blocked when less than this share of the memory's size is free on disk"},
+	{"disk_free_limit.absolute", parse_bytes, FIELD(disk_free_limit), "50MB", 0, MAX_BYTES,
+		"the same as a size"},
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+/* RabbitMQ's, without effect here: a configuration taken over says so, once per line, and works. A
+ * final "*" stands for anything. */
+static const char *const idle_keys[] = {
+	"advanced.*",
+	"auth_backends.*",
+	"auth_http.*",
+	"auth_ldap.*",
+	"auth_mechanisms.*",
+	"background_gc_*",
+	"channel_max_per_node",
+	"channel_operation_timeout",
+	"channel_tick_interval",
+	"cluster_exchange_limit",
+	"cluster_formation.*",
+	"cluster_keepalive_interval",
+	"cluster_partition_handling*",
+	"cluster_queue_limit",
+	"cluster_tags.*",
+	"collect_statistics*",
+	"connection_max",
+	"consumer_max_per_channel",
+	"credential_validator.*",
+	"default_limits.*",
+	"default_policies.*",
+	"default_queue_type",
+	"default_users.*",
+	"definitions.*",
+	"delegate_count",
+	"distribution.*",
+	"erlang.*",
+	"halt_on_upgrade_failure",
+	"hipe_compile",
+	"lazy_queue_explicit_gc_run_operation_threshold",
+	"listeners.ssl*",
+	"load_definitions",
+	"log.*",
+	"management.*",
+	"management_agent.*",
+	"memory_monitor_interval",
+	"message_store_*",
+	"metadata_store.*",
+	"mirroring_*",
+	"mnesia_table_loading_retry_*",
+	"motd_file",
+	"mqtt.*",
+	"msg_store_*",
+	"net_ticktime",
+	"node_tags.*",
+	"num_acceptors.*",
+	"password_hashing_module",
+	"prometheus.*",
+	"proxy_protocol",
+	"queue_index_*",
+	"queue_leader_locator",
+	"queue_master_locator",
+	"quorum_*",
+	"raft.*",
+	"reverse_dns_lookups",
+	"server_exit_timeout",
+	"shovel.*",
+	"shutdown_wait_timeout",
+	"socket_writer.*",
+	"ssl_allow_poodle_attack",
+	"ssl_cert_login_from",
+	"ssl_handshake_timeout",
+	"ssl_options.*",
+	"stomp.*",
+	"stream.*",
+	"sysmon_handler.*",
+	"tcp_listen_options.*",
+	"total_memory_available_override_value",
+	"trace_vhosts",
+	"track_auth_attempt_source",
+	"vhost_max",
+	"vhost_restart_strategy",
+	"vm_memory_calculation_strategy",
+	"vm_memory_high_watermark_paging_ratio",
+	"web_mqtt.*",
+	"web_stomp.*",
+};
+
+/* ---- numbers ---- */
+
+/* Digits at the start of *text, which moves behind them. */
+static bool take_number(const char **text, uint64_t *ret)
+{
+	const char *p = *text;
+	uint64_t v = 0;
+	if (!isdigit((unsigned char)*p))
+		return false;
+	for (; isdigit((unsigned char)*p); p++) {
+		if (__builtin_mul_overflow(v, 10, &v) ||
+			__builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+			return false;
+	}
+	*text = p;
+	*ret = v;
+	return true;
+}
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+/* Units as RabbitMQ reads them: "k" and "KiB" are 1024, "KB" is 1000, in any case. */
+static const struct unit size_units[] = {
+	{"", 1},
+	{"b", 1},
+	{"k", 1ull << 10},
+	{"kib", 1ull << 10},
+	{"kb", 1000},
+	{"m", 1ull << 20},
+	{"mib", 1ull << 20},
+	{"mb", 1000 * 1000},
+	{"g", 1ull << 30},
+	{"gib", 1ull << 30},
+	{"gb", 1000 * 1000 * 1000},
+	{"t", 1ull << 40},
+	{"tib", 1ull << 40},
+	{"tb", 1000ull * 1000 * 1000 * 1000},
+	{NULL, 0},
+};
+
+static const struct unit time_units[] = {
+	{"", 1},
+	{"ms", 1},
+	{"s", 1000},
+	{"m", 60 * 1000},
+	{"h", 60 * 60 * 1000},
+	{"d", DAY_MS},
+	{NULL, 0},
+};
+
+static bool parse_units(const char *value, const struct unit *units, uint64_t *ret)
+{
+	uint64_t v;
+	if (!take_number(&value, &v))
+		return false;
+	for (; units->name != NULL; units++) {
+		if (strcasecmp(value, units->name) == 0)
+			return !__builtin_mul_overflow(v, units->factor, ret);
+	}
+	return false;
+}
+
+static bool in_range(const struct row *r, uint64_t v)
+{
+	return v >= r->min && v <= r->max;
+}
+
+/* ---- types ---- */
+
+static const char *parse_integer(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	uint64_t v;
+	if (!take_number(&value, &v) || *value != '\0')
+		return "an integer";
+	if (!in_range(r, v))
+		return "an integer in range";
+	*(uint64_t *)field = v;
+	return NULL;
+}
+
+/* 0 asks for no limit, but everything a peer can make grow has one. */
+static const char *parse_ceiling(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	if (strcmp(value, "0") == 0) {
+		*(uint64_t *)field = r->max;
+		return NULL;
+	}
+	return parse_integer(r, field, name, value);
+}
+
+static const char *parse_duration_ms(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	uint64_t v;
+	if (!parse_units(value, time_units, &v))
+		return "a time in milliseconds, or with a unit (ms, s, m, h, d)";
+	if (!in_range(r, v))
+		return "a time in range (milliseconds)";
+	*(uint64_t *)field = v;
+	return NULL;
+}
+
+static const char *parse_size(const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	uint64_t v;
+	if (!parse_units(value, size_units, &v))
+		return "a size in bytes, or with a unit (KB, KiB, MB, MiB, GB, GiB, TB, TiB)";
+	if (!in_range(r, v))
+		return "a size in range (bytes)";
+	*(uint64_t *)field = v;
+	return NULL;
+}
+
+static const char *parse_bytes(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	struct config_amount *amount = field;
+	uint64_t v;
+	const char *expected = parse_size(r, &v, name, value);
+	if (expected == NULL)
+		*amount = (struct config_amount){.bytes = v};
+	return expected;
+}
+
+/* Written out because strtod() follows the locale and takes "inf" and "0x1p3". */
+static bool parse_decimal(const char *p, double *ret)
+{
+	uint64_t whole = 0;
+	bool digits = take_number(&p, &whole);
+	double v = (double)whole;
+	if (*p == '.') {
+		p++;
+		for (double scale = 0.1; isdigit((unsigned char)*p); p++, scale /= 10) {
+			v += (*p - '0') * scale;
+			digits = true;
+		}
+	}
+	*ret = v;
+	return digits && *p == '\0';
+}
+
+static const char *parse_share(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	struct config_amount *amount = field;
+	double v;
+	if (!parse_decimal(value, &v))
+		return "a decimal number";
+	if (v < (double)r->min || v > (double)r->max)
+		return "a decimal number in range";
+	*amount = (struct config_amount){.relative = true, .share = v};
+	return NULL;
+}
+
+static const char *parse_bool(const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	bool yes = strcmp(value, "true") == 0;
+	if (!yes && strcmp(value, "false") != 0)
+		return "true or false";
+	*(bool *)field = yes;
+	return NULL;
+}
+
+static const char *parse_string(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	char **s = field;
+	if (!in_range(r, strlen(value)))
+		return "a text whose length is in range";
+	mem_free(*s);
+	*s = mem_strdup(value);
+	return NULL;
+}
+
+/* RabbitMQ has two levels that we have not. */
+static const char *parse_level(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	if (strcmp(value, "notice") == 0)
+		value = "info";
+	else if (strcmp(value, "critical") == 0)
+		value = "error";
+	int level = log_level_of(value);
+	if (level < 0)
+		return "debug, info, warning, error or none";
+	*(enum log_level *)field = (enum log_level)level;
+	return NULL;
+}
+
+static const char address_expected[] = "a port, an address:port or an [IPv6 address]:port";
+
+/* The part in front of the last colon, as listener_new() takes it, or NULL. */
+static char *host_parse(const char *host, size_t n)
+{
+	uint8_t binary[sizeof(struct in6_addr)];
+	bool brackets = n > 2 && host[0] == '[' && host[n - 1] == ']';
+	char *bare = mem_printf("%.*s", (int)n - 2 * brackets, host + brackets);
+	char *ret = NULL;
+	if (!brackets && inet_pton(AF_INET, bare, binary) == 1)
+		ret = mem_strdup(bare);
+	else if (inet_pton(AF_INET6, bare, binary) == 1)
+		ret = mem_printf("[%s]", bare);
+	mem_free(bare);
+	return ret;
+}
+
+static const char *parse_address(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)name;
+	struct config_address *address = field;
+	const char *colon = strrchr(value, ':');
+	const char *port = colon != NULL ? colon + 1 : value;
+	uint64_t v;
+	if (!take_number(&port, &v) || *port != '\0')
+		return address_expected;
+	if (!in_range(r, v))
+		return "a port up to 65535";
+	char *host = NULL;
+	if (colon != NULL) {
+		host = host_parse(value, (size_t)(colon - value));
+		if (host == NULL)
+			return address_expected;
+	}
+	mem_free(address->host);
+	*address = (struct config_address){host, (unsigned)v};
+	return NULL;
+}
+
+/* ---- lists ---- */
+
+static void listeners_clear(struct config_listeners *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		mem_free(list->p[i].name);
+		mem_free(list->p[i].address.host);
+	}
+	mem_free(list->p);
+	*list = (struct config_listeners){0};
+}
+
+/* The one of this name, or a new one. */
+static struct config_listener *listeners_get(struct config_listeners *list, const char *name)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (strcmp(list->p[i].name, name) == 0)
+			return &list->p[i];
+	}
+	list->p = mem_realloc(list->p, (list->n + 1) * sizeof list->p[0]);
+	struct config_listener *l = &list->p[list->n++];
+	*l = (struct config_listener){.name = mem_strdup(name)};
+	return l;
+}
+
+static const char *parse_listener(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	struct config_listeners *list = field;
+	struct config_address address = {0};
+	const char *expected = parse_address(r, &address, name, value);
+	if (expected != NULL)
+		return expected;
+	struct config_listener *l = listeners_get(list, name);
+	mem_free(l->address.host);
+	l->address = address;
+	list->given = true;
+	return NULL;
+}
+
+static const char *parse_no_listeners(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	struct config_listeners *list = field;
+	if (strcmp(value, "none") != 0)
+		return "\"none\" (a listener is listeners.tcp.NAME)";
+	listeners_clear(list);
+	list->given = true;
+	return NULL;
+}
+
+static void names_clear(struct config_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		mem_free(names->p[i]);
+	mem_free(names->p);
+	*names = (struct config_names){0};
+}
+
+static void names_remove(struct config_names *names, const char *name)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (strcmp(names->p[i], name) == 0) {
+			mem_free(names->p[i]);
+			names->p[i] = names->p[--names->n];
+			return;
+		}
+	}
+}
+
+static void names_add(struct config_names *names, const char *name)
+{
+	names_remove(names, name);
+	names->p = mem_realloc(names->p, (names->n + 1) * sizeof names->p[0]);
+	names->p[names->n++] = mem_strdup(name);
+}
+
+static const char *parse_name(const struct row *r, void *field, const char *name, const char *value)
+{
+	struct config_names *names = field;
+	bool on;
+	const char *expected = parse_bool(r, &on, name, value);
+	if (expected != NULL)
+		return expected;
+	if (!in_range(r, strlen(name)))
+		return "a name whose length is in range";
+	if (on)
+		names_add(names, name);
+	else
+		names_remove(names, name);
+	names->given = true;
+	return NULL;
+}
+
+static const char *parse_no_names(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	struct config_names *names = field;
+	if (strcmp(value, "none") != 0)
+		return "\"none\" (a user is loopback_users.NAME)";
+	names_clear(names);
+	names->given = true;
+	return NULL;
+}
+
+/* ---- keys and lines ---- */
+
+static void note(struct config *c, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void note(struct config *c, enum log_level level, const char *fmt, ...)
+{
+	if (c->note == NULL)
+		return;
+	char text[1024];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	c->note(c->note_arg, level, text);
+}
+
+/* "a.*" matches "a.b", "a*" also "a"; returns what the star stands for ("" without one), or NULL. */
+static const char *key_match(const char *pattern, const char *key)
+{
+	size_t n = strlen(pattern) - 1;
+	if (pattern[n] != '*')
+		return strcmp(pattern, key) == 0 ? "" : NULL;
+	if (strncmp(pattern, key, n) != 0 || (pattern[n - 1] == '.' && key[n] == '\0'))
+		return NULL;
+	return key + n;
+}
+
+/* "a\.b" in a key is the name "a.b". */
+static char *name_unescape(const char *name)
+{
+	char *copy = mem_strdup(name);
+	char *to = copy;
+	for (const char *from = copy; *from != '\0'; from++) {
+		if (from[0] == '\\' && from[1] == '.')
+			continue;
+		*to++ = *from;
+	}
+	*to = '\0';
+	return copy;
+}
+
+static const struct row *row_find(const char *key, const char **ret_name)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		const char *name = key_match(rows[i].key, key);
+		if (name != NULL) {
+			*ret_name = name;
+			return &rows[i];
+		}
+	}
+	return NULL;
+}
+
+static bool key_is_idle(const char *key)
+{
+	for (size_t i = 0; i < sizeof idle_keys / sizeof idle_keys[0]; i++) {
+		if (key_match(idle_keys[i], key) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* `where` is "FILE:LINE". */
+static int set(struct config *c, const char *where, const char *key, const char *value)
+{
+	const char *name;
+	const struct row *r = row_find(key, &name);
+	if (r == NULL) {
+		if (key_is_idle(key))
+			note(c, LOG_INFO, "%s: %s has no effect in Warren", where, key);
+		else
+			note(c, LOG_WARNING, "%s: unknown key %s, ignored", where, key);
+		return 0;
+	}
+	char *plain = name_unescape(name);
+	const char *expected = r->parse(r, (char *)c + r->field, plain, value);
+	mem_free(plain);
+	if (expected == NULL)
+		return 0;
+	/* A text may be a password. */
+	const char *shown = r->parse == parse_string ? "..." : value;
+	if (r->max > 0)
+		note(c, LOG_ERROR, "%s: %s = %s: must be %s (%llu to %llu)", where, key, shown,
+			expected, (unsigned long long)r->min, (unsigned long long)r->max);
+	else
+		note(c, LOG_ERROR, "%s: %s = %s: must be %s", where, key, shown, expected);
+	return -1;
+}
+
+static struct slice trim(struct slice s)
+{
+	while (s.n > 0 && isspace(s.p[0]))
+		s = slice_make(s.p + 1, s.n - 1);
+	while (s.n > 0 && isspace(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+static bool key_valid(struct slice key)
+{
+	for (size_t i = 0; i < key.n; i++) {
+		if (!isalnum(key.p[i]) && strchr("_.-\\@%/", key.p[i]) == NULL)
+			return false;
+	}
+	return key.n > 0;
+}
+
+/* Takes quotes and comment off. Returns NULL, or what is wrong. */
+static const char *value_strip(struct slice *v)
+{
+	uint8_t quote = v->n > 0 ? v->p[0] : 0;
+	if (quote != '\'' && quote != '"') {
+		const uint8_t *hash = v->n > 0 ? memchr(v->p, '#', v->n) : NULL;
+		if (hash != NULL)
+			*v = trim(slice_make(v->p, (size_t)(hash - v->p)));
+		return v->n > 0 ? NULL : "no value";
+	}
+	const uint8_t *end = memchr(v->p + 1, quote, v->n - 1);
+	if (end == NULL)
+		return "a quote is not closed";
+	struct slice rest = trim(slice_make(end + 1, (size_t)(v->p + v->n - end - 1)));
+	if (rest.n > 0 && rest.p[0] != '#')
+		return "something follows the closing quote";
+	*v = slice_make(v->p + 1, (size_t)(end - v->p - 1));
+	return NULL;
+}
+
+/* Returns NULL with an empty key for a line without a setting, or what is wrong. */
+static const char *line_split(struct slice line, struct slice *ret_key, struct slice *ret_value)
+{
+	*ret_key = *ret_value = slice_make(NULL, 0);
+	line = trim(line);
+	if (line.n == 0 || line.p[0] == '#')
+		return NULL;
+	if (line.n > CONFIG_LINE_MAX)
+		return "the line is too long";
+	if (memchr(line.p, '\0', line.n) != NULL)
+		return "the line has a NUL byte";
+	const uint8_t *equals = memchr(line.p, '=', line.n);
+	if (equals == NULL)
+		return "no \"=\"";
+	size_t at = (size_t)(equals - line.p);
+	*ret_key = trim(slice_make(line.p, at));
+	*ret_value = trim(slice_make(equals + 1, line.n - at - 1));
+	return key_valid(*ret_key) ? value_strip(ret_value) : "the key is malformed";
+}
+
+static int line_apply(struct config *c, const char *where, struct slice line)
+{
+	struct slice k, v;
+	const char *wrong = line_split(line, &k, &v);
+	if (wrong != NULL) {
+		note(c, LOG_ERROR, "%s: %s", where, wrong);
+		return -1;
+	}
+	if (k.n == 0)
+		return 0;
+	char *key = mem_printf("%.*s", SLICE_FMT(k));
+	char *value = mem_printf("%.*s", SLICE_FMT(v));
+	int rc = set(c, where, key, value);
+	mem_free(key);
+	mem_free(value);
+	return rc;
+}
+
+int config_parse(struct config *c, const char *name, struct slice text)
+{
+	int rc = 0;
+	unsigned no = 0;
+	while (text.n > 0) {
+		const uint8_t *end = memchr(text.p, '\n', text.n);
+		size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
+		char *where = mem_printf("%s:%u", name, ++no);
+		if (line_apply(c, where, slice_make(text.p, n)) != 0)
+			rc = -1;
+		mem_free(where);
+		n += end != NULL;
+		text = slice_make(text.p + n, text.n - n);
+	}
+	return rc;
+}
+
+int config_set_pair(struct config *c, const char *pair)
+{
+	struct slice k, v;
+	if (line_split(slice_str(pair), &k, &v) != NULL || k.n == 0) {
+		note(c, LOG_ERROR, "-s %.*s: not KEY=VALUE", (int)strcspn(pair, "="), pair);
+		return -1;
+	}
+	return line_apply(c, "-s", slice_str(pair));
+}
+
+/* ---- files ---- */
+
+/* Returns 0 or an errno. */
+static int load(FILE *f, struct buf *to)
+{
+	enum { PIECE = 16 * 1024 };
+	while (!feof(f)) {
+		buf_reserve(to, PIECE);
+		to->n += fread(to->p + to->n, 1, PIECE, f);
+		if (ferror(f))
+			return errno;
+		if (to->n > CONFIG_FILE_MAX)
+			return EFBIG;
+	}
+	return 0;
+}
+
+static int read_file(struct config *c, const char *path)
+{
+	struct buf text = BUF_EMPTY;
+	FILE *f = fopen(path, "re");
+	int err = f != NULL ? load(f, &text) : errno;
+	if (f != NULL)
+		fclose(f);
+	int rc = -1;
+	if (err != 0)
+		note(c, LOG_ERROR, "cannot read %s: %s", path, strerror(err));
+	else
+		rc = config_parse(c, path, buf_slice(&text));
+	buf_done(&text);
+	return rc;
+}
+
+static int is_conf(const struct dirent *d)
+{
+	size_t n = strlen(d->d_name);
+	return n > 5 && d->d_name[0] != '.' && strcmp(d->d_name + n - 5, ".conf") == 0;
+}
+
+/* Not alphasort(): the order must not depend on the locale. */
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int config_read(struct config *c, const char *path)
+{
+	struct dirent **files;
+	int n = scandir(path, &files, is_conf, by_bytes);
+	if (n < 0)
+		return read_file(c, path);
+	int rc = 0;
+	for (int i = 0; i < n; i++) {
+		char *file = mem_printf("%s/%s", path, files[i]->d_name);
+		if (read_file(c, file) != 0)
+			rc = -1;
+		mem_free(file);
+		free(files[i]);
+	}
+	free(files);
+	return rc;
+}
+
+/* ---- life ---- */
+
+void config_init(struct config *c, config_note *note_fn, void *arg)
+{
+	*c = (struct config){.note = note_fn, .note_arg = arg};
+	for (size_t i = 0; i < ROWS; i++) {
+		if (rows[i].initial != NULL)
+			set(c, "default", rows[i].key, rows[i].initial);
+	}
+}
+
+int config_finish(struct config *c)
+{
+	if (!c->listeners.given)
+		listeners_get(&c->listeners, "default")->address.port = 5672;
+	if (!c->default_user_tags.given)
+		names_add(&c->default_user_tags, "administrator");
+	if (!c->loopback_users.given)
+		names_add(&c->loopback_users, "guest");
+	int rc = 0;
+	if (c->listeners.n > CONFIG_LISTENERS_MAX) {
+		note(c, LOG_ERROR, "%zu listeners are configured, the limit is %d", c->listeners.n,
+			CONFIG_LISTENERS_MAX);
+		rc = -1;
+	}
+	if (c->loopback_users.n > CONFIG_NAMES_MAX || c->default_user_tags.n > CONFIG_NAMES_MAX) {
+		note(c, LOG_ERROR, "too many loopback_users or default_user_tags, the limit is %d",
+			CONFIG_NAMES_MAX);
+		rc = -1;
+	}
+	if (c->initial_frame_max > c->frame_max) {
+		note(c, LOG_ERROR, "initial_frame_max (%llu) is above frame_max (%llu)",
+			(unsigned long long)c->initial_frame_max, (unsigned long long)c->frame_max);
+		rc = -1;
+	}
+	return rc;
+}
+
+void config_done(struct config *c)
+{
+	listeners_clear(&c->listeners);
+	names_clear(&c->default_user_tags);
+	names_clear(&c->loopback_users);
+	mem_free(c->cluster_listener.host);
+	for (size_t i = 0; i < ROWS; i++) {
+		if (rows[i].parse == parse_string)
+			mem_free(*(char **)((char *)c + rows[i].field));
+	}
+	*c = (struct config){0};
+}
+
+void config_describe(FILE *to)
+{
+	for (size_t i = 0; i < ROWS; i++)
+		fprintf(to, "%s\t%s\t%s\n", rows[i].key,
+			rows[i].initial != NULL ? rows[i].initial : "", rows[i].doc);
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/daemon/shard.h"
+
+#include <sys/random.h>
+#include <time.h>
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/broker/command.h"
+#include "src/daemon/node.h"
+#include "src/session/arguments.h"
+
+enum {
+	TICK_MS = 1000,
+	CACHE_BYTES = 16 << 20, /* entries kept for consumers close behind, per worker */
+	EMPTYING_MAX_MS = 10000, /* a queue that cannot commit does not hold up the end for ever */
+};
+
+uint32_t shard_random(void *arg)
+{
+	struct shard *s = arg;
+	/* splitmix64 */
+	uint64_t z = (s->random_state += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return (uint32_t)((z ^ (z >> 31)) >> 32);
+}
+
+static uint64_t shard_now(void *arg)
+{
+	struct shard *s = arg;
+	return s->worker.now_ms;
+}
+
+static void shard_wake(void *arg)
+{
+	struct shard *s = arg;
+	worker_wake(&s->worker);
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------ */
+
+static void shard_check_empty(struct shard *s)
+{
+	if (!s->emptying)
+		return;
+	if (queue_clients_backlog(s->clients) > 0 && s->worker.now_ms < s->emptying_until_ms)
+		return;
+	s->emptying = false;
+	node_shard_drained(s->node, s);
+}
+
+/* In the order of a message's way, so that one round takes everything one step on. */
+static bool shard_turn(struct turn_hook *h)
+{
+	struct shard *s = (struct shard *)((char *)h - offsetof(struct shard, hook));
+	bool worked = store_port_poll(&s->port) > 0;
+	worked |= catalog_flush(s->catalog);
+	worked |= queue_clients_flush(s->clients);
+	worked |= groups_flush(s->groups);
+	store_port_flush(&s->port);
+	worked |= queue_hosts_flush(s->hosts);
+	worked |= session_env_flush(&s->env);
+	shard_check_empty(s);
+	return worked || store_port_ready(&s->port);
+}
+
+static void shard_on_tick(void *arg)
+{
+	struct shard *s = arg;
+	session_env_tick(&s->env);
+	timer_set(s->tick, TICK_MS);
+}
+
+/* ---- queues ---------------------------------------------------------------------------------------- */
+
+static struct shard *shard_of_group(struct node *node, uint64_t group)
+{
+	return &node->shards[group % node->n_shards];
+}
+
+static void shard_open_queue(struct shard *s, struct broker_queue *q)
+{
+	struct queue_config config;
+	bool durable = q->spec.durable && !q->spec.exclusive;
+	arguments_queue_config(&q->spec, &config);
+	uint64_t self = durable ? s->node->identity.node_id : node_memory_member(s->node);
+	int rc = queue_hosts_open(s->hosts, q->group, self, durable, &config);
+	if (rc != 0)
+		log_error("queue", "queue '%.*s' in vhost '%.*s' cannot be opened: %s",
+			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), store_strerror(rc));
+}
+
+static void shard_on_queue_added(void *arg, struct broker_queue *q)
+{
+	struct shard *s = arg;
+	if (s->serving && shard_of_group(s->node, q->group) == s)
+		shard_open_queue(s, q);
+}
+
+static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
+{
+	struct shard *s = arg;
+	if (!s->serving)
+		return;
+	if (shard_of_group(s->node, q->group) == s)
+		queue_hosts_close(s->hosts, q->group, true);
+	queue_clients_gone(s->clients, q->group);
+}
+
+static void shard_open_all(struct shard *s)
+{
+	struct broker *b = catalog_broker(s->catalog);
+	for (struct broker_vhost *v = broker_vhost_first(b); v != NULL; v = broker_vhost_next(v))
+		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
+			q = broker_queue_next(q))
+			if (shard_of_group(s->node, q->group) == s)
+				shard_open_queue(s, q);
+}
+
+struct orphan {
+	struct store_req req;
+	struct store_log *log;
+};
+
+static void shard_on_orphan_dropped(struct store_req *req)
+{
+	struct orphan *o = (struct orphan *)req;
+	store_log_close(o->log);
+	mem_free(o);
+}
+
+static void shard_drop_orphan(struct shard *s, uint64_t group)
+{
+	struct orphan *o = MEM_NEW(struct orphan);
+	o->log = store_log_open(&s->port, group);
+	o->req.done = shard_on_orphan_dropped;
+	store_log_drop(o->log, &o->req);
+}
+
+/* Logs of queues that were deleted just before the last end. A number that the metadata has not given
+ * out yet is another matter: then it is the metadata that is older, and nothing is deleted. */
+static void shard_drop_orphans(struct shard *s)
+{
+	const struct buf *stored = &s->node->stored_groups;
+	const struct broker *b = catalog_broker(s->catalog);
+	for (size_t at = 0; at < stored->n; at += sizeof(uint64_t)) {
+		uint64_t group;
+		memcpy(&group, stored->p + at, sizeof group);
+		if (group == 0 || shard_of_group(s->node, group) != s ||
+			broker_queue_by_group(b, group) != NULL)
+			continue;
+		if (group < b->next_group)
+			shard_drop_orphan(s, group);
+		else
+			log_warning("queue",
+				"the store holds queue group %lu that the metadata does not know: kept",
+				(unsigned long)group);
+	}
+}
+
+/* The metadata has come to the point where this start of the node is known: what it says about
+ * queues from here on is the present. */
+static void shard_on_applied(void *arg)
+{
+	struct shard *s = arg;
+	const struct store_identity *id = &s->node->identity;
+	struct broker *b = catalog_broker(s->catalog);
+	if (s->serving || broker_node_incarnation(b, id->node_id) != id->incarnation)
+		return;
+	s->serving = true;
+	shard_open_all(s);
+	shard_drop_orphans(s);
+	node_shard_serving(s->node, s);
+}
+
+/* ---- borders ------------------------------------------------------------------------------------------ */
+
+struct section_mail {
+	struct mail mail;
+	uint64_t group, client;
+	struct blob *blob;
+	size_t n;
+};
+
+static void shard_on_section(struct mail *m, struct worker *w)
+{
+	struct section_mail *sm = (struct section_mail *)m;
+	struct shard *s = w->data;
+	queue_hosts_submit(s->hosts, sm->group, sm->client, sm->blob, sm->n);
+	mem_free(sm);
+}
+
+static void shard_submit(void *arg, uint64_t group, struct blob *blob, size_t n)
+{
+	struct shard *s = arg;
+	struct shard *to = shard_of_group(s->node, group);
+	uint64_t client = queue_clients_id(s->clients);
+	if (to == s) {
+		queue_hosts_submit(s->hosts, group, client, blob, n);
+		return;
+	}
+	struct section_mail *m = MEM_NEW(struct section_mail);
+	*m = (struct section_mail){{NULL, shard_on_section}, group, client, blob, n};
+	worker_post(&to->worker, &m->mail);
+}
+
+static struct queue_clients *shard_clients_of(void *arg, uint64_t client, struct worker **ret_worker)
+{
+	struct shard *s = arg;
+	struct node *node = s->node;
+	unsigned no = client_id_worker(client);
+	if (no >= node->n_shards || client != queue_clients_id(node->shards[no].clients))
+		return NULL;
+	*ret_worker = &node->shards[no].worker;
+	return node->shards[no].clients;
+}
+
+static void shard_on_queue_ended(void *arg, uint64_t group)
+{
+	struct shard *s = arg;
+	struct buf b = BUF_EMPTY;
+	broker_put_delete_queue(&b, group);
+	catalog_propose(s->catalog, buf_slice(&b), NULL);
+	buf_done(&b);
+}
+
+static void shard_on_dead(void *arg, uint64_t group, const struct queue_config *config,
+	const struct machine_dead *d, const struct message *m)
+{
+	struct shard *s = arg;
+	dead_letters_publish(s->dead_letters, group, config, d, m);
+}
+
+static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
+{
+	struct shard *s = arg;
+	queue_hosts_dead_done(s->hosts, group, seq);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------ */
+
+static void shard_on_drained(void *arg);
+
+static void shard_init_env(struct shard *s)
+{
+	struct node *node = s->node;
+	s->env = (struct session_env){
+		.worker = &s->worker,
+		.catalog = s->catalog,
+		.broker = catalog_broker(s->catalog),
+		.clients = s->clients,
+		.limits = &node->limits,
+		.node_id = node->identity.node_id,
+		.incarnation = node->identity.incarnation,
+		.random = shard_random,
+		.drained = shard_on_drained,
+		.arg = s,
+		.next_serial = s->worker.no + 1,
+		.serial_step = node->n_shards,
+		.peers = node->envs,
+		.n_peers = node->n_shards,
+	};
+	list_init(&s->env.connections);
+	list_init(&s->env.dirty);
+	list_init(&s->env.requesters);
+}
+
+void shard_init(struct shard *s, struct node *node, unsigned no)
+{
+	uint64_t client = client_id_make(
+		NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)no);
+	s->node = node;
+	if (getrandom(&s->random_state, sizeof s->random_state, 0) < 0)
+		s->random_state = (uint64_t)time(NULL) ^ no;
+	worker_init(&s->worker, no);
+	s->worker.data = s;
+	store_port_init(&s->port, node->store, shard_wake, s);
+	s->groups = groups_new(&(struct groups_config){.port = &s->port,
+		.now_ms = shard_now,
+		.random = shard_random,
+		.arg = s,
+		.cache_bytes = CACHE_BYTES});
+	s->clients = queue_clients_new(
+		client, &(struct queue_border){.submit = shard_submit, .arg = s});
+	struct broker_watch watch = {.arg = s,
+		.queue_added = shard_on_queue_added,
+		.queue_deleted = shard_on_queue_deleted};
+	s->catalog = catalog_new(&(struct catalog_config){.worker = &s->worker,
+		.client_id = client,
+		.watch = &watch,
+		.applied = shard_on_applied,
+		.arg = s});
+	s->hosts = queue_hosts_new(&(struct queue_hosts_config){.worker = &s->worker,
+		.groups = s->groups,
+		.port = &s->port,
+		.clients = s->clients,
+		.clients_of = shard_clients_of,
+		.ended = shard_on_queue_ended,
+		.dead = shard_on_dead,
+		.arg = s,
+		.node = NODE_NUMBER,
+		.incarnation = (uint32_t)node->identity.incarnation});
+	shard_init_env(s);
+	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
+	worker_hook(&s->worker, &s->hook, shard_turn);
+}
+
+void shard_begin(struct shard *s)
+{
+	s->tick = timer_new(&s->worker, shard_on_tick, s);
+	timer_set(s->tick, TICK_MS);
+}
+
+static void shard_on_hosts_closed(void *arg)
+{
+	struct shard *s = arg;
+	node_shard_stopped(s->node, s);
+}
+
+static void shard_on_drained(void *arg)
+{
+	struct shard *s = arg;
+	s->emptying = true;
+	s->emptying_until_ms = s->worker.now_ms + EMPTYING_MAX_MS;
+	worker_wake(&s->worker);
+}
+
+void shard_close_queues(struct shard *s)
+{
+	queue_hosts_close_all(s->hosts, shard_on_hosts_closed, s);
+}
+
+void shard_stop(struct shard *s)
+{
+	session_env_stop(&s->env);
+}
+
+void shard_done(struct shard *s)
+{
+	dead_letters_free(s->dead_letters);
+	session_env_done(&s->env);
+	queue_hosts_free(s->hosts);
+	queue_clients_free(s->clients);
+	catalog_free(s->catalog);
+	groups_free(s->groups);
+	store_port_done(&s->port);
+	worker_done(&s->worker);
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/queue/client.h"
+
+#include <assert.h>
+#include <uthash.h>
+
+#include "src/base/mem.h"
+#include "src/queue/ring.h"
+
+enum {
+	SECTION_MAX = 512 * 1024, /* a longer section is sent before the turn ends */
+	OUT_FIRST = 1024,
+};
+
+/* Who wants to know when `seq` is applied. */
+struct wait {
+	uint64_t seq;
+	struct queue_publisher *pub;
+	uint64_t tag;
+	bool refused;
+};
+
+/* A section under way: for the backlog. */
+struct sent {
+	uint64_t last_seq;
+	size_t bytes;
+};
+
+RING_OF(wait)
+RING_OF(sent)
+
+struct attached {
+	uint32_t no;
+	struct queue_consumer *consumer;
+	UT_hash_handle hh;
+};
+
+struct queue_client {
+	uint64_t group;
+	struct queue_clients *all;
+	UT_hash_handle hh;
+	uint64_t next_seq;
+	/* The section being collected. */
+	struct blob *out;
+	size_t out_n;
+	size_t out_hint; /* size of the last one: the next begins with that capacity */
+	uint32_t out_count;
+	struct list dirty;
+	struct list settling; /* consumers with a range not yet written */
+	struct ring waits;    /* struct wait, by seq */
+	struct ring sents;    /* struct sent, by seq */
+	size_t backlog;
+	struct list requests; /* struct queue_request, by seq */
+	struct attached *consumers;
+	struct attached *last; /* of the last delivery */
+	struct list waiters;
+};
+
+struct queue_clients {
+	uint64_t id;
+	struct queue_border border;
+	struct queue_client *by_group;
+	struct queue_client *last; /* last found */
+	struct list dirty;
+	size_t backlog;
+	uint32_t next_no;
+};
+
+/* ---- registry -------------------------------------------------------------------------------- */
+
+struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_border *border)
+{
+	struct queue_clients *qs = MEM_NEW(struct queue_clients);
+	qs->id = client_id;
+	qs->border = *border;
+	list_init(&qs->dirty);
+	return qs;
+}
+
+uint64_t queue_clients_id(const struct queue_clients *qs)
+{
+	return qs->id;
+}
+
+uint32_t queue_clients_number(struct queue_clients *qs)
+{
+	return ++qs->next_no;
+}
+
+size_t queue_clients_backlog(const struct queue_clients *qs)
+{
+	return qs->backlog;
+}
+
+static struct queue_client *clients_find(struct queue_clients *qs, uint64_t group)
+{
+	if (qs->last != NULL && qs->last->group == group)
+		return qs->last;
+	struct queue_client *qc;
+	HASH_FIND(hh, qs->by_group, &group, sizeof group, qc);
+	if (qc != NULL)
+		qs->last = qc;
+	return qc;
+}
+
+struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc != NULL)
+		return qc;
+	qc = MEM_NEW(struct queue_client);
+	qc->group = group;
+	qc->all = qs;
+	qc->next_seq = 1;
+	list_init(&qc->dirty);
+	list_init(&qc->settling);
+	list_init(&qc->requests);
+	list_init(&qc->waiters);
+	HASH_ADD(hh, qs->by_group, group, sizeof qc->group, qc);
+	return qc;
+}
+
+static void client_detach(struct queue_client *qc, struct attached *a)
+{
+	struct queue_consumer *c = a->consumer;
+	HASH_DEL(qc->consumers, a);
+	if (qc->last == a)
+		qc->last = NULL;
+	mem_free(a);
+	list_remove(&c->settling);
+	c->settle_to = 0;
+	c->client = NULL;
+}
+
+static struct attached *client_attached(struct queue_client *qc, uint32_t no)
+{
+	if (qc->last != NULL && qc->last->no == no)
+		return qc->last;
+	struct attached *a;
+	HASH_FIND(hh, qc->consumers, &no, sizeof no, a);
+	if (a != NULL)
+		qc->last = a;
+	return a;
+}
+
+static void client_free(struct queue_client *qc)
+{
+	struct queue_clients *qs = qc->all;
+	struct attached *a, *next;
+	HASH_ITER(hh, qc->consumers, a, next)
+		client_detach(qc, a);
+	while (!list_empty(&qc->waiters))
+		queue_unwait(LIST_ENTRY(qc->waiters.next, struct queue_waiter, link));
+	HASH_DEL(qs->by_group, qc);
+	if (qs->last == qc)
+		qs->last = NULL;
+	qs->backlog -= qc->backlog;
+	list_remove(&qc->dirty);
+	blob_unref(qc->out);
+	ring_done(&qc->waits);
+	ring_done(&qc->sents);
+	mem_free(qc);
+}
+
+void queue_clients_free(struct queue_clients *qs)
+{
+	struct queue_client *qc, *next;
+	HASH_ITER(hh, qs->by_group, qc, next)
+		client_free(qc);
+	mem_free(qs);
+}
+
+/* ---- collecting a section -------------------------------------------------------------------- */
+
+enum { OUT_FRONT = COMMAND_ENTRY_HEADER + COMMAND_SECTION_HEADER };
+
+static void client_send(struct queue_client *qc)
+{
+	if (qc->out_count == 0)
+		return;
+	struct blob *blob = qc->out;
+	size_t n = qc->out_n;
+	uint64_t first = qc->next_seq - qc->out_count;
+	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, first,
+		qc->out_count, (uint32_t)(n - OUT_FRONT));
+	*sent_ring_push(&qc->sents) = (struct sent){qc->next_seq - 1, n};
+	/* The estimate follows the load up at once and down slowly. */
+	qc->out_hint = n > qc->out_hint ? n : (qc->out_hint + n) / 2;
+	if (blob->cap > n + n / 4 + OUT_FIRST)
+		blob = blob_grow(blob, n);
+	qc->out = NULL;
+	qc->out_n = 0;
+	qc->out_count = 0;
+	qc->all->border.submit(qc->all->border.arg, qc->group, blob, n);
+}
+
+/* Room for one command of n bytes, which takes the next sequence. */
+static uint8_t *client_put(struct queue_client *qc, size_t n)
+{
+	if (qc->out_count > 0 && qc->out_n + n > SECTION_MAX)
+		client_send(qc);
+	if (qc->out == NULL) {
+		size_t cap = qc->out_hint > OUT_FIRST ? qc->out_hint : OUT_FIRST;
+		if (cap < OUT_FRONT + n)
+			cap = OUT_FRONT + n;
+		qc->out = blob_new(cap);
+		qc->out_n = OUT_FRONT;
+	} else if (qc->out_n + n > qc->out->cap) {
+		size_t cap = qc->out->cap * 2;
+		qc->out = blob_grow(qc->out, cap > qc->out_n + n ? cap : qc->out_n + n);
+	}
+	if (list_empty(&qc->dirty))
+		list_push_back(&qc->all->dirty, &qc->dirty);
+	uint8_t *p = qc->out->data + qc->out_n;
+	qc->out_n += n;
+	qc->out_count++;
+	qc->next_seq++;
+	qc->backlog += n;
+	qc->all->backlog += n;
+	return p;
+}
+
+static void consumer_write_settle(struct queue_consumer *c)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_settle(&b, &(struct command_settle){.consumer = c->no,
+				       .outcome = (uint8_t)c->settle_outcome,
+				       .from = c->settle_from,
+				       .to = c->settle_to});
+	memcpy(client_put(c->client, b.n), b.p, b.n);
+	buf_done(&b);
+	c->settle_to = 0;
+	list_remove(&c->settling);
+}
+
+static void client_write_settles(struct queue_client *qc)
+{
+	while (!list_empty(&qc->settling))
+		consumer_write_settle(LIST_ENTRY(qc->settling.next, struct queue_consumer, settling));
+}
+
+/* Appends a command built in `b`, behind the settles that came before it. */
+static void client_command(struct queue_client *qc, struct buf *b, struct queue_request *r)
+{
+	client_write_settles(qc);
+	memcpy(client_put(qc, b->n), b->p, b->n);
+	buf_done(b);
+	if (r != NULL) {
+		r->seq = qc->next_seq - 1;
+		list_push_back(&qc->requests, &r->link);
+	}
+}
+
+bool queue_clients_flush(struct queue_clients *qs)
+{
+	if (list_empty(&qs->dirty))
+		return false;
+	struct list *node;
+	while ((node = list_pop(&qs->dirty)) != NULL) {
+		struct queue_client *qc = LIST_ENTRY(node, struct queue_client, dirty);
+		client_write_settles(qc);
+		list_remove(&qc->dirty);
+		client_send(qc);
+	}
+	return true;
+}
+
+/* ---- commands --------------------------------------------------------------------------------- */
+
+void queue_publish(struct queue_client *qc, const struct message *m, struct queue_publisher *pub,
+	uint64_t tag)
+{
+	command_put_enqueue(client_put(qc, command_enqueue_size(m)), m);
+	if (pub != NULL) {
+		*wait_ring_push(&qc->waits) = (struct wait){qc->next_seq - 1, pub, tag, false};
+	}
+}
+
+bool queue_full(const struct queue_client *qc)
+{
+	return qc->backlog > QUEUE_CLIENT_WINDOW || qc->all->backlog > QUEUE_CLIENTS_WINDOW;
+}
+
+void queue_wait(struct queue_client *qc, struct queue_waiter *w)
+{
+	w->client = qc;
+	list_push_back(&qc->waiters, &w->link);
+}
+
+void queue_unwait(struct queue_waiter *w)
+{
+	list_remove(&w->link);
+	w->client = NULL;
+}
+
+void queue_attach(struct queue_client *qc, struct queue_consumer *c, const struct command_attach *attach,
+	struct queue_request *r)
+{
+	assert(c->client == NULL && attach->consumer == c->no);
+	struct attached *a = MEM_NEW(struct attached);
+	a->no = c->no;
+	a->consumer = c;
+	HASH_ADD(hh, qc->consumers, no, sizeof a->no, a);
+	c->client = qc;
+	c->settle_to = 0;
+	list_init(&c->settling);
+	struct buf b = BUF_EMPTY;
+	command_put_attach(&b, attach);
+	client_command(qc, &b, r);
+}
+
+static bool consumer_extends(const struct queue_consumer *c, uint64_t from, uint64_t to,
+	enum settle_outcome outcome)
+{
+	return c->settle_to != 0 && c->settle_outcome == outcome &&
+	       (from == c->settle_to + 1 || to + 1 == c->settle_from);
+}
+
+void queue_settle(struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome)
+{
+	struct queue_client *qc = c->client;
+	if (qc == NULL)
+		return;
+	if (consumer_extends(c, from, to, outcome)) {
+		if (from == c->settle_to + 1)
+			c->settle_to = to;
+		else
+			c->settle_from = from;
+		return;
+	}
+	if (c->settle_to != 0)
+		consumer_write_settle(c);
+	c->settle_from = from;
+	c->settle_to = to;
+	c->settle_outcome = outcome;
+	list_push_back(&qc->settling, &c->settling);
+	if (list_empty(&qc->dirty))
+		list_push_back(&qc->all->dirty, &qc->dirty);
+}
+
+void queue_credit(struct queue_consumer *c, uint64_t credit_bytes)
+{
+	if (c->client == NULL)
+		return;
+	struct buf b = BUF_EMPTY;
+	command_put_credit(&b, &(struct command_credit){c->no, credit_bytes});
+	client_command(c->client, &b, NULL);
+}
+
+void queue_cancel(struct queue_consumer *c, bool requeue, struct queue_request *r)
+{
+	struct queue_client *qc = c->client;
+	if (qc == NULL)
+		return;
+	struct buf b = BUF_EMPTY;
+	command_put_cancel(&b, &(struct command_cancel){c->no, requeue});
+	client_command(qc, &b, r);
+	if (requeue)
+		client_detach(qc, client_attached(qc, c->no));
+}
+
+void queue_get(struct queue_consumer *c, bool no_ack, struct queue_request *r)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_get(&b, &(struct command_get){c->no, no_ack});
+	client_command(c->client, &b, r);
+}
+
+void queue_purge(struct queue_client *qc, struct queue_request *r)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_purge(&b);
+	client_command(qc, &b, r);
+}
+
+void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_delete(&b, &(struct command_delete){if_unused, if_empty});
+	client_command(qc, &b, r);
+}
+
+void queue_status(struct queue_client *qc, bool touch, struct queue_request *r)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_status(&b, &(struct command_status){touch});
+	client_command(qc, &b, r);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+void queue_clients_deliver(
+	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	struct attached *a = qc != NULL ? client_attached(qc, consumer) : NULL;
+	/* Deliveries may cross a cancel; the leader returns them when it applies that. */
+	if (a != NULL)
+		a->consumer->deliver(a->consumer, d);
+}
+
+static void client_answer(struct queue_client *qc, struct queue_request *r,
+	const struct machine_answer *a, const struct queue_delivery *d)
+{
+	(void)qc;
+	list_remove(&r->link);
+	r->done(r, a, d);
+}
+
+void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
+	const struct queue_delivery *d)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL || list_empty(&qc->requests))
+		return;
+	struct queue_request *r = LIST_ENTRY(qc->requests.next, struct queue_request, link);
+	if (r->seq == a->seq)
+		client_answer(qc, r, a, d);
+}
+
+void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL)
+		return;
+	uint64_t lo = qc->waits.first, hi = qc->waits.end;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		if (wait_ring_at(&qc->waits, mid)->seq < seq)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == qc->waits.end)
+		return;
+	struct wait *w = wait_ring_at(&qc->waits, lo);
+	if (w->seq == seq)
+		w->refused = true;
+}
+
+static void client_settle_waits(struct queue_client *qc, uint64_t seq)
+{
+	while (ring_n(&qc->waits) > 0) {
+		struct wait w = *wait_ring_at(&qc->waits, qc->waits.first);
+		if (w.seq > seq)
+			break;
+		wait_ring_pop(&qc->waits);
+		w.pub->settled(w.pub, w.tag, w.refused);
+	}
+}
+
+static void client_wake_waiters(struct queue_client *qc)
+{
+	if (qc->backlog > QUEUE_CLIENT_WINDOW / 2 || qc->all->backlog > QUEUE_CLIENTS_WINDOW)
+		return;
+	struct list ready;
+	list_init(&ready);
+	list_move_all(&ready, &qc->waiters);
+	struct list *node;
+	while ((node = list_pop(&ready)) != NULL) {
+		struct queue_waiter *w = LIST_ENTRY(node, struct queue_waiter, link);
+		w->client = NULL;
+		w->ready(w);
+	}
+}
+
+void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL)
+		return;
+	client_settle_waits(qc, seq);
+	while (ring_n(&qc->sents) > 0) {
+		struct sent s = *sent_ring_at(&qc->sents, qc->sents.first);
+		if (s.last_seq > seq)
+			break;
+		sent_ring_pop(&qc->sents);
+		qc->backlog -= s.bytes - OUT_FRONT;
+		qs->backlog -= s.bytes - OUT_FRONT;
+	}
+	client_wake_waiters(qc);
+}
+
+void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t consumer)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	struct attached *a = qc != NULL ? client_attached(qc, consumer) : NULL;
+	if (a == NULL)
+		return;
+	struct queue_consumer *c = a->consumer;
+	client_detach(qc, a);
+	c->cancelled(c);
+}
+
+static void client_answer_gone(struct queue_client *qc)
+{
+	struct list *node;
+	while ((node = list_pop(&qc->requests)) != NULL) {
+		struct queue_request *r = LIST_ENTRY(node, struct queue_request, link);
+		struct machine_answer a = {
+			.client = qc->all->id, .seq = r->seq, .status = MACHINE_GONE};
+		r->done(r, &a, NULL);
+	}
+}
+
+/* Publishes that were under way are confirmed: their queue is deleted, as the operator wished. */
+void queue_clients_gone(struct queue_clients *qs, uint64_t group)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL)
+		return;
+	client_settle_waits(qc, UINT64_MAX);
+	client_answer_gone(qc);
+	while (qc->consumers != NULL)
+		queue_clients_cancelled(qs, group, qc->consumers->no);
+	qs->backlog -= qc->backlog;
+	qc->backlog = 0;
+	ring_done(&qc->sents);
+	client_wake_waiters(qc);
+	client_free(qc);
+}

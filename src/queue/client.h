@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The queue client: a session's side of a queue, wherever its leader is. One per worker and queue,
+ * shared by all channels of the worker. It numbers the commands, collects a turn's into one section,
+ * and hands that to its border (`queue_border`), which takes it to the leader's host on this worker, on
+ * another one, or (later) on another node. Events come back through queue_clients_*().
+ *
+ * All of a worker's clients live in a registry and on the worker's thread. Nothing calls back from
+ * inside the call that caused it.
+ */
+#ifndef WARREN_QUEUE_CLIENT_H
+#define WARREN_QUEUE_CLIENT_H
+
+#include "src/base/blob.h"
+#include "src/base/list.h"
+#include "src/queue/machine.h"
+
+struct queue_client;
+struct queue_clients;
+
+/* Unapplied bytes of one client, and of all clients of a worker, above which publishers pause. */
+enum {
+	QUEUE_CLIENT_WINDOW = 8 << 20,
+	QUEUE_CLIENTS_WINDOW = 64 << 20,
+};
+
+/* A message that reaches a session. Slices point into `blob`; who keeps them takes a reference. */
+struct queue_delivery {
+	uint64_t number;
+	uint32_t returns;
+	struct blob *blob;
+	struct message message;
+};
+
+/* Learns the fate of publishes: embedded by a channel's confirm state. */
+struct queue_publisher {
+	void (*settled)(struct queue_publisher *p, uint64_t tag, bool refused);
+};
+
+/* A command that is answered; embedded by the session's operation, which stays until `done`. */
+struct queue_request {
+	struct list link;
+	uint64_t seq;
+	/* a->status MACHINE_GONE if the queue went away first; `d` is a get's message or NULL. */
+	void (*done)(struct queue_request *r, const struct machine_answer *a,
+		const struct queue_delivery *d);
+};
+
+/* A consumer (or the getter of a channel); embedded by the session. */
+struct queue_consumer {
+	struct queue_client *client; /* NULL while not attached */
+	uint32_t no;                 /* unique within the worker's registry */
+	void (*deliver)(struct queue_consumer *c, const struct queue_delivery *d);
+	/* The queue is gone. The consumer is detached already. */
+	void (*cancelled)(struct queue_consumer *c);
+	/* Settles collected since the last command: one range of one outcome. */
+	struct list settling;
+	uint64_t settle_from, settle_to; /* settle_to == 0: none */
+	enum settle_outcome settle_outcome;
+};
+
+/* Somebody who waits until a client's backlog has shrunk. */
+struct queue_waiter {
+	struct list link; /* self-linked while not waiting */
+	struct queue_client *client;
+	void (*ready)(struct queue_waiter *w);
+};
+
+/* The way out: takes over the blob. Bytes: COMMAND_ENTRY_HEADER unused octets, then one section. */
+struct queue_border {
+	void (*submit)(void *arg, uint64_t group, struct blob *blob, size_t n);
+	void *arg;
+};
+
+struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_border *border);
+void queue_clients_free(struct queue_clients *qs);
+uint64_t queue_clients_id(const struct queue_clients *qs);
+/* Sends what the turn has collected; returns whether there was anything. */
+bool queue_clients_flush(struct queue_clients *qs);
+/* The client of a queue's group; made at first use. Valid until the queue is gone: do not keep it
+ * beyond a turn without checking the broker's version, or being attached to it. */
+struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group);
+/* A number for a consumer. */
+uint32_t queue_clients_number(struct queue_clients *qs);
+/* Unapplied bytes of all clients. */
+size_t queue_clients_backlog(const struct queue_clients *qs);
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+/* Copies the message into the turn's section. With `pub` its fate is reported with `tag`. */
+void queue_publish(struct queue_client *qc, const struct message *m, struct queue_publisher *pub,
+	uint64_t tag);
+/* True if publishers should pause before more; see queue_wait(). */
+bool queue_full(const struct queue_client *qc);
+void queue_wait(struct queue_client *qc, struct queue_waiter *w);
+void queue_unwait(struct queue_waiter *w);
+
+/* `attach->consumer` must be c->no. On an answer other than MACHINE_OK the consumer is detached. */
+void queue_attach(struct queue_client *qc, struct queue_consumer *c, const struct command_attach *attach,
+	struct queue_request *r);
+/* Settles deliveries [from, to] of a consumer; its queue may be gone. Adjacent ranges are merged. */
+void queue_settle(struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome);
+void queue_credit(struct queue_consumer *c, uint64_t credit_bytes);
+/* requeue: forgets the consumer and returns what it holds; it is detached when this returns and
+ * nothing more is called for it. Otherwise it stays attached so that it can be settled. r may be
+ * NULL. */
+void queue_cancel(struct queue_consumer *c, bool requeue, struct queue_request *r);
+void queue_get(struct queue_consumer *c, bool no_ack, struct queue_request *r);
+void queue_purge(struct queue_client *qc, struct queue_request *r);
+void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r);
+void queue_status(struct queue_client *qc, bool touch, struct queue_request *r);
+
+/* ---- events, from the border ------------------------------------------------------------------ */
+
+void queue_clients_deliver(
+	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d);
+void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
+	const struct queue_delivery *d);
+void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq);
+void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq);
+void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t consumer);
+/* The queue does not exist any more: everything outstanding is answered, consumers are cancelled. */
+void queue_clients_gone(struct queue_clients *qs, uint64_t group);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The host of a queue: a member of its group on this node. It feeds committed entries to the queue
+ * machine, and while it leads, sends the machine's effects to the clients they are for: to those of
+ * this worker directly, to others by mail. It also does what only the leader does: time, dead
+ * letters, and clearing away clients of earlier incarnations of the node.
+ *
+ * All of a worker's hosts live in a registry and on the worker's thread.
+ */
+#ifndef WARREN_QUEUE_HOST_H
+#define WARREN_QUEUE_HOST_H
+
+#include "raft/groups.h"
+#include "src/loop/worker.h"
+#include "src/queue/client.h"
+
+struct queue_host;
+struct queue_hosts;
+
+/* What the hosts of a worker need from around them; filled in by the daemon. */
+struct queue_hosts_config {
+	struct worker *worker;
+	struct groups *groups;
+	struct store_port *port;
+	struct queue_clients *clients; /* this worker's */
+	/* The worker whose clients have this id (client_id_worker), and their registry: its pointer
+	 * is only used on that worker's thread. NULL: no such client on this node. */
+	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
+	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion is
+	 * to be completed: removes its definition. May be called repeatedly. */
+	void (*ended)(void *arg, uint64_t group);
+	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
+	 * has none. Slices are valid inside the call. */
+	void (*dead)(void *arg, uint64_t group, const struct queue_config *config,
+		const struct machine_dead *d, const struct message *m);
+	void *arg;
+	uint16_t node;        /* of this node's client ids */
+	uint32_t incarnation; /* likewise */
+};
+
+struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config);
+/* All hosts closed. */
+void queue_hosts_free(struct queue_hosts *hs);
+/* Posts the mail that the turn's events have filled; returns whether there was any. */
+bool queue_hosts_flush(struct queue_hosts *hs);
+unsigned queue_hosts_count(const struct queue_hosts *hs);
+
+/* Opens this node's member of a queue's group: durable on disk, else in memory. `config` is proposed
+ * if the group is new or has another one. 0 or a STORE_* error (the queue cannot be served). */
+int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
+	const struct queue_config *config);
+/* Closes it, answering its clients that it is gone if `drop`, which also deletes its log. */
+void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
+/* Closes all (shutdown); `closed` is called when the last is. */
+void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
+
+/* Takes over a section (see queue_border) of a client. An unknown group answers "gone". */
+void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob,
+	size_t n);
+void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);
+
+/* Figures of a hosted queue; false if it is not hosted here. */
+bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_counts *ret);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An entry, step by step: its stamp becomes the time; each section's commands are applied in order,
+ * without those that the client had applied before; then ready messages go to consumers, heads
+ * expire and limits act (machine_pump()); the entry is released if no live message is in it; and
+ * each client is told how far it is applied. A malformed entry is applied up to the bad place and
+ * ends as any other, so that the invariants hold.
+ */
+#include "src/queue/machine.h"
+
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+#include "src/queue/machine_priv.h"
+
+/* --- init, wipe, free --- */
+
+void machine_reserve_lanes(struct machine *m, unsigned max_priority)
+{
+	if (max_priority < m->lanes_n)
+		return;
+	m->lanes = mem_realloc(m->lanes, (max_priority + 1) * sizeof *m->lanes);
+	memset(m->lanes + m->lanes_n, 0, (max_priority + 1 - m->lanes_n) * sizeof *m->lanes);
+	m->lanes_n = max_priority + 1;
+}
+
+struct machine *machine_new(void)
+{
+	struct machine *m = MEM_NEW(struct machine);
+	m->next_seq = 1;
+	m->config.message_ttl_ms = CONFIG_NONE;
+	m->config.expires_ms = CONFIG_NONE;
+	m->config.max_length = CONFIG_NONE;
+	m->config.max_bytes = CONFIG_NONE;
+	m->config.delivery_limit = CONFIG_NONE;
+	consumers_init(&m->consumers);
+	machine_reserve_lanes(m, 0);
+	return m;
+}
+
+void machine_wipe(struct machine *m)
+{
+	m->gone = true;
+	for (unsigned level = 0; level < m->lanes_n; level++)
+		lane_done(&m->lanes[level]);
+	lane_done(&m->refused);
+	entries_done(&m->entries);
+	consumers_done(&m->consumers);
+	dead_done(&m->dead);
+	m->top = 0;
+	m->counts.ready = m->counts.ready_bytes = 0;
+	m->counts.unacked = m->counts.unacked_bytes = 0;
+	m->counts.dead = 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (m == NULL)
+		return;
+	machine_wipe(m);
+	publishers_done(&m->publishers);
+	mem_free(m->lanes);
+	buf_done(&m->names);
+	mem_free(m);
+}
+
+/* --- answers --- */
+
+/* With counts if ok to tell: status and delete are answered with what is there. */
+static void answer(struct machine *m, uint64_t client, uint64_t seq, enum command_type type,
+	enum machine_status status, uint64_t messages)
+{
+	bool counted = type == COMMAND_STATUS || type == COMMAND_DELETE;
+	m->sink->answer(m->arg, &(struct machine_answer){
+					.client = client,
+					.seq = seq,
+					.type = type,
+					.status = status,
+					.messages = messages,
+					.consumers = counted ? m->consumers.attached : 0,
+				});
+}
+
+/* --- the end of the queue --- */
+
+static void emit_cancelled(struct machine *m)
+{
+	LIST_EACH(node, &m->consumers.all)
+	{
+		const struct consumer *c = LIST_ENTRY(node, struct consumer, all);
+		if (consumer_is_pushed(c) && !c->cancelled)
+			m->sink->cancelled(m->arg, c->key.client, (uint32_t)c->key.consumer);
+	}
+}
+
+/* Either way nobody consumes: there is none to be told. */
+static void end(struct machine *m, bool expired)
+{
+	machine_wipe(m);
+	m->sink->ended(m->arg, expired);
+}
+
+static void apply_delete(
+	struct machine *m, uint64_t client, uint64_t seq, const struct command_delete *c)
+{
+	machine_pump(m);
+	/* In RabbitMQ's order. */
+	enum machine_status status = MACHINE_OK;
+	if (c->if_empty && m->counts.ready > 0)
+		status = MACHINE_NOT_EMPTY;
+	else if (c->if_unused && m->consumers.attached > 0)
+		status = MACHINE_IN_USE;
+	answer(m, client, seq, COMMAND_DELETE, status, m->counts.ready);
+	if (status != MACHINE_OK)
+		return;
+	emit_cancelled(m);
+	machine_wipe(m);
+}
+
+static uint64_t expires_at_ms(const struct machine *m)
+{
+	if (m->gone || m->consumers.attached > 0 || m->config.expires_ms > UINT64_MAX - m->used_ms)
+		return UINT64_MAX;
+	return m->used_ms + m->config.expires_ms;
+}
+
+/* --- consumers --- */
+
+static void apply_attach(
+	struct machine *m, uint64_t client, uint64_t seq, const struct command_attach *c)
+{
+	enum machine_status status = MACHINE_OK;
+	m->used_ms = m->stamp_ms;
+	if (consumers_find(&m->consumers, client, c->consumer) != NULL)
+		status = MACHINE_OK; /* sent again */
+	else if (consumers_exclude(&m->consumers, c->flags))
+		status = MACHINE_EXCLUSIVE;
+	else
+		consumers_attach(&m->consumers, client, c);
+	answer(m, client, seq, COMMAND_ATTACH, status, 0);
+}
+
+/* After consumers left, of whom `before` had been attached. */
+static void consumers_left(struct machine *m, uint32_t before)
+{
+	if (before == 0 || m->consumers.attached > 0)
+		return;
+	m->used_ms = m->stamp_ms;
+	if (m->config.auto_delete)
+		end(m, false);
+}
+
+static void leave(struct machine *m, struct consumer *c, bool requeue)
+{
+	consumers_cancel(&m->consumers, c);
+	if (requeue)
+		machine_settle(m, c, 0, UINT64_MAX, SETTLE_REQUEUE);
+	if (checkout_n(&c->checkout) == 0)
+		consumers_forget(&m->consumers, c);
+}
+
+static void apply_cancel(
+	struct machine *m, uint64_t client, uint64_t seq, const struct command_cancel *c)
+{
+	uint32_t before = m->consumers.attached;
+	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
+	if (found != NULL)
+		leave(m, found, c->requeue);
+	answer(m, client, seq, COMMAND_CANCEL, MACHINE_OK, 0);
+	consumers_left(m, before);
+}
+
+static void apply_credit(struct machine *m, uint64_t client, const struct command_credit *c)
+{
+	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
+	if (found == NULL || found->credit_bytes >= c->credit_bytes)
+		return;
+	found->credit_bytes = c->credit_bytes;
+	consumers_refresh(&m->consumers, found);
+}
+
+static void apply_settle(struct machine *m, uint64_t client, const struct command_settle *c)
+{
+	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
+	if (found == NULL)
+		return;
+	machine_settle(m, found, c->from, c->to, c->outcome);
+	if (found->cancelled && checkout_n(&found->checkout) == 0)
+		consumers_forget(&m->consumers, found);
+}
+
+/* The clients a CLIENT_DOWN means: [*ret_from, *ret_to]. Ids sort by node, then incarnation. */
+static void clients_down(const struct command_client_down *c, uint64_t *ret_from, uint64_t *ret_to)
+{
+	*ret_from = *ret_to = c->client;
+	if (!c->node)
+		return;
+	*ret_from = client_id_make(client_id_node(c->client), 0, 0);
+	*ret_to = client_id_make(
+		client_id_node(c->client), client_id_incarnation(c->client), UINT16_MAX);
+}
+
+static void apply_client_down(struct machine *m, const struct command_client_down *c)
+{
+	uint32_t before = m->consumers.attached;
+	uint64_t from, to;
+	clients_down(c, &from, &to);
+	publishers_forget(&m->publishers, from, to);
+	LIST_EACH_SAFE(node, &m->consumers.all)
+	{
+		struct consumer *found = LIST_ENTRY(node, struct consumer, all);
+		if (found->key.client >= from && found->key.client <= to)
+			leave(m, found, true);
+	}
+	if (!m->gone)
+		consumers_left(m, before);
+}
+
+/* --- the queue --- */
+
+static void apply_get(struct machine *m, uint64_t client, uint64_t seq, const struct command_get *c)
+{
+	m->used_ms = m->stamp_ms;
+	machine_pump(m);
+	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
+	if (m->config.single_active) {
+		answer(m, client, seq, COMMAND_GET, MACHINE_SINGLE_ACTIVE, 0);
+		return;
+	}
+	if (found != NULL && !consumer_is_pushed(found) && !found->cancelled &&
+		machine_get(m, client, seq, found, c->no_ack))
+		return;
+	answer(m, client, seq, COMMAND_GET, MACHINE_EMPTY, m->counts.ready);
+}
+
+static void apply_purge(struct machine *m, uint64_t client, uint64_t seq)
+{
+	machine_pump(m);
+	uint64_t n = m->counts.ready;
+	machine_purge(m);
+	answer(m, client, seq, COMMAND_PURGE, MACHINE_OK, n);
+}
+
+static void apply_status(
+	struct machine *m, uint64_t client, uint64_t seq, const struct command_status *c)
+{
+	if (c->touch)
+		m->used_ms = m->stamp_ms;
+	machine_pump(m);
+	answer(m, client, seq, COMMAND_STATUS, MACHINE_OK, m->counts.ready);
+}
+
+void machine_configure(struct machine *m, const struct queue_config *c)
+{
+	if (m->config.expires_ms != c->expires_ms)
+		m->used_ms = m->stamp_ms;
+	m->config = *c;
+	buf_clear(&m->names);
+	buf_reserve(&m->names, 1); /* an address, even for no names */
+	buf_put_slice(&m->names, c->dlx);
+	buf_put_slice(&m->names, c->dlx_key);
+	m->config.dlx = slice_make(m->names.p, c->dlx.n);
+	m->config.dlx_key = slice_make(m->names.p + c->dlx.n, c->dlx_key.n);
+	machine_reserve_lanes(m, c->max_priority);
+	consumers_set_single_active(&m->consumers, c->single_active);
+}
+
+/* --- entries --- */
+
+static void apply_when_gone(
+	struct machine *m, uint64_t client, uint64_t seq, const struct command *c)
+{
+	switch (c->type) {
+	case COMMAND_ENQUEUE:
+		m->sink->refused(m->arg, client, seq);
+		break;
+	case COMMAND_ATTACH:
+	case COMMAND_CANCEL:
+	case COMMAND_GET:
+	case COMMAND_PURGE:
+	case COMMAND_DELETE:
+	case COMMAND_STATUS:
+		answer(m, client, seq, c->type, MACHINE_GONE, 0);
+		break;
+	case COMMAND_CLIENT_DOWN:
+		apply_client_down(m, &c->u.client_down);
+		break;
+	default:
+		break;
+	}
+}
+
+static void apply_command(struct machine *m, uint64_t client, uint64_t seq, const struct command *c)
+{
+	switch (c->type) {
+	case COMMAND_ENQUEUE:
+		machine_enqueue(m, client, seq, c->offset, &c->u.enqueue);
+		break;
+	case COMMAND_ATTACH:
+		apply_attach(m, client, seq, &c->u.attach);
+		break;
+	case COMMAND_CANCEL:
+		apply_cancel(m, client, seq, &c->u.cancel);
+		break;
+	case COMMAND_CREDIT:
+		apply_credit(m, client, &c->u.credit);
+		break;
+	case COMMAND_SETTLE:
+		apply_settle(m, client, &c->u.settle);
+		break;
+	case COMMAND_GET:
+		apply_get(m, client, seq, &c->u.get);
+		break;
+	case COMMAND_PURGE:
+		apply_purge(m, client, seq);
+		break;
+	case COMMAND_DELETE:
+		apply_delete(m, client, seq, &c->u.del);
+		break;
+	case COMMAND_STATUS:
+		apply_status(m, client, seq, &c->u.status);
+		break;
+	case COMMAND_CONFIG:
+		machine_configure(m, &c->u.config);
+		break;
+	case COMMAND_TIME:
+		break;
+	case COMMAND_CLIENT_DOWN:
+		apply_client_down(m, &c->u.client_down);
+		break;
+	case COMMAND_DEAD_DONE:
+		machine_dead_done(m, c->u.dead_done);
+		break;
+	}
+}
+
+/* Applies the commands with sequences above `last`; 0, or -1 if malformed. *ret_n: commands seen.
+ */
+static int apply_commands(
+	struct machine *m, const uint8_t *entry, struct section *s, uint64_t last, uint32_t *ret_n)
+{
+	struct command c;
+	uint32_t n = 0;
+	while (n < s->count && command_next(s, entry, &c)) {
+		uint64_t seq = s->first_seq + n++;
+		if (s->client != 0 && seq <= last)
+			continue;
+		if (m->gone)
+			apply_when_gone(m, s->client, seq, &c);
+		else
+			apply_command(m, s->client, seq, &c);
+	}
+	*ret_n = n;
+	return n < s->count || reader_left(&s->commands) > 0 ? -1 : 0;
+}
+
+static int apply_section(struct machine *m, const uint8_t *entry, struct section *s)
+{
+	if (s->first_seq > UINT64_MAX - s->count)
+		return -1;
+	const struct publisher *p = publishers_find(&m->publishers, s->client);
+	uint64_t last = p != NULL ? p->last_seq : 0;
+	uint32_t n;
+	int rc = apply_commands(m, entry, s, last, &n);
+	if (s->client != 0)
+		publishers_raise(&m->publishers, s->client, n > 0 ? s->first_seq + n - 1 : 0);
+	return rc;
+}
+
+static int apply_sections(struct machine *m, const uint8_t *entry, struct reader r)
+{
+	struct section s;
+	while (command_section_next(&r, &s)) {
+		if (apply_section(m, entry, &s) != 0)
+			return -1;
+	}
+	return r.bad ? -1 : 0;
+}
+
+/* Tells each client of the entry once, in the order of their first sections. */
+static void tell_applied(struct machine *m, struct reader r)
+{
+	struct section s;
+	while (command_section_next(&r, &s)) {
+		struct publisher *p = publishers_find(&m->publishers, s.client);
+		if (p == NULL || p->told_index == m->index)
+			continue;
+		p->told_index = m->index;
+		m->sink->applied(m->arg, p->client, p->last_seq);
+	}
+}
+
+static void finish(struct machine *m)
+{
+	if (m->gone)
+		return;
+	machine_pump(m);
+	if (expires_at_ms(m) <= m->stamp_ms)
+		end(m, true);
+	else if (entries_end(&m->entries))
+		m->sink->release(m->arg, m->index);
+}
+
+int machine_apply(struct machine *m, uint64_t index, const uint8_t *p, size_t n,
+	const struct machine_sink *sink, void *arg)
+{
+	struct reader r = reader_make(p, n);
+	uint64_t stamp_ms;
+	if (index <= m->index || command_entry_begin(&r, &stamp_ms) != 0 || stamp_ms >= STAMP_END)
+		return -1;
+	m->sink = sink;
+	m->arg = arg;
+	m->index = index;
+	if (m->stamp_ms < stamp_ms)
+		m->stamp_ms = stamp_ms;
+	if (!m->gone)
+		entries_begin(&m->entries, index);
+	int rc = apply_sections(m, p, r);
+	finish(m);
+	tell_applied(m, r);
+	return rc;
+}
+
+/* --- reading --- */
+
+uint64_t machine_deadline(const struct machine *m)
+{
+	uint64_t expires_ms = expires_at_ms(m);
+	/* Finding a head moves cursors over what is not ready: a cache, so to say. */
+	uint64_t heads_ms = machine_heads_deadline_ms((struct machine *)m);
+	return expires_ms < heads_ms ? expires_ms : heads_ms;
+}
+
+uint64_t machine_stamp(const struct machine *m)
+{
+	return m->stamp_ms;
+}
+
+void machine_counts(const struct machine *m, struct machine_counts *ret)
+{
+	*ret = m->counts;
+	ret->consumers = m->consumers.attached;
+}
+
+const struct queue_config *machine_config(const struct machine *m)
+{
+	return &m->config;
+}
+
+bool machine_gone(const struct machine *m)
+{
+	return m->gone;
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+void machine_each_client(
+	const struct machine *m, void (*each)(void *arg, uint64_t client), void *arg)
+{
+	struct buf ids = BUF_EMPTY;
+	for (size_t i = 0; i < m->publishers.n; i++)
+		buf_put_u64le(&ids, m->publishers.a[i].client);
+	LIST_EACH(node, &m->consumers.all)
+	buf_put_u64le(&ids, LIST_ENTRY(node, struct consumer, all)->key.client);
+	size_t n = ids.n / sizeof(uint64_t);
+	uint64_t *a = (uint64_t *)ids.p;
+	if (n > 0)
+		qsort(a, n, sizeof *a, compare_u64);
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || a[i] != a[i - 1])
+			each(arg, a[i]);
+	}
+	buf_done(&ids);
+}
+
+void machine_live(const struct machine *m, uint64_t after, struct buf *out)
+{
+	const struct ring *r = &m->entries.ring;
+	uint64_t range[2] = {0, 0}; /* no entry has index 0 */
+	for (uint64_t pos = r->first; pos < r->end; pos++) {
+		const struct entry *e = entry_ring_at(r, pos);
+		if (e->runs == 0 || e->index <= after)
+			continue;
+		if (range[0] != 0 && e->index == range[1] + 1) {
+			range[1]++;
+			continue;
+		}
+		if (range[0] != 0)
+			buf_put_bytes(out, range, sizeof range);
+		range[0] = range[1] = e->index;
+	}
+	if (range[0] != 0)
+		buf_put_bytes(out, range, sizeof range);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The arguments of queues: which values are accepted, with RabbitMQ's texts for the others, and what
+ * they mean to the queue machine. Arguments that belong to another type of queue are accepted, too:
+ * every queue can do everything.
+ */
+#ifndef WARREN_SESSION_ARGUMENTS_H
+#define WARREN_SESSION_ARGUMENTS_H
+
+#include "src/broker/broker.h"
+#include "src/queue/command.h"
+
+/* True if they are fine. Otherwise `key` is the argument at fault and `text` (cap octets) why. */
+bool arguments_check_queue(struct slice arguments, const char **key, char *text, size_t cap);
+/* An argument that no queue of ours takes (they belong to streams), or NULL. */
+const char *arguments_foreign(struct slice arguments);
+/* What a queue's declaration means to its machine. Slices point into the declaration. */
+void arguments_queue_config(const struct broker_queue_spec *spec, struct queue_config *ret);
+
+#endif

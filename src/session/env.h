@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the sessions of a worker share: its broker copy and queue clients, limits, and who is to be
+ * flushed at the turn's end. Filled in by the daemon; one per worker, used on its thread only.
+ */
+#ifndef WARREN_SESSION_ENV_H
+#define WARREN_SESSION_ENV_H
+
+#include "src/broker/broker.h"
+#include "src/broker/route.h"
+#include "src/loop/worker.h"
+#include "src/queue/client.h"
+#include "src/cluster/catalog.h"
+
+
+/* Limits and names from the configuration; the same for all workers. */
+struct session_limits {
+	uint32_t frame_max;           /* 0: no limit */
+	uint32_t initial_frame_max;   /* before tuning */
+	uint16_t channel_max;         /* 0: no limit */
+	uint16_t heartbeat_s;         /* proposed */
+	uint64_t handshake_timeout_ms;
+	uint64_t max_message_size;    /* bytes of a body */
+	const char *node_name;        /* "warren@host" */
+	const char *product_version;
+	/* Users that may only log in from loopback; ends in NULL. */
+	const char *const *loopback_users;
+};
+
+struct session_env {
+	struct worker *worker;
+	struct catalog *catalog;
+	struct broker *broker; /* of the catalog */
+	struct queue_clients *clients;
+	const struct session_limits *limits;
+	uint64_t node_id;
+	uint64_t incarnation;
+	uint32_t (*random)(void *arg);
+	void *arg; /* of random and drained */
+
+	struct list connections; /* struct connection.link */
+	unsigned n_connections;
+	struct list dirty;       /* struct connection.dirty: have output */
+	uint64_t next_serial;    /* of connections; workers count in steps */
+	uint64_t serial_step;
+	struct session_env *const *peers; /* of all workers, by number: to post mail to */
+	unsigned n_peers;
+	struct list requesters; /* struct channel.requester: have a direct reply-to consumer */
+	uint32_t next_requester;
+	struct broker_route route; /* scratch */
+	struct buf scratch;        /* scratch: properties without BCC */
+	struct buf request_props;  /* scratch: properties of a request with direct reply-to */
+	bool stopping;
+	void (*drained)(void *arg); /* stopping, and the last connection is gone */
+};
+
+/* Flushes the output of the turn; returns whether there was any. */
+bool session_env_flush(struct session_env *env);
+/* Once a second: heartbeats, handshake timeouts. */
+void session_env_tick(struct session_env *env);
+/* Closes all connections with 320 and refuses new ones; drained() follows. */
+void session_env_stop(struct session_env *env);
+void session_env_done(struct session_env *env);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/env.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/mem.h"
+#include "storage/format.h"
+
+/* Address space costs nothing, growing a map in use is not possible (libraft-notes 3.3). */
+static const size_t ENV_MAP_BYTES = (size_t)16 << 40;
+/* What is tried at least where address space is limited. */
+static const size_t ENV_MAP_LEAST = (size_t)1 << 30;
+
+enum {
+	ENV_TABLES_MAX = 8,
+	ENV_READERS_MAX = 1022, /* one per port, plus tools */
+	ENV_DIR_MODE = 0750,
+	ENV_FILE_MODE = 0640,
+};
+
+static_assert(sizeof(size_t) == sizeof(uint64_t), "MDB_INTEGERKEY keys are u64 here");
+
+static const char META_KEY[] = "store";
+
+int env_fail(struct env_text err, int rc, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(err.p, err.n, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int env_error(int mdb_rc)
+{
+	switch (mdb_rc) {
+	case 0:
+		return STORE_OK;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return STORE_DENIED;
+	case MDB_NOTFOUND:
+		return STORE_NOTFOUND;
+	case MDB_PAGE_NOTFOUND:
+	case MDB_CORRUPTED:
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_VALSIZE:
+		return STORE_DAMAGED;
+	default:
+		return STORE_IO;
+	}
+}
+
+static int env_fail_mdb(struct env *env, struct env_text err, int rc, const char *what)
+{
+	return env_fail(err, env_error(rc), "store %s: %s: %s", env->path, what, mdb_strerror(rc));
+}
+
+/* ---- directory and lock --------------------------------------------------------------------- */
+
+/* A file or directory made just now must still be there after a power cut. */
+static void sync_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
+static void sync_parent(const char *path)
+{
+	char *parent = mem_printf("%s/..", path);
+	sync_directory(parent);
+	mem_free(parent);
+}
+
+static int env_make_directory(struct env *env, struct env_text err)
+{
+	if (mkdir(env->path, ENV_DIR_MODE) == 0) {
+		sync_parent(env->path);
+		return STORE_OK;
+	}
+	if (errno == EEXIST)
+		return STORE_OK;
+	int e = errno;
+	return env_fail(err, e == ENOENT || e == ENOTDIR ? STORE_DENIED : env_error(e),
+		"store directory %s cannot be created: %s", env->path, strerror(e));
+}
+
+static int env_lock(struct env *env, struct env_text err)
+{
+	char *name = mem_printf("%s/lock", env->path);
+	env->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, ENV_FILE_MODE);
+	int e = errno;
+	mem_free(name);
+	if (env->lock_fd < 0)
+		return env_fail(err, e == ENOTDIR ? STORE_DENIED : env_error(e),
+			"store directory %s is not usable: %s", env->path, strerror(e));
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (fcntl(env->lock_fd, F_OFD_SETLK, &whole) == 0)
+		return STORE_OK;
+	if (errno == EAGAIN || errno == EACCES)
+		return env_fail(err, STORE_LOCKED, "store %s is in use by another process",
+			env->path);
+	return env_fail(err, STORE_IO, "store %s cannot be locked: %s", env->path, strerror(errno));
+}
+
+/* ---- environment ---------------------------------------------------------------------------- */
+
+/* Pages beyond the end of the file would kill the process with SIGBUS when touched. A file cut off
+ * by accident is made long again: the zeros are noticed as damage. (LMDB itself may leave the file
+ * a few unused pages short.) */
+static int env_cover_map(struct env *env, struct env_text err)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat st;
+	int fd;
+	mdb_env_info(env->mdb, &info);
+	mdb_env_stat(env->mdb, &stat);
+	mdb_env_get_fd(env->mdb, &fd);
+	if (fstat(fd, &st) != 0)
+		return env_fail_mdb(env, err, errno, "data.mdb");
+	off_t need = (off_t)(info.me_last_pgno + 1) * stat.ms_psize;
+	if (st.st_size >= need)
+		return STORE_OK;
+	char *name = mem_printf("%s/data.mdb", env->path);
+	int rc = truncate(name, need) == 0 ? 0 : errno;
+	mem_free(name);
+	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb is cut off");
+}
+
+static int env_open_mapped(struct env *env, enum env_mode mode, size_t map_bytes)
+{
+	int rc = mdb_env_create(&env->mdb);
+	if (rc != 0)
+		return rc;
+	mdb_env_set_mapsize(env->mdb, map_bytes);
+	mdb_env_set_maxdbs(env->mdb, ENV_TABLES_MAX);
+	mdb_env_set_maxreaders(env->mdb, ENV_READERS_MAX);
+	unsigned flags = MDB_NOTLS | (mode == ENV_CHECK ? MDB_RDONLY : 0);
+	rc = mdb_env_open(env->mdb, env->path, flags, ENV_FILE_MODE);
+	if (rc == 0)
+		return 0;
+	mdb_env_close(env->mdb); /* also after a failed open, says lmdb.h */
+	env->mdb = NULL;
+	return rc;
+}
+
+static int env_open_mdb(struct env *env, enum env_mode mode, struct env_text err)
+{
+	int rc = ENOMEM;
+	/* A sanitizer or a limit may leave less room in the address space. */
+	for (size_t map = ENV_MAP_BYTES; rc == ENOMEM && map >= ENV_MAP_LEAST; map /= 2)
+		rc = env_open_mapped(env, mode, map);
+	if (rc != 0)
+		return env_fail_mdb(env, err, rc, "data.mdb");
+	int dead;
+	mdb_reader_check(env->mdb, &dead);
+	return env_cover_map(env, err);
+}
+
+/* ---- tables and format ---------------------------------------------------------------------- */
+
+static int env_open_table(struct env *env, MDB_txn *txn, const char *name, unsigned flags,
+	MDB_dbi *ret_dbi, struct env_text err)
+{
+	int rc = mdb_dbi_open(txn, name, flags, ret_dbi);
+	if (rc == 0)
+		return STORE_OK;
+	if (rc == MDB_NOTFOUND)
+		return env_fail(err, STORE_DAMAGED, "store %s: table %s is missing", env->path, name);
+	return env_fail(err, env_error(rc), "store %s: table %s: %s", env->path, name,
+		mdb_strerror(rc));
+}
+
+static int env_open_tables(struct env *env, MDB_txn *txn, unsigned create, struct env_text err)
+{
+	const struct {
+		const char *name;
+		unsigned flags;
+		MDB_dbi *dbi;
+	} tables[] = {
+		{"meta", 0, &env->meta},
+		{"log", MDB_INTEGERKEY, &env->log},
+		{"dir", MDB_INTEGERKEY, &env->dir},
+		{"hard", MDB_INTEGERKEY, &env->hard},
+		{"snap", MDB_INTEGERKEY, &env->snap},
+		{"row", 0, &env->row},
+	};
+	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+		int rc = env_open_table(env, txn, tables[i].name, tables[i].flags | create,
+			tables[i].dbi, err);
+		if (rc != 0)
+			return rc;
+	}
+	return STORE_OK;
+}
+
+/* True if nothing was ever stored. */
+static bool env_is_new(MDB_txn *txn)
+{
+	MDB_dbi main_table;
+	MDB_stat stat;
+	return mdb_dbi_open(txn, NULL, 0, &main_table) == 0 &&
+		mdb_stat(txn, main_table, &stat) == 0 && stat.ms_entries == 0;
+}
+
+static int env_read_meta(struct env *env, MDB_txn *txn, struct env_text err)
+{
+	unsigned format = 0;
+	MDB_val key = {sizeof META_KEY - 1, (void *)(uintptr_t)META_KEY};
+	MDB_val val;
+	int rc = mdb_dbi_open(txn, "meta", 0, &env->meta);
+	if (rc == 0)
+		rc = mdb_get(txn, env->meta, &key, &val);
+	if (rc == MDB_NOTFOUND)
+		return env_fail(err, STORE_DAMAGED, "%s/data.mdb is not a Warren store: "
+			"table meta, key %s is missing", env->path, META_KEY);
+	if (rc != 0)
+		return env_fail_mdb(env, err, rc, "table meta");
+	rc = meta_decode(env_slice(val), &env->identity, &format);
+	if (rc == STORE_NEWER)
+		return env_fail(err, rc, "store %s has format %u, this program knows formats up to %u",
+			env->path, format, (unsigned)FORMAT_NEWEST);
+	if (rc != 0)
+		return env_fail(err, rc, "store %s is damaged: table meta, key %s", env->path, META_KEY);
+	return STORE_OK;
+}
+
+int env_touch(struct env *env, MDB_txn *txn)
+{
+	uint8_t bytes[META_BYTES];
+	MDB_val key = {sizeof META_KEY - 1, (void *)(uintptr_t)META_KEY};
+	MDB_val val = {sizeof bytes, bytes};
+	meta_encode(bytes, &env->identity);
+	return mdb_put(txn, env->meta, &key, &val, 0);
+}
+
+static int env_write_meta(struct env *env, MDB_txn *txn, struct env_text err)
+{
+	env->identity.incarnation++;
+	int rc = env_touch(env, txn);
+	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "table meta");
+}
+
+static void env_invent_identity(struct env *env)
+{
+	env->identity = (struct store_identity){0};
+	while (env->identity.node_id == 0)
+		if (getrandom(&env->identity.node_id, sizeof env->identity.node_id, 0) < 0)
+			abort();
+}
+
+static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
+{
+	int rc = STORE_OK;
+	if (env_is_new(txn))
+		env_invent_identity(env);
+	else
+		rc = env_read_meta(env, txn, err);
+	if (rc == 0)
+		rc = env_open_tables(env, txn, MDB_CREATE, err);
+	if (rc == 0)
+		rc = env_write_meta(env, txn, err);
+	return rc;
+}
+
+static int env_begin_checking(struct env *env, MDB_txn *txn, struct env_text err)
+{
+	int rc = env_read_meta(env, txn, err);
+	return rc != 0 ? rc : env_open_tables(env, txn, 0, err);
+}
+
+static int env_try_format(struct env *env, enum env_mode mode, struct env_text err, bool *ret_full)
+{
+	MDB_txn *txn;
+	*ret_full = false;
+	int rc = mdb_txn_begin(env->mdb, NULL, mode == ENV_CHECK ? MDB_RDONLY : 0, &txn);
+	if (rc != 0)
+		return env_fail_mdb(env, err, rc, "data.mdb");
+	rc = mode == ENV_CHECK ? env_begin_checking(env, txn, err) : env_begin_writing(env, txn, err);
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	rc = mdb_txn_commit(txn);
+	*ret_full = rc == ENOSPC || rc == EDQUOT || rc == EIO; /* EIO: a short write */
+	if (rc != 0)
+		return env_fail_mdb(env, err, rc, "data.mdb cannot be written");
+	if (mode == ENV_WRITE && env->identity.incarnation == 1)
+		sync_directory(env->path);
+	return STORE_OK;
+}
+
+/* A node must come up on a full disk, too: only then can its messages be consumed. */
+static int env_open_format(struct env *env, enum env_mode mode, struct env_text err)
+{
+	bool full;
+	int rc = env_try_format(env, mode, err, &full);
+	if (full && reserve_spend(&env->reserve))
+		rc = env_try_format(env, mode, err, &full);
+	return rc;
+}
+
+/* A check must not leave lock files where no store is. */
+static int env_look_for_store(struct env *env, struct env_text err)
+{
+	char *name = mem_printf("%s/data.mdb", env->path);
+	int rc = access(name, R_OK) == 0 ? 0 : errno;
+	mem_free(name);
+	if (rc == ENOENT || rc == ENOTDIR)
+		return env_fail(err, STORE_NOTFOUND, "there is no store in %s", env->path);
+	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb");
+}
+
+int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err)
+{
+	*env = (struct env){.path = mem_strdup(path), .lock_fd = -1, .reserve.fd = -1};
+	int rc = mode == ENV_WRITE ? env_make_directory(env, err) : env_look_for_store(env, err);
+	if (rc == 0)
+		rc = env_lock(env, err);
+	if (rc == 0 && mode == ENV_WRITE)
+		reserve_open(&env->reserve, path);
+	if (rc == 0)
+		rc = env_open_mdb(env, mode, err);
+	if (rc == 0)
+		rc = env_open_format(env, mode, err);
+	if (rc != 0)
+		env_close(env);
+	return rc;
+}
+
+void env_close(struct env *env)
+{
+	if (env->mdb != NULL)
+		mdb_env_close(env->mdb);
+	reserve_close(&env->reserve);
+	if (env->lock_fd >= 0)
+		close(env->lock_fd);
+	mem_free(env->path);
+	*env = (struct env){.lock_fd = -1, .reserve.fd = -1};
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The LMDB environment of a store: its directory, its lock, its tables and its format.
+ *
+ *   DIR/lock      held (fcntl, open file description) while a process has the store open
+ *   DIR/data.mdb  everything
+ *   DIR/lock.mdb  LMDB's reader table
+ *   DIR/reserve   bytes held back for a full disk (storage/reserve.h)
+ *
+ * Flags: the default ones plus MDB_NOTLS, so that every commit is synced before it returns, and no
+ * stray pointer of ours can reach the file (it is mapped read only).
+ */
+#ifndef WARREN_STORAGE_ENV_H
+#define WARREN_STORAGE_ENV_H
+
+#include <lmdb.h>
+
+#include "src/base/bytes.h"
+#include "storage/reserve.h"
+#include "storage/store.h"
+
+enum env_mode {
+	ENV_WRITE, /* creates what is missing, counts the incarnation up */
+	ENV_CHECK, /* changes nothing */
+};
+
+/* A line of text for the caller. */
+struct env_text {
+	char *p;
+	size_t n;
+};
+
+struct env {
+	MDB_env *mdb;
+	MDB_dbi meta; /* see storage/format.h and storage/directory.h for what is in the tables */
+	MDB_dbi log;
+	MDB_dbi dir;
+	MDB_dbi hard;
+	MDB_dbi snap;
+	MDB_dbi row;
+	char *path;
+	int lock_fd;
+	struct reserve reserve;
+	struct store_identity identity;
+};
+
+/* 0 or a STORE_ error with its text in *err; nothing is open then. */
+int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err);
+/* No transaction may be open. */
+void env_close(struct env *env);
+/* Rewrites what is there, so that the transaction is not empty: LMDB skips empty ones. */
+int env_touch(struct env *env, MDB_txn *txn);
+/* The STORE_ error for what LMDB returned. */
+int env_error(int mdb_rc);
+/* Writes a message; returns rc. */
+int env_fail(struct env_text err, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static inline MDB_val env_key(const uint64_t *key)
+{
+	return (MDB_val){sizeof *key, (void *)(uintptr_t)key};
+}
+
+static inline MDB_val env_val(struct slice s)
+{
+	return (MDB_val){s.n, (void *)(uintptr_t)s.p};
+}
+
+static inline struct slice env_slice(MDB_val v)
+{
+	return slice_make(v.mv_data, v.mv_size);
+}
+
+/* A key of an MDB_INTEGERKEY table; 0 if it has another size (*ret_ok false). */
+static inline uint64_t env_number(MDB_val key, bool *ret_ok)
+{
+	uint64_t n = 0;
+	*ret_ok = key.mv_size == sizeof n;
+	if (*ret_ok)
+		memcpy(&n, key.mv_data, sizeof n);
+	return n;
+}
+
+#endif

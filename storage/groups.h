@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the store knows of each group, whether its log is open or not.
+ *
+ * Who may touch what:
+ *  - `index` belongs to the writer, which changes it under `lock`; the owner of an open log reads
+ *    it under `lock`. The writer reads its own without.
+ *  - everything else but `opened` belongs to the writer.
+ *  - the table and `opened` are guarded by groups.lock.
+ * Lock order: groups.lock and group_state.lock are never held together.
+ *
+ * A state is in the table while the group exists, or has entries, or a log of it is open or was
+ * closed and the writer does not know yet.
+ */
+#ifndef WARREN_STORAGE_GROUPS_H
+#define WARREN_STORAGE_GROUPS_H
+
+#include <pthread.h>
+#include <uthash.h>
+
+#include "storage/format.h"
+#include "storage/index.h"
+
+struct group_state {
+	uint64_t id;
+	pthread_mutex_t lock;
+	struct index index;     /* `at` is a struct record */
+	bool exists;            /* has a hard row */
+	struct hard_row hard;   /* its content */
+	uint64_t snapshot_index; /* of the newest snapshot; 0 without one */
+	unsigned opened;        /* logs not closed, as far as the writer knows */
+	UT_hash_handle hh;
+};
+
+struct groups {
+	pthread_mutex_t lock;
+	struct group_state *table;
+	uint64_t existing; /* writer: groups with a hard row */
+};
+
+void store_groups_init(struct groups *gs);
+void store_groups_done(struct groups *gs);
+/* NULL if it is not there. */
+struct group_state *store_groups_find(struct groups *gs, uint64_t id);
+struct group_state *store_groups_find_or_add(struct groups *gs, uint64_t id);
+/* For a log: found or added, and counted as opened. Any thread. */
+struct group_state *store_groups_open(struct groups *gs, uint64_t id);
+/* Writer: undoes store_groups_open(); the state goes if nothing is left of the group. */
+void store_groups_close(struct groups *gs, struct group_state *g);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What crosses the threads between workers and the writer, and nothing else of either.
+ *
+ *   port A --flush--> \                                    / --outbox A--> poll, port A
+ *   port B --flush-->  inbox (one list) --writer, commit-- --outbox B--> poll, port B
+ *
+ * Both directions move whole lists under a mutex: once per turn of a worker, once per commit and
+ * port, never per request. Order: lists of one port are appended in the order of its flushes.
+ */
+#ifndef WARREN_STORAGE_HANDOVER_H
+#define WARREN_STORAGE_HANDOVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/base/list.h"
+
+/* Requests on their way to the writer. One per store. */
+struct inbox {
+	pthread_mutex_t lock;
+	pthread_cond_t filled; /* monotonic clock */
+	struct list requests;
+	bool stop; /* the writer shall end when it has done everything */
+};
+
+/* Requests on their way back. One per port, at store_port.shared. */
+struct outbox {
+	pthread_mutex_t lock;
+	struct list requests;
+	_Atomic bool ready;    /* requests is not empty */
+	struct inbox *inbox;
+	uint64_t flushes;      /* owner thread: how often the port was flushed */
+	void *view;            /* owner thread: the reused read transaction (storage/view.h), or NULL */
+	void (*view_done)(void *view);
+};
+
+void inbox_init(struct inbox *in);
+void inbox_done(struct inbox *in);
+/* Moves `from` into the inbox and wakes the writer. */
+void inbox_put(struct inbox *in, struct list *from);
+/* Waits until there is something, stop was called, or timeout_ms have passed (0: do not wait;
+ * negative: for ever). Moves all there is behind `to`. Returns false if nothing came and stop was
+ * called. */
+bool inbox_take(struct inbox *in, struct list *to, int timeout_ms);
+void inbox_stop(struct inbox *in);
+
+struct outbox *outbox_new(struct inbox *in);
+void outbox_free(struct outbox *out);
+/* Writer: moves `from` into the outbox and calls wake(arg). */
+void outbox_put(struct outbox *out, struct list *from, void (*wake)(void *arg), void *arg);
+/* Owner: moves all there is behind `to`. */
+void outbox_take(struct outbox *out, struct list *to);
+
+#endif

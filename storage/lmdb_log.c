@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The owner's side of a log in LMDB: queues requests, reads entries.
+ *
+ * A read looks up the place under the group's lock, then opens its transaction. In between the
+ * cleaner may have moved the entry and deleted the record, but only in two commits: first the copy,
+ * after which the index points to it, then the deletion. So a record that is not there means that
+ * looking up again gives another place.
+ */
+#include "storage/lmdb_log.h"
+
+#include <assert.h>
+
+#include "src/base/mem.h"
+#include "storage/directory.h"
+#include "storage/lmdb_store.h"
+#include "storage/log_ops.h"
+#include "storage/port.h"
+
+static struct lmdb_log *lmdb_log_of(struct store_log *log)
+{
+	return (struct lmdb_log *)((char *)log - offsetof(struct lmdb_log, base));
+}
+
+struct group_state *lmdb_log_group(struct store_log *log)
+{
+	return lmdb_log_of(log)->group;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+struct place {
+	uint64_t record;
+	struct index_entry entry; /* `at` may be gone by now */
+};
+
+static bool log_lookup(struct group_state *g, uint64_t index, struct place *ret_place)
+{
+	pthread_mutex_lock(&g->lock);
+	const struct index_entry *e = index_find(&g->index, index);
+	if (e != NULL) {
+		ret_place->entry = *e;
+		ret_place->record = ((const struct record *)e->at)->number;
+	}
+	pthread_mutex_unlock(&g->lock);
+	return e != NULL;
+}
+
+static void port_view_done(void *view)
+{
+	view_done(view);
+	mem_free(view);
+}
+
+static struct view *port_view(struct store_port *port)
+{
+	struct outbox *out = port_outbox(port);
+	if (out->view == NULL) {
+		out->view = MEM_NEW(struct view);
+		out->view_done = port_view_done;
+	}
+	return out->view;
+}
+
+/* Copies the bytes out. 0, STORE_NOTFOUND if the record is not there, STORE_DAMAGED, STORE_IO. */
+static int place_copy(const struct env *env, MDB_txn *txn, const struct place *place,
+	struct blob **ret_blob)
+{
+	MDB_val key = env_key(&place->record);
+	MDB_val val;
+	int rc = mdb_get(txn, env->log, &key, &val);
+	if (rc != 0)
+		return env_error(rc);
+	if (val.mv_size < place->entry.offset ||
+		val.mv_size - place->entry.offset < place->entry.length)
+		return STORE_DAMAGED;
+	*ret_blob = blob_new(place->entry.length);
+	if (place->entry.length > 0)
+		memcpy((*ret_blob)->data, (const uint8_t *)val.mv_data + place->entry.offset,
+			place->entry.length);
+	return STORE_OK;
+}
+
+static int place_read(struct store_log *log, const struct place *place, struct blob **ret_blob)
+{
+	struct view *view = port_view(log->port);
+	const struct env *env = &log->port->store->env;
+	MDB_txn *txn;
+	struct blob *blob = NULL;
+	int rc = view_begin(view, env->mdb, &txn);
+	if (rc != 0)
+		return STORE_IO;
+	rc = place_copy(env, txn, place, &blob);
+	view_end(view);
+	if (rc != 0)
+		return rc;
+	const struct index_entry *e = &place->entry;
+	if (entry_checksum(log->group, e->index, e->term, blob->data, e->length) != e->checksum) {
+		blob_unref(blob);
+		return STORE_DAMAGED;
+	}
+	*ret_blob = blob;
+	return STORE_OK;
+}
+
+/* Finds and reads, also while the entry is being moved. */
+static int log_read(struct store_log *log, uint64_t index, struct place *ret_place,
+	struct blob **ret_blob)
+{
+	uint64_t not_there = 0; /* record numbers start at 1 */
+	for (;;) {
+		if (!log_lookup(lmdb_log_group(log), index, ret_place))
+			return STORE_NOTFOUND;
+		if (ret_place->record == not_there)
+			return STORE_DAMAGED;
+		int rc = place_read(log, ret_place, ret_blob);
+		if (rc != STORE_NOTFOUND)
+			return rc;
+		not_there = ret_place->record;
+	}
+}
+
+static int lmdb_log_fetch(struct store_log *log, uint64_t index, struct blob **ret_blob,
+	const uint8_t **ret_p, size_t *ret_n)
+{
+	struct place place;
+	int rc = log_read(log, index, &place, ret_blob);
+	if (rc != 0)
+		return rc;
+	*ret_p = (*ret_blob)->data;
+	*ret_n = place.entry.length;
+	return STORE_OK;
+}
+
+/* ---- loading -------------------------------------------------------------------------------- */
+
+static int load_hard(const struct env *env, MDB_txn *txn, uint64_t group, struct store_load *load)
+{
+	struct hard_row row;
+	MDB_val key = env_key(&group);
+	MDB_val val;
+	int rc = mdb_get(txn, env->hard, &key, &val);
+	if (rc == MDB_NOTFOUND)
+		return STORE_OK;
+	rc = rc != 0 ? env_error(rc) : hard_decode(env_slice(val), group, &row);
+	if (rc != 0)
+		return rc;
+	load->exists = true;
+	load->term = row.term;
+	load->vote = row.vote;
+	return STORE_OK;
+}
+
+static int load_snapshot(const struct env *env, MDB_txn *txn, uint64_t group,
+	struct store_load *load)
+{
+	struct snap_row row;
+	MDB_val key = env_key(&group);
+	MDB_val val;
+	int rc = mdb_get(txn, env->snap, &key, &val);
+	if (rc == MDB_NOTFOUND)
+		return STORE_OK;
+	rc = rc != 0 ? env_error(rc) : snap_decode(env_slice(val), group, &row);
+	if (rc != 0)
+		return rc;
+	load->has_snapshot = true;
+	load->snapshot_index = row.index;
+	load->snapshot_term = row.term;
+	load->snapshot_conf_index = row.conf_index;
+	buf_put_slice(&load->snapshot_conf, row.conf);
+	buf_put_slice(&load->snapshot_data, row.data);
+	return STORE_OK;
+}
+
+static int load_rows(struct store_log *log, struct store_load *load)
+{
+	struct view *view = port_view(log->port);
+	const struct env *env = &log->port->store->env;
+	MDB_txn *txn;
+	if (view_begin(view, env->mdb, &txn) != 0)
+		return STORE_IO;
+	int rc = load_hard(env, txn, log->group, load);
+	if (rc == 0)
+		rc = load_snapshot(env, txn, log->group, load);
+	view_end(view);
+	return rc;
+}
+
+static size_t log_count_above(struct group_state *g, uint64_t index)
+{
+	pthread_mutex_lock(&g->lock);
+	uint64_t last = index_last(&g->index);
+	pthread_mutex_unlock(&g->lock);
+	return last > index ? last - index : 0;
+}
+
+static int load_entries(struct store_log *log, struct store_load *load)
+{
+	load->first = load->snapshot_index + 1;
+	size_t n = log_count_above(lmdb_log_group(log), load->snapshot_index);
+	load->entries = mem_alloc(n * sizeof *load->entries);
+	for (size_t i = 0; i < n; i++) {
+		struct place place;
+		struct blob *blob;
+		int rc = log_read(log, load->first + i, &place, &blob);
+		if (rc != 0) /* above the snapshot there are no gaps */
+			return rc == STORE_NOTFOUND ? STORE_DAMAGED : rc;
+		load->entries[load->n_entries++] = (struct store_entry){
+			.term = place.entry.term,
+			.type = place.entry.type,
+			.blob = blob,
+			.p = blob->data,
+			.n = place.entry.length,
+		};
+	}
+	return STORE_OK;
+}
+
+static int lmdb_log_load(struct store_log *log, struct store_load *ret_load)
+{
+	struct store_load load = {0};
+	int rc = load_rows(log, &load);
+	if (rc == 0)
+		rc = load_entries(log, &load);
+	if (rc == 0)
+		*ret_load = load;
+	else
+		store_load_done(&load);
+	return rc;
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static void lmdb_log_submit(struct store_log *log, struct store_req *req)
+{
+	struct lmdb_log *l = lmdb_log_of(log);
+	l->releases = NULL; /* later releases come after this request */
+	list_push_back(&log->port->submitted, &req->link);
+}
+
+static void lmdb_log_retain(struct store_log *log, const struct store_range *live, unsigned n)
+{
+	struct lmdb_log *l = lmdb_log_of(log);
+	struct note *note = note_new(NOTE_RETAIN, l->group);
+	for (unsigned i = 0; i < n; i++)
+		note_add(note, live[i]);
+	lmdb_log_submit(log, &note->req);
+}
+
+static void lmdb_log_release(struct store_log *log, uint64_t index)
+{
+	struct lmdb_log *l = lmdb_log_of(log);
+	uint64_t flushes = port_outbox(log->port)->flushes;
+	if (l->releases == NULL || l->releases_flush != flushes) {
+		struct note *note = note_new(NOTE_RELEASE, l->group);
+		lmdb_log_submit(log, &note->req);
+		l->releases = note;
+		l->releases_flush = flushes;
+	}
+	note_add_index(l->releases, index);
+}
+
+/* The writer closes the group when everything before is done; the handle is not needed for that. */
+static void lmdb_log_close(struct store_log *log)
+{
+	struct lmdb_log *l = lmdb_log_of(log);
+	lmdb_log_submit(log, &note_new(NOTE_CLOSE, l->group)->req);
+	store_port_flush(log->port);
+	mem_free(l);
+}
+
+static const struct store_log_ops lmdb_log_ops = {
+	.load = lmdb_log_load,
+	.submit = lmdb_log_submit,
+	.retain = lmdb_log_retain,
+	.release = lmdb_log_release,
+	.fetch = lmdb_log_fetch,
+	.close = lmdb_log_close,
+};
+
+struct store_log *store_log_open(struct store_port *port, uint64_t group)
+{
+	assert(port->store != NULL);
+	struct lmdb_log *l = MEM_NEW(struct lmdb_log);
+	l->base.ops = &lmdb_log_ops;
+	l->base.port = port;
+	l->base.group = group;
+	l->group = store_groups_open(&port->store->groups, group);
+	return &l->base;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The node's store: where groups keep their logs, hard state and snapshots, and where the metadata
+ * tables live. One LMDB environment and one writer thread per node (storage/lmdb_*.c), and a backend
+ * with the same interface that keeps a log in memory (storage/memory_log.c).
+ *
+ * A `store_log` is one group's log. Its owner (a worker thread) submits requests; they are carried
+ * out strictly in the order submitted *per log*, many logs' requests in one transaction with one
+ * durable commit. A completed request comes back on the owner's thread, from store_port_poll(), never
+ * from inside the call that submitted it, and in submission order per log.
+ *
+ *   worker                         writer thread
+ *   store_log_append(...)  ->      (queued in the port)
+ *   store_port_flush()     ->      takes all ports' requests: one transaction, one commit
+ *   store_port_poll()      <-      req->done(req) for each
+ *
+ * Life of an entry: appended at an index above the newest snapshot S; while above S it is part of the
+ * raft log and stays. Once a snapshot covers it, it stays only as long as the state machine still
+ * needs its bytes (live messages): store_log_snapshot() says which entries between the previous
+ * snapshot and S are still needed, store_log_release() ends the need of one at or below S.
+ * An entry's bytes are therefore written once, and disk use follows the live messages.
+ *
+ * Failures: a request never fails. Disk full: a reserve is spent first, so that requests go on for a
+ * while; then they stay pending and are retried until there is space (store_blocked() tells). EIO or a failed sync: the process is aborted, nothing is guessed.
+ */
+#ifndef WARREN_STORAGE_STORE_H
+#define WARREN_STORAGE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/blob.h"
+#include "src/base/buf.h"
+#include "src/base/bytes.h"
+#include "src/base/list.h"
+
+/* Errors of opening, checking and reading; store_strerror() has a text for each. */
+enum store_err {
+	STORE_OK = 0,
+	STORE_LOCKED = -1,   /* another process has this store open */
+	STORE_DENIED = -2,   /* directory cannot be created, read or written */
+	STORE_NEWER = -3,    /* written by a newer format than this program knows */
+	STORE_DAMAGED = -4,  /* a checksum or a structure does not hold */
+	STORE_IO = -5,       /* the disk said no */
+	STORE_NOTFOUND = -6, /* no such entry or row */
+};
+const char *store_strerror(int err);
+
+/* ---- ports: one per worker ------------------------------------------------------------------ */
+
+struct store;
+struct store_req;
+
+/* A worker's side of the store. Embedded by the worker; all fields belong to the store. */
+struct store_port {
+	struct list submitted; /* struct store_req, not yet handed to the writer (owner thread) */
+	struct list completed; /* memory logs' finished requests (owner thread) */
+	struct store *store;   /* NULL: memory logs only */
+	void *shared;          /* what crosses the threads (LMDB backend) */
+	void (*wake)(void *arg);
+	void *arg;
+};
+
+/* `wake(arg)` is called from the writer thread whenever completions wait for store_port_poll(), once
+ * per commit; it must be thread-safe and cheap (uv_async_send), and may not call the store. Memory
+ * logs do not call it. `store` may be NULL for memory logs only. */
+void store_port_init(struct store_port *port, struct store *store, void (*wake)(void *arg), void *arg);
+/* All logs of the port must be closed and no request outstanding. */
+void store_port_done(struct store_port *port);
+/* Hands everything submitted since the last call to the writer. Owner thread, end of a turn. */
+void store_port_flush(struct store_port *port);
+/* Runs `done` of requests that had completed before the call. Returns how many ran. Owner thread;
+ * `done` may submit, and close its log if nothing else of it is outstanding. */
+unsigned store_port_poll(struct store_port *port);
+/* True while completed requests wait (memory logs complete at once). */
+bool store_port_ready(const struct store_port *port);
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+/* One entry as raft sees it. */
+struct store_entry {
+	uint64_t term;
+	uint16_t type;     /* raft's entry type, opaque here */
+	struct blob *blob; /* holds the bytes; the store takes a reference of its own while it needs them */
+	const uint8_t *p;  /* first byte, inside blob->data */
+	size_t n;          /* less than 4 GiB */
+};
+
+struct store_range {
+	uint64_t from; /* first index */
+	uint64_t to;   /* last index, inclusive */
+};
+
+/* A row of a metadata table that changes together with a snapshot; value.p == NULL deletes it. */
+struct store_row {
+	struct slice key; /* 1 to 500 bytes */
+	struct slice value;
+};
+
+enum store_op {
+	STORE_OP_HARD,
+	STORE_OP_APPEND,
+	STORE_OP_TRUNCATE,
+	STORE_OP_SNAPSHOT,
+	STORE_OP_RELEASE,
+	STORE_OP_DROP,
+};
+
+/* Embedded by the caller, who keeps it (and what its slices point to) until `done`. */
+struct store_req {
+	struct list link;
+	struct store_log *log;
+	void (*done)(struct store_req *req); /* owner thread; the request is the caller's again */
+	enum store_op op;
+	union {
+		struct {
+			uint64_t term;
+			uint64_t vote;
+		} hard;
+		struct {
+			uint64_t first; /* above the snapshot, at most one above the last entry */
+			struct store_entry *entries; /* copied on submit: caller may free the array */
+			unsigned n;
+		} append;
+		struct {
+			uint64_t index;
+		} truncate;
+		struct {
+			uint64_t index;
+			uint64_t term;
+			uint64_t conf_index;
+			struct slice conf;       /* encoded configuration, opaque */
+			struct slice data;       /* state, opaque */
+			struct store_range *live; /* sorted, not overlapping, within (previous, index] */
+			unsigned n_live;
+			struct store_row *rows; /* metadata table changes, or none */
+			unsigned n_rows;
+			bool install; /* state came from elsewhere: drop the whole log, also above index */
+		} snapshot;
+		struct {
+			uint64_t index;
+		} release;
+	} u;
+};
+
+/* ---- one group's log ------------------------------------------------------------------------ */
+
+struct store_log_ops;
+
+/* Base of both backends' logs. */
+struct store_log {
+	const struct store_log_ops *ops;
+	struct store_port *port;
+	uint64_t group;
+};
+
+/* What a log holds at start. Owned by the caller: store_load_done(). */
+struct store_load {
+	bool exists; /* false: never written (no hard state, no entry) */
+	uint64_t term;
+	uint64_t vote;
+	bool has_snapshot;
+	uint64_t snapshot_index;
+	uint64_t snapshot_term;
+	uint64_t snapshot_conf_index;
+	struct buf snapshot_conf;
+	struct buf snapshot_data;
+	uint64_t first; /* index of entries[0]; snapshot_index + 1, or 1 */
+	struct store_entry *entries; /* consecutive; each blob referenced once by this struct */
+	size_t n_entries;
+};
+void store_load_done(struct store_load *load);
+
+/* Opens a group's log in the store of `port`; creates nothing on disk. A group has one open log at a
+ * time; it may be opened again, also by another port, as soon as store_log_close() has returned. The
+ * first hard state, append, or snapshot makes the group exist; so does one after a drop. */
+struct store_log *store_log_open(struct store_port *port, uint64_t group);
+/* A log that lives in memory as long as it is open; completions arrive by store_port_poll() too. */
+struct store_log *memory_log_open(struct store_port *port, uint64_t group);
+
+/* The functions below work on both kinds; owner thread. None fails; see the top of the file. */
+
+/* Reads what is stored; before any request is submitted. 0, STORE_DAMAGED or STORE_IO. */
+int store_log_load(struct store_log *log, struct store_load *ret_load);
+/* After a restart, once the snapshot is restored: of the entries at or below the snapshot only those
+ * in `live` (sorted; copied) are still needed. Until then all that were found on disk count as
+ * needed. Takes effect in order with the requests, like a release. */
+void store_log_retain(struct store_log *log, const struct store_range *live, unsigned n);
+void store_log_hard(struct store_log *log, struct store_req *req, uint64_t term, uint64_t vote);
+void store_log_append(struct store_log *log, struct store_req *req, uint64_t first,
+	const struct store_entry *entries, unsigned n);
+/* Removes the entries at `index` and above. An append over existing entries does so by itself. */
+void store_log_truncate(struct store_log *log, struct store_req *req, uint64_t index);
+/* req->u.snapshot is filled in by the caller. */
+void store_log_snapshot(struct store_log *log, struct store_req *req);
+/* Entry `index`, at or below the newest submitted snapshot, is needed no more. Fire and forget:
+ * takes effect with a later commit, costs no commit of its own. */
+void store_log_release(struct store_log *log, uint64_t index);
+/* Forgets the group for good; the log must be closed afterwards. */
+void store_log_drop(struct store_log *log, struct store_req *req);
+/* No request outstanding; releases are finished later. Memory logs lose their content. */
+void store_log_close(struct store_log *log);
+
+/* The bytes of an entry whose append has completed and that is still needed: a blob with a reference
+ * for the caller and the number of bytes. STORE_NOTFOUND, STORE_DAMAGED (checksum) or STORE_IO.
+ * LMDB: copies out in a short read transaction. Memory: shares the block. */
+int store_log_fetch(struct store_log *log, uint64_t index, struct blob **ret_blob,
+	const uint8_t **ret_p, size_t *ret_n);
+
+/* ---- the store of a node (LMDB) ------------------------------------------------------------- */
+
+struct store_stats {
+	uint64_t groups, records, entries;    /* stored now */
+	uint64_t live_bytes;                  /* bytes of entries that are needed */
+	uint64_t record_bytes;                /* bytes of records on disk */
+	uint64_t file_bytes;                  /* blocks that data.mdb really occupies */
+	uint64_t commits, commit_ns;          /* since open: number and total time of durable commits */
+	uint64_t cleaned_bytes;               /* copied forward by log cleaning */
+};
+
+/* Identity of a node, made when the store is. */
+struct store_identity {
+	uint64_t node_id;     /* random, never 0 */
+	uint64_t incarnation; /* number of opens for writing, 1 at first */
+};
+
+/* Opens (creating directory and files, mode 0750/0640, if missing), scans, starts the writer thread.
+ * `err` gets one line that names the object and the cause. */
+int store_open(struct store **ret, const char *dir, char *err, size_t err_n);
+/* Finishes what is queued, joins the writer. All ports done. */
+void store_close(struct store *s);
+const struct store_identity *store_identity(const struct store *s);
+void store_stats(struct store *s, struct store_stats *ret); /* any thread */
+/* True while the disk is full: publishers should be held back. What is submitted all the same is
+ * carried out as long as the reserve lasts, and waits after that. Any thread. */
+bool store_blocked(struct store *s);
+/* Every group with hard state. Before any log is opened; `each` may open them. */
+void store_each_group(struct store *s, void (*each)(void *arg, uint64_t group), void *arg);
+/* Rows of the metadata table in key order, before the first snapshot with rows of this run. The
+ * slices are valid inside the callback. 0, STORE_DAMAGED or STORE_IO. */
+int store_each_row(struct store *s, void (*each)(void *arg, struct slice key, struct slice value),
+	void *arg);
+
+/* Verifies a store that no process has open: every record's structure and checksums, directories
+ * against records, hard states, snapshots, tables. Prints what it holds, and each damaged value, to
+ * stdout. 0 or the first error found, `err` as above; STORE_NOTFOUND if there is no store. */
+int store_check(const char *dir, char *err, size_t err_n);
+
+#endif

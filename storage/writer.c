@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/writer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "storage/commit.h"
+#include "storage/lmdb_log.h"
+#include "storage/note.h"
+#include "storage/plan.h"
+#include "storage/port.h"
+
+enum {
+	WRITER_ROUND_BYTES = 8 << 20,   /* of requests; LMDB is as fast from 1 MiB on */
+	WRITER_MUCH_DEAD = 1 << 20,     /* bytes worth a commit of their own soon */
+	WRITER_IDLE_SOON_MS = 20,
+	WRITER_IDLE_MS = 1000,
+	WRITER_RETRY_MS = 100,          /* with a full disk */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- commit, as often as it takes ----------------------------------------------------------- */
+
+/* LMDB reports a write that came out short, which is how a disk gets full, as EIO. A real EIO on a
+ * disk that happens to be full is taken for the same: trying again writes every page of the
+ * transaction again, so nothing is believed to be there that is not. */
+static bool disk_has_room(struct writer *w)
+{
+	struct statvfs fs;
+	if (statvfs(w->env->path, &fs) != 0)
+		return true;
+	return (uint64_t)fs.f_bavail * fs.f_frsize > 4 * (uint64_t)w->round.bytes + (1 << 20);
+}
+
+static bool is_full(struct writer *w, int rc)
+{
+	return rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL ||
+		(rc == EIO && !disk_has_room(w));
+}
+
+static void writer_fatal(struct writer *w, int rc)
+{
+	log_error("storage", "store %s cannot be written: %s; ending the process", w->env->path,
+		mdb_strerror(rc));
+	abort();
+}
+
+static void writer_set_blocked(struct writer *w, const char *why)
+{
+	if (!atomic_exchange(&w->blocked, true))
+		log_warning("storage", "store %s: %s; blocked until there is space", w->env->path, why);
+}
+
+/* No space: what is held back for this case is spent at once, after that there is only waiting. */
+static void writer_wait_for_space(struct writer *w, int rc)
+{
+	writer_set_blocked(w, mdb_strerror(rc));
+	if (reserve_spend(&w->env->reserve))
+		return;
+	const struct timespec t = {.tv_nsec = WRITER_RETRY_MS * 1000000L};
+	nanosleep(&t, NULL);
+}
+
+/* Tried at the start, after each commit while blocked, and now and then. */
+static void writer_fill_reserve(struct writer *w)
+{
+	if (!reserve_fill(&w->env->reserve))
+		writer_set_blocked(w, "little space is left on the disk");
+	else if (atomic_exchange(&w->blocked, false))
+		log_info("storage", "store %s: there is space again", w->env->path);
+}
+
+static void writer_commit(struct writer *w)
+{
+	uint64_t begun = now_ns();
+	for (int rc; (rc = commit_round(w->env, &w->round, &w->scratch)) != 0; begun = now_ns()) {
+		if (!is_full(w, rc))
+			writer_fatal(w, rc);
+		writer_wait_for_space(w, rc);
+	}
+	writer_fill_reserve(w);
+	reclaim_committed(&w->reclaim);
+	pthread_mutex_lock(&w->stats_lock);
+	w->stats.commits++;
+	w->stats.commit_ns += now_ns() - begun;
+	pthread_mutex_unlock(&w->stats_lock);
+}
+
+/* ---- requests going back -------------------------------------------------------------------- */
+
+static void finish_note(struct writer *w, struct note *note)
+{
+	if (note->kind == NOTE_CLOSE)
+		store_groups_close(w->groups, note->group);
+	note_free(note);
+}
+
+static void forget_operands(struct store_req *req)
+{
+	if (req->op != STORE_OP_APPEND)
+		return;
+	for (unsigned i = 0; i < req->u.append.n; i++)
+		blob_unref(req->u.append.entries[i].blob);
+	mem_free(req->u.append.entries);
+	req->u.append.entries = NULL;
+}
+
+/* Moves the requests of the first one's port out of `done` and into its outbox. */
+static void send_back(struct list *done)
+{
+	struct list back;
+	list_init(&back);
+	struct store_port *port = LIST_ENTRY(done->next, struct store_req, link)->log->port;
+	LIST_EACH_SAFE(node, done) {
+		if (LIST_ENTRY(node, struct store_req, link)->log->port != port)
+			continue;
+		list_remove(node);
+		list_push_back(&back, node);
+	}
+	outbox_put(port_outbox(port), &back, port->wake, port->arg);
+}
+
+static void writer_complete(struct writer *w)
+{
+	struct list done;
+	list_init(&done);
+	for (struct list *node; (node = list_pop(&w->round.requests)) != NULL;) {
+		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
+		if (req->op == STORE_OP_RELEASE) {
+			finish_note(w, note_of(req));
+			continue;
+		}
+		forget_operands(req);
+		list_push_back(&done, node);
+	}
+	while (!list_empty(&done))
+		send_back(&done);
+}
+
+/* ---- rounds --------------------------------------------------------------------------------- */
+
+static struct group_state *request_group(struct store_req *req)
+{
+	return req->op == STORE_OP_RELEASE ? note_of(req)->group : lmdb_log_group(req->log);
+}
+
+static void writer_plan(struct writer *w)
+{
+	struct round *r = &w->round;
+	while (r->bytes < WRITER_ROUND_BYTES && !list_empty(&w->pending)) {
+		struct list *node = list_pop(&w->pending);
+		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
+		list_push_back(&r->requests, node);
+		plan_request(r, request_group(req), req);
+	}
+}
+
+/* Something to give back that is worth a commit of its own. */
+static bool writer_has_chores(const struct writer *w)
+{
+	return !list_empty(&w->round.doomed) || cleaner_wanted(w->records) ||
+		w->reclaim.wants_commit;
+}
+
+static void writer_publish(struct writer *w)
+{
+	pthread_mutex_lock(&w->stats_lock);
+	w->stats.groups = w->groups->existing;
+	w->stats.records = w->records->n;
+	w->stats.entries = w->records->live;
+	w->stats.live_bytes = w->records->live_bytes;
+	w->stats.record_bytes = w->records->footprint;
+	w->stats.cleaned_bytes = w->cleaner.cleaned_bytes;
+	pthread_mutex_unlock(&w->stats_lock);
+}
+
+/* One round. `idle`: nothing was asked for in a while. */
+static void writer_round(struct writer *w, bool idle)
+{
+	struct round *r = &w->round;
+	round_doom(r);
+	writer_plan(w);
+	if (r->n_changes > 0 || (idle && writer_has_chores(w))) {
+		cleaner_plan(&w->cleaner, r);
+		round_cut(r);
+		round_delete(r);
+		if (r->n_changes == 0)
+			round_change(r, CHANGE_NOTHING, 0);
+		writer_commit(w);
+	} else {
+		round_spare(r);
+	}
+	round_finish(r);
+	writer_publish(w);
+	writer_complete(w);
+}
+
+/* How long to wait for requests before looking after oneself; negative: for ever. */
+static int writer_patience_ms(const struct writer *w)
+{
+	if (!list_empty(&w->pending))
+		return 0;
+	if (w->records->dead_footprint > WRITER_MUCH_DEAD || cleaner_wanted(w->records))
+		return WRITER_IDLE_SOON_MS;
+	if (atomic_load_explicit(&w->blocked, memory_order_relaxed))
+		return WRITER_RETRY_MS;
+	if (!list_empty(&w->records->dead))
+		return WRITER_IDLE_MS;
+	return reclaim_patience_ms(&w->reclaim, now_ns());
+}
+
+static void writer_give_back(struct writer *w)
+{
+	bool blocked = atomic_load_explicit(&w->blocked, memory_order_relaxed);
+	reclaim_step(&w->reclaim, w->records->footprint, blocked, now_ns());
+	if (blocked)
+		writer_fill_reserve(w);
+}
+
+static void *writer_main(void *arg)
+{
+	struct writer *w = arg;
+	for (;;) {
+		int patience = writer_patience_ms(w);
+		bool more = inbox_take(w->inbox, &w->pending, patience);
+		bool idle = list_empty(&w->pending);
+		if (idle && !more)
+			return NULL;
+		writer_round(w, idle);
+		if (list_empty(&w->pending))
+			writer_give_back(w);
+	}
+}
+
+void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct records *records,
+	struct groups *groups)
+{
+	*w = (struct writer){.inbox = inbox, .env = env, .records = records, .groups = groups};
+	pthread_mutex_init(&w->stats_lock, NULL);
+	list_init(&w->pending);
+	round_init(&w->round, records, groups);
+	cleaner_init(&w->cleaner, env);
+	reclaim_init(&w->reclaim, env);
+}
+
+int writer_start(struct writer *w)
+{
+	writer_publish(w);
+	writer_fill_reserve(w);
+	return pthread_create(&w->thread, NULL, writer_main, w);
+}
+
+void writer_stop(struct writer *w)
+{
+	inbox_stop(w->inbox);
+	pthread_join(w->thread, NULL);
+}
+
+void writer_done(struct writer *w)
+{
+	reclaim_done(&w->reclaim);
+	cleaner_done(&w->cleaner);
+	round_done(&w->round);
+	buf_done(&w->scratch);
+	pthread_mutex_destroy(&w->stats_lock);
+}
+
+void writer_stats(struct writer *w, struct store_stats *ret)
+{
+	pthread_mutex_lock(&w->stats_lock);
+	*ret = w->stats;
+	pthread_mutex_unlock(&w->stats_lock);
+}

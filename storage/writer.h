@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer thread: takes what all ports have submitted, makes rounds of it (storage/round.h), and
+ * sends the requests back when their round is durable.
+ *
+ * Group commit: while one commit is under way requests gather in the inbox; the next round takes all
+ * of them. So at low load a request waits for its own commit only, at high load a commit is shared
+ * by thousands. A round is bounded, so that one worker's flood does not make the others wait long.
+ *
+ * With nothing to do it sleeps. With nothing to do but something to give back (dead records, log
+ * cleaning, free pages) it waits a moment for company and then commits for that alone.
+ *
+ * Failures: no space is waited out, everything else ends the process. See storage/store.h.
+ */
+#ifndef WARREN_STORAGE_WRITER_H
+#define WARREN_STORAGE_WRITER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "storage/cleaner.h"
+#include "storage/handover.h"
+#include "storage/reclaim.h"
+#include "storage/round.h"
+
+struct writer {
+	pthread_t thread;
+	struct inbox *inbox;
+	struct env *env;
+	struct records *records;
+	struct groups *groups;
+	struct cleaner cleaner;
+	struct reclaim reclaim;
+	struct round round;
+	struct list pending; /* taken from the inbox, for the next rounds */
+	struct buf scratch;
+	_Atomic bool blocked; /* the disk is full */
+	pthread_mutex_t stats_lock;
+	struct store_stats stats; /* as of the last round; file_bytes is not set */
+};
+
+void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct records *records,
+	struct groups *groups);
+/* 0 or an errno. */
+int writer_start(struct writer *w);
+/* Finishes everything that was handed over, then ends the thread. */
+void writer_stop(struct writer *w);
+void writer_done(struct writer *w);
+/* Any thread. */
+void writer_stats(struct writer *w, struct store_stats *ret);
+
+#endif

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How warrend starts and ends: exit statuses, the line that says why, signals, the store check.
+
+usage: startup.py [unittest arguments]; WARREND names the program.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WARREND = os.environ.get("WARREND", os.path.join(HERE, "..", "..", "warrend"))
+SECONDS = 20
+
+OK, FAILURE, PORT_IN_USE, DIRECTORY, NEWER, DAMAGED, LOCKED, USAGE, CONFIG = 0, 1, 3, 4, 5, 6, 7, 64, 78
+
+
+class Node:
+    """A warrend in a directory, its log in memory."""
+
+    def __init__(self, directory, *settings, port=0, options=(), user=None):
+        arguments = [WARREND, "-d", directory, "-n", "warren@localhost",
+                     "-s", "listeners.tcp.default=127.0.0.1:%d" % port, "-s", "cluster.listener=127.0.0.1:0"]
+        for s in settings:
+            arguments += ["-s", s]
+        self.stderr = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(arguments + list(options), stderr=self.stderr, stdin=subprocess.DEVNULL,
+                                        user=user)
+        self.log = ""
+
+    def read(self):
+        self.stderr.seek(0)
+        self.log = self.stderr.read()
+
+    def wait_for(self, text):
+        deadline = time.monotonic() + SECONDS
+        while text not in self.log:
+            if time.monotonic() > deadline:
+                raise AssertionError("no '%s' in the log:\n%s" % (text, self.log))
+            ended = self.process.poll() is not None
+            self.read()
+            if ended and text not in self.log:
+                raise AssertionError("ended with %d before '%s':\n%s" % (self.process.returncode, text, self.log))
+            time.sleep(0.01)
+        return self
+
+    def ready(self):
+        return self.wait_for("is ready")
+
+    def port(self):
+        line = [x for x in self.log.splitlines() if "started TCP listener" in x][0]
+        return int(line.rsplit(":", 1)[1])
+
+    def end(self, signum=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        return self.wait()
+
+    def wait(self):
+        try:
+            status = self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("did not end:\n" + self.log)
+        self.read()
+        self.stderr.close()
+        return status
+
+
+class Startup(unittest.TestCase):
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix="warren-startup-")
+        self.addCleanup(shutil.rmtree, self.top, True)
+        self.directory = os.path.join(self.top, "data")
+        self.nodes = []
+
+    def tearDown(self):
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.process.kill()
+                node.process.wait()
+            node.stderr.close()
+
+    def node(self, *settings, directory=None, **how):
+        node = Node(directory or self.directory, *settings, **how)
+        self.nodes.append(node)
+        return node
+
+    def refused(self, node, status, *texts):
+        self.assertEqual(node.wait(), status, node.log)
+        for text in texts:
+            self.assertIn(text, node.log)
+
+    def check(self, directory=None):
+        done = subprocess.run([WARREND, "--check-store", directory or self.directory], text=True,
+                              capture_output=True, timeout=SECONDS)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_starts_on_an_empty_directory_and_ends_on_sigterm(self):
+        self.assertEqual(self.node().ready().end(), OK)
+
+    def test_ends_on_sigint_too(self):
+        self.assertEqual(self.node().ready().end(signal.SIGINT), OK)
+
+    def test_finds_its_data_again(self):
+        first = self.node().ready()
+        self.assertEqual(first.end(), OK)
+        self.assertIn("start number 1", first.log)
+        second = self.node().ready()
+        self.assertIn("start number 2", second.log)
+        self.assertEqual(second.end(), OK)
+
+    def test_port_in_use(self):
+        holder = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(holder.close)
+        port = holder.getsockname()[1]
+        self.refused(self.node(port=port), PORT_IN_USE, "127.0.0.1:%d" % port, "address already in use")
+
+    def test_second_process_on_one_store(self):
+        self.node().ready()
+        self.refused(self.node(), LOCKED, self.directory)
+
+    def test_directory_that_cannot_be_made(self):
+        blocked = os.path.join(self.top, "file")
+        with open(blocked, "w") as f:
+            f.write("not a directory")
+        self.refused(self.node(directory=os.path.join(blocked, "data")), DIRECTORY, blocked)
+
+    def test_directory_that_is_not_writable(self):
+        os.mkdir(self.directory, 0o555)
+        os.chmod(self.top, 0o755)
+        # Root may write anywhere; nobody may not.
+        nobody = 65534 if os.geteuid() == 0 else None
+        self.refused(self.node(user=nobody), DIRECTORY, self.directory)
+
+    def test_damaged_store(self):
+        self.assertEqual(self.node().ready().end(), OK)
+        data = os.path.join(self.directory, "data.mdb")
+        with open(data, "r+b") as f:
+            f.seek(0)
+            f.write(b"\xff" * 8192)
+        self.refused(self.node(), DAMAGED, self.directory)
+        self.assertEqual(self.check()[0], DAMAGED)
+
+    def test_check_of_a_good_store(self):
+        self.assertEqual(self.node().ready().end(), OK)
+        status, text = self.check()
+        self.assertEqual(status, OK, text)
+
+    def test_check_of_a_missing_store(self):
+        status, text = self.check(os.path.join(self.top, "nowhere"))
+        self.assertNotEqual(status, OK)
+        self.assertIn("nowhere", text)
+
+    def test_unknown_key_is_a_warning_that_names_the_line(self):
+        conf = os.path.join(self.top, "warren.conf")
+        with open(conf, "w") as f:
+            f.write("# one\nno.such.key = 1\n")
+        node = self.node(options=("-c", conf)).ready()
+        self.assertIn("warren.conf:2", node.log)
+        self.assertIn("no.such.key", node.log)
+        self.assertIn("[warning]", node.log)
+        self.assertEqual(node.end(), OK)
+
+    def test_bad_value_is_an_error_that_names_the_line(self):
+        conf = os.path.join(self.top, "warren.conf")
+        with open(conf, "w") as f:
+            f.write("\nchannel_max = many\n")
+        self.refused(self.node(options=("-c", conf)), CONFIG, "warren.conf:2", "channel_max")
+
+    def test_bad_options(self):
+        done = subprocess.run([WARREND, "--no-such-option"], text=True, capture_output=True, timeout=SECONDS)
+        self.assertEqual(done.returncode, USAGE)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+
+    def test_silent_client_is_dropped_after_the_handshake_timeout(self):
+        node = self.node("handshake_timeout=500").ready()
+        with socket.create_connection(("127.0.0.1", node.port()), timeout=SECONDS) as s:
+            self.assertEqual(s.recv(1), b"")
+        node.wait_for("handshake_timeout")
+
+    def test_default_user_of_the_configuration_is_made_in_an_empty_store(self):
+        node = self.node("default_user=alice", "default_pass=secret", "default_vhost=shop").ready()
+        self.assertEqual(login(node.port(), "alice", "secret", "shop"), "open")
+        self.assertEqual(login(node.port(), "alice", "wrong", "shop"), "refused")
+        self.assertEqual(login(node.port(), "guest", "guest", "/"), "refused")
+        self.assertEqual(node.end(), OK)
+        node = self.node("default_user=bob", "default_pass=secret").ready()
+        self.assertEqual(login(node.port(), "alice", "secret", "shop"), "open")
+        self.assertEqual(login(node.port(), "bob", "secret", "/"), "refused")
+        self.assertEqual(node.end(), OK)
+
+
+def short(text):
+    return bytes([len(text)]) + text.encode()
+
+
+def long(raw):
+    return struct.pack(">I", len(raw)) + raw
+
+
+def method(cls, number, payload):
+    body = struct.pack(">HH", cls, number) + payload
+    return struct.pack(">BHI", 1, 0, len(body)) + body + b"\xce"
+
+
+def login(port, user, password, vhost):
+    """'open' or 'refused'."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as s:
+        stream = s.makefile("rb")
+
+        def receive():
+            head = stream.read(7)
+            if len(head) < 7:
+                return None
+            body = stream.read(struct.unpack(">BHI", head)[2] + 1)
+            return struct.unpack(">HH", body[:4])
+
+        s.sendall(b"AMQP\0\0\x09\x01")
+        if receive() != (10, 10):
+            raise AssertionError("no connection.start")
+        response = b"\0" + user.encode() + b"\0" + password.encode()
+        s.sendall(method(10, 11, long(b"") + short("PLAIN") + long(response) + short("en_US")))
+        if receive() != (10, 30):
+            return "refused"
+        s.sendall(method(10, 31, struct.pack(">HIH", 2047, 131072, 0)))
+        s.sendall(method(10, 40, short(vhost) + short("") + b"\0"))
+        return "open" if receive() == (10, 41) else "refused"
+
+
+if __name__ == "__main__":
+    result = unittest.main(exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print("%d passed, %d failed, %d skipped" % (
+        result.testsRun - failed - len(result.skipped), failed, len(result.skipped)))
+    sys.exit(1 if failed else 0)

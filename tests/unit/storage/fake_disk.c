@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/storage/fake_disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "src/base/mem.h"
+
+enum { PAGE = 4096 };
+
+enum event_kind { EVENT_WRITE, EVENT_DURABLE_WRITE, EVENT_HOLE, EVENT_SYNC };
+
+struct event {
+	enum event_kind kind;
+	off_t offset;
+	size_t n;
+	uint8_t *bytes; /* of a write */
+	uint64_t mark;
+};
+
+static struct {
+	_Atomic int fault;
+	_Atomic unsigned failed;
+	_Atomic bool reserve_spent;
+	_Atomic bool no_room; /* the last write did not fit */
+	_Atomic bool recording;
+	pthread_mutex_t lock;
+	struct stat file; /* the one recorded */
+	uint8_t *before;  /* its bytes when recording began */
+	size_t before_n;
+	const _Atomic uint64_t *mark;
+	struct event *events;
+	size_t n, cap;
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void fake_disk_set(enum disk_fault fault)
+{
+	atomic_store(&disk.reserve_spent, false);
+	atomic_store(&disk.fault, fault);
+}
+
+unsigned fake_disk_failed(void)
+{
+	return atomic_load(&disk.failed);
+}
+
+/* Files only: completions and logs must get through. */
+static bool is_data_file(int fd)
+{
+	char link[64], path[256];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	return n > 8 && memcmp(path + n - 8, "data.mdb", 8) == 0;
+}
+
+static void add_event(int fd, enum event_kind kind, const void *p, size_t n, off_t offset)
+{
+	struct stat st;
+	if (!atomic_load(&disk.recording) || fstat(fd, &st) != 0)
+		return;
+	pthread_mutex_lock(&disk.lock);
+	if (st.st_ino == disk.file.st_ino && st.st_dev == disk.file.st_dev) {
+		if (disk.n == disk.cap) {
+			disk.cap = disk.cap == 0 ? 1024 : disk.cap * 2;
+			disk.events = mem_realloc(disk.events, disk.cap * sizeof *disk.events);
+		}
+		disk.events[disk.n++] = (struct event){
+			.kind = kind,
+			.offset = offset,
+			.n = n,
+			.bytes = p != NULL ? mem_dup(p, n) : NULL,
+			.mark = atomic_load(disk.mark),
+		};
+	}
+	pthread_mutex_unlock(&disk.lock);
+}
+
+/* LMDB's meta pages go through a descriptor that syncs each write. */
+static enum event_kind write_kind(int fd)
+{
+	return (fcntl(fd, F_GETFL) & O_DSYNC) != 0 ? EVENT_DURABLE_WRITE : EVENT_WRITE;
+}
+
+/* The number of bytes that may be written, or -1. */
+static ssize_t allowed(int fd, size_t n)
+{
+	int fault = atomic_load(&disk.fault);
+	bool full = fault == DISK_FULL || fault == DISK_NEARLY ||
+		(fault == DISK_TIGHT && !atomic_load(&disk.reserve_spent));
+	if (!is_data_file(fd))
+		return (ssize_t)n;
+	atomic_store(&disk.no_room, full);
+	if (!full)
+		return (ssize_t)n;
+	atomic_fetch_add(&disk.failed, 1);
+	if (fault == DISK_NEARLY && n > PAGE)
+		return PAGE;
+	errno = ENOSPC;
+	return -1;
+}
+
+/* ---- what the library calls ----------------------------------------------------------------- */
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
+{
+	ssize_t may = allowed(fd, n);
+	if (may < 0)
+		return -1;
+	add_event(fd, write_kind(fd), p, (size_t)may, offset);
+	return syscall(SYS_pwrite64, fd, p, may, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int n_iov)
+{
+	size_t n = 0;
+	for (int i = 0; i < n_iov; i++)
+		n += iov[i].iov_len;
+	if (!is_data_file(fd))
+		return syscall(SYS_writev, fd, iov, n_iov);
+	ssize_t may = allowed(fd, n);
+	if (may < 0)
+		return -1;
+	uint8_t *all = mem_alloc(n);
+	size_t used = 0;
+	for (int i = 0; i < n_iov; used += iov[i++].iov_len)
+		memcpy(all + used, iov[i].iov_base, iov[i].iov_len);
+	add_event(fd, write_kind(fd), all, (size_t)may, lseek(fd, 0, SEEK_CUR));
+	ssize_t rc = syscall(SYS_write, fd, all, may);
+	mem_free(all);
+	return rc;
+}
+
+int fdatasync(int fd)
+{
+	if (atomic_load(&disk.fault) == DISK_FAILS_SYNC && is_data_file(fd)) {
+		errno = EIO;
+		return -1;
+	}
+	add_event(fd, EVENT_SYNC, NULL, 0, 0);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int ftruncate(int fd, off_t n)
+{
+	if (atomic_load(&disk.fault) == DISK_TIGHT)
+		atomic_store(&disk.reserve_spent, true);
+	return (int)syscall(SYS_ftruncate, fd, n);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t n)
+{
+	if (mode == 0 && atomic_load(&disk.fault) != DISK_WORKS) {
+		errno = ENOSPC;
+		return -1;
+	}
+	add_event(fd, EVENT_HOLE, NULL, (size_t)n, offset);
+	return (int)syscall(SYS_fallocate, fd, mode, offset, n);
+}
+
+int statvfs(const char *path, struct statvfs *st)
+{
+	(void)path;
+	memset(st, 0, sizeof *st);
+	st->f_frsize = PAGE;
+	st->f_bavail = atomic_load(&disk.no_room) ? 3 : 1 << 20;
+	return 0;
+}
+
+/* ---- recording and crashing ----------------------------------------------------------------- */
+
+void fake_disk_record(const char *data_mdb, const _Atomic uint64_t *mark)
+{
+	int fd = open(data_mdb, O_RDONLY);
+	fstat(fd, &disk.file);
+	disk.before_n = (size_t)disk.file.st_size;
+	disk.before = mem_alloc(disk.before_n);
+	if (pread(fd, disk.before, disk.before_n, 0) != (ssize_t)disk.before_n)
+		abort();
+	close(fd);
+	disk.mark = mark;
+	disk.n = 0;
+	atomic_store(&disk.recording, true);
+}
+
+size_t fake_disk_stop(void)
+{
+	atomic_store(&disk.recording, false);
+	return disk.n;
+}
+
+uint64_t fake_disk_mark(size_t at)
+{
+	return disk.events[at].mark;
+}
+
+bool fake_disk_is_hole(size_t at)
+{
+	return disk.events[at].kind == EVENT_HOLE;
+}
+
+static void apply(int fd, const struct event *e, size_t from, size_t n)
+{
+	if (e->kind == EVENT_HOLE)
+		syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			e->offset + (off_t)from, n);
+	else if (e->kind != EVENT_SYNC)
+		syscall(SYS_pwrite64, fd, e->bytes + from, n, e->offset + (off_t)from);
+}
+
+/* Each page of the event with even odds. */
+static void apply_some(int fd, const struct event *e, uint64_t *random)
+{
+	for (size_t from = 0; from < e->n; from += PAGE) {
+		*random = *random * 6364136223846793005u + 1442695040888963407u;
+		if ((*random >> 33) % 2 == 0)
+			apply(fd, e, from, e->n - from < PAGE ? e->n - from : PAGE);
+	}
+}
+
+/* The end of what is safe at event `at`: behind the last sync. */
+static size_t synced(size_t at)
+{
+	while (at > 0 && disk.events[at - 1].kind != EVENT_SYNC)
+		at--;
+	return at;
+}
+
+void fake_disk_crash(size_t at, const char *path, uint64_t random)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0640);
+	syscall(SYS_pwrite64, fd, disk.before, disk.before_n, 0);
+	size_t safe = synced(at);
+	for (size_t i = 0; i < at; i++) {
+		const struct event *e = &disk.events[i];
+		if (i < safe || e->kind == EVENT_DURABLE_WRITE)
+			apply(fd, e, 0, e->n);
+		else
+			apply_some(fd, e, &random);
+	}
+	close(fd);
+}
+
+void fake_disk_forget(void)
+{
+	for (size_t i = 0; i < disk.n; i++)
+		mem_free(disk.events[i].bytes);
+	mem_free(disk.events);
+	mem_free(disk.before);
+	disk.events = NULL;
+	disk.before = NULL;
+	disk.n = disk.cap = 0;
+}

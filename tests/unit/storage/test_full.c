@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Disks that take no more, and disks that fail.
+ */
+#include "tests/unit/storage/fake_disk.h"
+#include "tests/unit/storage/rig.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+
+static bool is_blocked(void *arg)
+{
+	return store_blocked(((struct rig *)arg)->store);
+}
+
+static bool failed_twice(void *arg)
+{
+	return fake_disk_failed() >= *(unsigned *)arg + 2;
+}
+
+static void requests_wait_until_there_is_space(enum disk_fault fault)
+{
+	struct rig r;
+	struct rig_req a, b;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1), *other = rig_log(&r, 2);
+	do_append(&r, log, 1, 10, 1, 1000);
+	fake_disk_set(fault);
+	unsigned failed = fake_disk_failed();
+	append_submit(log, &a, 11, 10, 1, 20000);
+	store_port_flush(&r.port);
+	wait_until(is_blocked, &r);
+	append_submit(other, &b, 1, 10, 1, 1000); /* waits behind it */
+	store_port_flush(&r.port);
+	wait_until(failed_twice, &failed);
+	assert_false(store_port_ready(&r.port));
+	assert_true(has_entry(log, 10, 1, 1000)); /* reading goes on */
+	fake_disk_set(DISK_WORKS);
+	rig_wait(&r, &a);
+	rig_wait(&r, &b);
+	assert_false(store_blocked(r.store));
+	assert_true(has_entry(log, 11, 1, 20000));
+	check_load(other, 0, 0, 0, 10, 1000);
+	store_log_close(log);
+	store_log_close(other);
+	rig_reopen(&r);
+	other = rig_log(&r, 2);
+	check_load(other, 0, 0, 0, 10, 1000);
+	store_log_close(other);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
+	rig_done(&r);
+}
+
+static void a_full_disk_is_waited_out(void **state)
+{
+	(void)state;
+	requests_wait_until_there_is_space(DISK_FULL);
+}
+
+static void a_write_that_comes_out_short_is_a_full_disk(void **state)
+{
+	(void)state;
+	requests_wait_until_there_is_space(DISK_NEARLY);
+}
+
+static bool is_not_blocked(void *arg)
+{
+	return !is_blocked(arg);
+}
+
+static void the_reserve_lets_requests_through_while_blocked(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	do_append(&r, log, 1, 10, 1, 1000);
+	assert_false(store_blocked(r.store));
+	fake_disk_set(DISK_TIGHT);
+	do_append(&r, log, 11, 10, 1, 1000);
+	assert_true(store_blocked(r.store));
+	do_append(&r, log, 21, 10, 1, 1000);
+	assert_true(store_blocked(r.store));
+	fake_disk_set(DISK_WORKS);
+	wait_until(is_not_blocked, &r); /* by itself */
+	check_load(log, 0, 0, 0, 30, 1000);
+	store_log_close(log);
+	rig_done(&r);
+}
+
+static void a_store_opens_on_a_full_disk(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	do_append(&r, log, 1, 10, 1, 1000);
+	store_log_close(log);
+	rig_close(&r);
+	fake_disk_set(DISK_TIGHT);
+	rig_open(&r);
+	assert_true(store_blocked(r.store));
+	log = rig_log(&r, 1);
+	check_load(log, 0, 0, 0, 10, 1000);
+	fake_disk_set(DISK_WORKS);
+	store_log_close(log);
+	rig_done(&r);
+}
+
+static void closing_finishes_what_nobody_waits_for(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct store_stats stats;
+	const struct store_range live = {1, 10};
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	do_append(&r, log, 1, 10, 1, 1000);
+	do_snapshot(&r, log, 10, 1, &live, 1);
+	for (uint64_t i = 1; i <= 10; i++)
+		store_log_release(log, i);
+	store_log_close(log);
+	log = rig_log(&r, 1); /* the releases count for the next one to open the group */
+	do_hard(&r, log, 1, 1);
+	store_stats(r.store, &stats);
+	assert_int_equal(stats.entries, 0);
+	store_log_release(log, 5);
+	store_log_close(log);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
+	rig_done(&r);
+}
+
+static void sync_fails(void)
+{
+	struct rig r;
+	struct rig_req q;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	fake_disk_set(DISK_FAILS_SYNC);
+	append_submit(log, &q, 1, 1, 1, 100);
+	rig_wait(&r, &q);
+}
+
+static void a_failed_sync_ends_the_process(void **state)
+{
+	(void)state;
+	pid_t pid = fork();
+	if (pid == 0) {
+		log_set_level(LOG_NONE);
+		signal(SIGABRT, SIG_DFL);
+		sync_fails();
+		_exit(0);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+int main(void)
+{
+	log_set_level(LOG_ERROR);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failed_sync_ends_the_process),
+		cmocka_unit_test(a_full_disk_is_waited_out),
+		cmocka_unit_test(a_write_that_comes_out_short_is_a_full_disk),
+		cmocka_unit_test(the_reserve_lets_requests_through_while_blocked),
+		cmocka_unit_test(a_store_opens_on_a_full_disk),
+		cmocka_unit_test(closing_finishes_what_nobody_waits_for),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

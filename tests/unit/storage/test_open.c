@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening: identity, groups, rows, every way to fail, and damage that is noticed.
+ */
+#include "tests/unit/storage/rig.h"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/mem.h"
+#include "storage/format.h"
+#include "storage/lmdb_store.h"
+
+static int set_up(void **state)
+{
+	struct rig *r = MEM_NEW(struct rig);
+	rig_init_disk(r);
+	*state = r;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+	rig_done(r);
+	mem_free(r);
+	return 0;
+}
+
+/* ---- what is there -------------------------------------------------------------------------- */
+
+static void identity_stays_and_incarnation_rises(void **state)
+{
+	struct rig *r = *state;
+	struct store_identity first = *store_identity(r->store);
+	assert_int_not_equal(first.node_id, 0);
+	assert_int_equal(first.incarnation, 1);
+	rig_reopen(r);
+	assert_int_equal(store_identity(r->store)->node_id, first.node_id);
+	assert_int_equal(store_identity(r->store)->incarnation, 2);
+	struct rig other;
+	rig_init_disk(&other);
+	assert_int_not_equal(store_identity(other.store)->node_id, first.node_id);
+	rig_done(&other);
+}
+
+static void files_are_not_for_everybody(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/new", r->dir);
+	struct store *s;
+	char err[256];
+	umask(0);
+	assert_int_equal(store_open(&s, path, err, sizeof err), 0);
+	store_close(s);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0750);
+	snprintf(path, sizeof path, "%s/new/data.mdb", r->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+}
+
+struct groups_seen {
+	unsigned n;
+	uint64_t sum;
+};
+
+static void see_group(void *arg, uint64_t group)
+{
+	struct groups_seen *seen = arg;
+	seen->n++;
+	seen->sum += group;
+}
+
+static void groups_with_hard_state_are_listed(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *logs[5];
+	for (unsigned g = 0; g < 5; g++) {
+		logs[g] = rig_log(r, g * 10);
+		if (g > 0)
+			do_append(r, logs[g], 1, 1, 1, 10);
+	}
+	do_drop(r, logs[2]);
+	for (unsigned g = 0; g < 5; g++)
+		store_log_close(logs[g]);
+	rig_reopen(r);
+	struct groups_seen seen = {0};
+	store_each_group(r->store, see_group, &seen);
+	assert_int_equal(seen.n, 3);
+	assert_int_equal(seen.sum, 10 + 30 + 40);
+	struct store_stats stats;
+	store_stats(r->store, &stats);
+	assert_int_equal(stats.groups, 3);
+}
+
+static void collect_row(void *arg, struct slice key, struct slice value)
+{
+	struct buf *b = arg;
+	buf_put_slice(b, key);
+	buf_put_u8(b, '=');
+	buf_put_slice(b, value);
+	buf_put_u8(b, ';');
+}
+
+static void check_rows(struct rig *r, const char *want)
+{
+	struct buf b = BUF_EMPTY;
+	assert_int_equal(store_each_row(r->store, collect_row, &b), 0);
+	assert_true(slice_is(buf_slice(&b), want));
+	buf_done(&b);
+}
+
+static void rows_change_with_their_snapshot(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 0);
+	struct store_row first[] = {{slice_str("b"), slice_str("two")},
+		{slice_str("a"), slice_str("one")}, {slice_str("c"), slice_str("")}};
+	struct store_row second[] = {{slice_str("a"), {NULL, 0}}, {slice_str("zz"), {NULL, 0}},
+		{slice_str("b"), slice_str("2")}};
+	do_append(r, log, 1, 5, 1, 10);
+	do_rows(r, log, 2, first, 3);
+	store_log_close(log);
+	rig_reopen(r);
+	check_rows(r, "a=one;b=two;c=;");
+	log = rig_log(r, 0);
+	do_rows(r, log, 4, second, 3);
+	store_log_close(log);
+	rig_reopen(r);
+	check_rows(r, "b=2;c=;");
+}
+
+static void record_numbers_are_not_used_twice(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 1);
+	/* A snapshot from elsewhere leaves the number of the next record in the hard row. All
+	 * records are deleted then. Were the next one number 1 again, it would be taken for old. */
+	for (unsigned i = 1; i <= 20; i++)
+		do_append(r, log, i, 1, 1, 100);
+	do_install(r, log, 100, 1);
+	do_hard(r, log, 1, 1);
+	do_hard(r, log, 2, 1);
+	store_log_close(log);
+	rig_reopen(r);
+	struct store_stats stats;
+	store_stats(r->store, &stats);
+	assert_int_equal(stats.records, 0);
+	log = rig_log(r, 1);
+	do_append(r, log, 101, 3, 2, 100);
+	store_log_close(log);
+	rig_reopen(r);
+	log = rig_log(r, 1);
+	check_load(log, 2, 1, 100, 103, 100);
+	store_log_close(log);
+}
+
+static void entries_survive_with_their_terms_and_types(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 3);
+	do_hard(r, log, 7, 9);
+	do_append(r, log, 1, 5, 6, 100);
+	do_append(r, log, 6, 5, 7, 100);
+	store_log_close(log);
+	rig_reopen(r);
+	log = rig_log(r, 3);
+	check_load(log, 7, 9, 0, 10, 100);
+	struct store_load load;
+	assert_int_equal(store_log_load(log, &load), 0);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(load.entries[i].term, i < 5 ? 6 : 7);
+	store_load_done(&load);
+	store_log_close(log);
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
+
+static void expect_open(const char *dir, int want, const char *text)
+{
+	struct store *s;
+	char err[256] = "";
+	int rc = store_open(&s, dir, err, sizeof err);
+	if (rc == 0)
+		store_close(s);
+	assert_int_equal(rc, want);
+	if (strstr(err, text) == NULL || strchr(err, '\n') != NULL)
+		fail_msg("'%s' is not in '%s'", text, err);
+}
+
+static void a_store_is_open_once(void **state)
+{
+	struct rig *r = *state;
+	char err[256];
+	expect_open(r->dir, STORE_LOCKED, "in use");
+	assert_int_equal(store_check(r->dir, err, sizeof err), STORE_LOCKED);
+}
+
+static void a_directory_that_cannot_be_is_denied(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	snprintf(path, sizeof path, "%s/lock/below", r->dir);
+	expect_open(path, STORE_DENIED, path);
+	snprintf(path, sizeof path, "%s/lock", r->dir);
+	expect_open(path, STORE_DENIED, path);
+	expect_open("/proc/warren", STORE_DENIED, "/proc/warren");
+	if (geteuid() == 0)
+		return; /* nothing is forbidden to root */
+	snprintf(path, sizeof path, "%s/closed", r->dir);
+	assert_int_equal(mkdir(path, 0500), 0);
+	expect_open(path, STORE_DENIED, "Permission denied");
+}
+
+static void checking_nothing_finds_nothing(void **state)
+{
+	struct rig *r = *state;
+	char path[128], err[256];
+	snprintf(path, sizeof path, "%s/nothing", r->dir);
+	assert_int_equal(store_check(path, err, sizeof err), STORE_NOTFOUND);
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
+/* ---- changing a closed store ---------------------------------------------------------------- */
+
+static void edit(struct rig *r, const char *table, MDB_val key,
+	void (*change)(uint8_t *p, size_t n, size_t at), size_t at)
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_val val;
+	assert_int_equal(mdb_env_create(&env), 0);
+	mdb_env_set_maxdbs(env, 8);
+	mdb_env_set_mapsize(env, 1 << 28);
+	assert_int_equal(mdb_env_open(env, r->dir, 0, 0640), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
+	assert_int_equal(mdb_get(txn, dbi, &key, &val), 0);
+	uint8_t *copy = mem_dup(val.mv_data, val.mv_size);
+	change(copy, val.mv_size, at);
+	val.mv_data = copy;
+	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	mem_free(copy);
+}
+
+static void flip_bit(uint8_t *p, size_t n, size_t at)
+{
+	p[(at / 8) % n] ^= (uint8_t)(1u << (at % 8));
+}
+
+static MDB_val number_key(const uint64_t *n)
+{
+	return (MDB_val){sizeof *n, (void *)(uintptr_t)n};
+}
+
+static MDB_val text_key(const char *s)
+{
+	return (MDB_val){strlen(s), (void *)(uintptr_t)s};
+}
+
+static void raise_format(uint8_t *p, size_t n, size_t at)
+{
+	(void)n;
+	store_u16le(p + 6, (uint16_t)at);
+}
+
+static void a_newer_format_is_refused_with_both_numbers(void **state)
+{
+	struct rig *r = *state;
+	char err[256];
+	rig_close(r);
+	edit(r, "meta", text_key("store"), raise_format, 37);
+	expect_open(r->dir, STORE_NEWER, "has format 37, this program knows formats up to 1");
+	assert_int_equal(rig_check(r), STORE_NEWER);
+	assert_int_equal(store_check(r->dir, err, sizeof err), STORE_NEWER);
+}
+
+/* A store with a group 5 in two records, a snapshot, a row; closed. */
+static void make_content(struct rig *r)
+{
+	struct store_log *log = rig_log(r, 5);
+	struct store_row row = {slice_str("row-key"), slice_str("row value")};
+	do_append(r, log, 1, 3, 1, 1000);
+	do_append(r, log, 4, 3, 1, 1000);
+	do_rows(r, log, 1, &row, 1);
+	store_log_close(log);
+	rig_close(r);
+}
+
+static void damage_at_start_names_table_and_key(void **state)
+{
+	struct rig *r = *state;
+	uint64_t group = 5, record = 2;
+	make_content(r);
+	for (unsigned at = 0; at < 8 * HARD_BYTES; at += 37) {
+		if (at / 8 == 1)
+			continue; /* the version, which may be newer */
+		edit(r, "hard", number_key(&group), flip_bit, at);
+		expect_open(r->dir, STORE_DAMAGED, "table hard, key 5");
+		assert_int_equal(rig_check(r), STORE_DAMAGED);
+		edit(r, "hard", number_key(&group), flip_bit, at);
+	}
+	edit(r, "dir", number_key(&record), flip_bit, 8 * 30);
+	expect_open(r->dir, STORE_DAMAGED, "table dir, key 2");
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	edit(r, "dir", number_key(&record), flip_bit, 8 * 30);
+	edit(r, "snap", number_key(&group), flip_bit, 8 * 10);
+	expect_open(r->dir, STORE_DAMAGED, "table snap, key 5");
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	edit(r, "snap", number_key(&group), flip_bit, 8 * 10);
+	edit(r, "meta", text_key("store"), flip_bit, 8 * 10);
+	expect_open(r->dir, STORE_DAMAGED, "table meta, key store");
+	edit(r, "meta", text_key("store"), flip_bit, 8 * 10);
+	assert_int_equal(rig_check(r), 0);
+}
+
+static void a_flipped_bit_in_an_entry_is_noticed(void **state)
+{
+	struct rig *r = *state;
+	uint64_t record = 2;
+	make_content(r);
+	edit(r, "log", number_key(&record), flip_bit, 8 * 1500);
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	rig_open(r); /* bodies are not read at start */
+	struct store_log *log = rig_log(r, 5);
+	struct store_load load;
+	struct blob *blob;
+	const uint8_t *p;
+	size_t n;
+	assert_true(has_entry(log, 4, 1, 1000));
+	assert_int_equal(store_log_fetch(log, 5, &blob, &p, &n), STORE_DAMAGED);
+	assert_true(has_entry(log, 6, 1, 1000));
+	assert_int_equal(store_log_load(log, &load), STORE_DAMAGED);
+	store_log_close(log);
+}
+
+static void damage_of_a_snapshot_or_row_is_noticed(void **state)
+{
+	struct rig *r = *state;
+	uint64_t group = 5;
+	struct buf b = BUF_EMPTY;
+	make_content(r);
+	edit(r, "snap", number_key(&group), flip_bit, 8 * (SNAP_HEADER + 5));
+	edit(r, "row", text_key("row-key"), flip_bit, 8 * (ROW_HEADER + 1));
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	rig_open(r);
+	struct store_log *log = rig_log(r, 5);
+	struct store_load load;
+	assert_int_equal(store_log_load(log, &load), STORE_DAMAGED);
+	assert_int_equal(store_each_row(r->store, collect_row, &b), STORE_DAMAGED);
+	buf_done(&b);
+	store_log_close(log);
+}
+
+static void make_text(uint8_t *p, size_t n, size_t at)
+{
+	(void)at;
+	memset(p, 'x', n);
+}
+
+static void rubbish_is_not_a_store(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	make_content(r);
+	edit(r, "meta", text_key("store"), make_text, 0);
+	expect_open(r->dir, STORE_DAMAGED, "table meta");
+	snprintf(path, sizeof path, "%s/data.mdb", r->dir);
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	uint8_t rubbish[20000];
+	entry_fill(rubbish, sizeof rubbish, 1, 2, 3);
+	assert_int_equal(write(fd, rubbish, sizeof rubbish), sizeof rubbish);
+	close(fd);
+	expect_open(r->dir, STORE_DAMAGED, "data.mdb");
+}
+
+static void a_file_cut_off_is_damage_and_not_a_crash(void **state)
+{
+	struct rig *r = *state;
+	char path[128], err[256];
+	struct stat st;
+	make_content(r);
+	snprintf(path, sizeof path, "%s/data.mdb", r->dir);
+	assert_int_equal(stat(path, &st), 0);
+	for (off_t n = st.st_size - 4096; n >= 3 * 4096; n -= 4096) {
+		struct store *s;
+		assert_int_equal(truncate(path, n), 0);
+		int rc = store_open(&s, r->dir, err, sizeof err);
+		if (rc == 0)
+			store_close(s); /* what was cut off was not needed at start */
+		else
+			assert_int_equal(rc, STORE_DAMAGED);
+	}
+	assert_int_not_equal(rig_check(r), 0);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(identity_stays_and_incarnation_rises),
+		TEST(files_are_not_for_everybody),
+		TEST(groups_with_hard_state_are_listed),
+		TEST(rows_change_with_their_snapshot),
+		TEST(record_numbers_are_not_used_twice),
+		TEST(entries_survive_with_their_terms_and_types),
+		TEST(a_store_is_open_once),
+		TEST(a_directory_that_cannot_be_is_denied),
+		TEST(checking_nothing_finds_nothing),
+		TEST(a_newer_format_is_refused_with_both_numbers),
+		TEST(damage_at_start_names_table_and_key),
+		TEST(a_flipped_bit_in_an_entry_is_noticed),
+		TEST(damage_of_a_snapshot_or_row_is_noticed),
+		TEST(rubbish_is_not_a_store),
+		TEST(a_file_cut_off_is_damage_and_not_a_crash),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Several workers at once, each with its port and its groups; run it under the thread sanitizer.
+ */
+#include "tests/unit/storage/rig.h"
+
+#include <stdatomic.h>
+
+#include "src/base/mem.h"
+
+enum { WORKERS = 3, GROUPS = 8, TURNS = 200, PER_APPEND = 3, BYTES = 700 };
+
+/* A rig whose port belongs to a thread of its own, on the store of another. */
+struct worker {
+	struct rig rig;
+	unsigned no;
+	pthread_t thread;
+	unsigned wakes;
+};
+
+static uint64_t group_of(const struct worker *w, unsigned g)
+{
+	return w->no * 1000 + g;
+}
+
+static void wake(void *arg)
+{
+	struct worker *w = arg;
+	pthread_mutex_lock(&w->rig.lock);
+	w->wakes++;
+	pthread_cond_signal(&w->rig.woken);
+	pthread_mutex_unlock(&w->rig.lock);
+}
+
+/* One turn: all groups append, some take snapshots and let go of what they kept. */
+static void turn(struct worker *w, struct store_log **logs, unsigned t)
+{
+	struct rig_req q[GROUPS];
+	for (unsigned g = 0; g < GROUPS; g++)
+		append_submit(logs[g], &q[g], 1 + t * PER_APPEND, PER_APPEND, 1, BYTES);
+	for (unsigned g = 0; g < GROUPS; g++)
+		rig_wait(&w->rig, &q[g]);
+	unsigned g = t % GROUPS;
+	uint64_t last = (t + 1) * PER_APPEND;
+	const struct store_range live = {last, last};
+	do_snapshot(&w->rig, logs[g], last, 1, &live, 1);
+	assert_true(has_entry(logs[g], last, 1, BYTES));
+	store_log_release(logs[g], last);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct store_log *logs[GROUPS];
+	store_port_init(&w->rig.port, w->rig.store, wake, w);
+	for (unsigned g = 0; g < GROUPS; g++)
+		logs[g] = store_log_open(&w->rig.port, group_of(w, g));
+	for (unsigned t = 0; t < TURNS; t++) {
+		turn(w, logs, t);
+		if (t % 50 != 49)
+			continue;
+		store_log_close(logs[t / 50]); /* and open again: nothing is lost in between */
+		logs[t / 50] = store_log_open(&w->rig.port, group_of(w, t / 50));
+	}
+	for (unsigned g = 0; g < GROUPS; g++)
+		store_log_close(logs[g]);
+	store_port_done(&w->rig.port);
+	return NULL;
+}
+
+static void check_worker(struct rig *r, const struct worker *w)
+{
+	for (unsigned g = 0; g < GROUPS; g++) {
+		struct store_log *log = rig_log(r, group_of(w, g));
+		struct store_load load;
+		assert_int_equal(store_log_load(log, &load), 0);
+		assert_int_equal(load.snapshot_index + load.n_entries, TURNS * PER_APPEND);
+		for (size_t i = 0; i < load.n_entries; i++)
+			assert_true(entry_is(load.entries[i].p, BYTES, log->group, load.first + i, 1));
+		store_load_done(&load);
+		store_log_close(log);
+	}
+}
+
+static void workers_share_a_store(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct worker workers[WORKERS];
+	struct store_stats stats;
+	rig_init_disk(&r);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct worker *w = &workers[i];
+		rig_init_memory(&w->rig);
+		store_port_done(&w->rig.port);
+		w->rig.store = r.store;
+		w->no = i;
+		w->wakes = 0;
+		pthread_create(&w->thread, NULL, work, w);
+	}
+	for (unsigned i = 0; i < WORKERS; i++) {
+		store_stats(r.store, &stats);
+		pthread_join(workers[i].thread, NULL);
+		/* a wake-up is per commit and port, not per request */
+		assert_true(workers[i].wakes <= TURNS * (GROUPS + 1));
+	}
+	store_stats(r.store, &stats);
+	assert_int_equal(stats.groups, WORKERS * GROUPS);
+	rig_reopen(&r);
+	for (unsigned i = 0; i < WORKERS; i++)
+		check_worker(&r, &workers[i]);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		pthread_cond_destroy(&workers[i].rig.woken);
+		pthread_mutex_destroy(&workers[i].rig.lock);
+	}
+	rig_done(&r);
+}
+
+static void memory_and_disk_logs_share_a_port(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct rig_req a, b;
+	rig_init_disk(&r);
+	struct store_log *disk = rig_log(&r, 1), *memory = memory_log_open(&r.port, 2);
+	append_submit(disk, &a, 1, 2, 1, 100);
+	append_submit(memory, &b, 1, 2, 1, 100);
+	assert_true(store_port_ready(&r.port));
+	assert_int_equal(store_port_poll(&r.port), 1);
+	assert_true(b.done && !a.done);
+	rig_wait(&r, &a);
+	assert_true(has_entry(disk, 2, 1, 100) && has_entry(memory, 2, 1, 100));
+	store_log_close(disk);
+	store_log_close(memory);
+	rig_done(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(workers_share_a_store),
+		cmocka_unit_test(memory_and_disk_logs_share_a_port),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
