@@ -82,7 +82,7 @@ bool store_port_ready(const struct store_port *port);
 struct store_entry {
 	uint64_t term;
 	uint16_t type;     /* raft's entry type, opaque here */
-	struct blob *blob; /* holds the bytes; the store takes a reference of its own while it needs them */
+	struct blob *blob; /* holds the bytes, never NULL; the store takes a reference while it needs them */
 	const uint8_t *p;  /* first byte, inside blob->data */
 	size_t n;          /* less than 4 GiB */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A counted block of bytes: how one copy of an entry is shared by libraft's log, the storage writer,
- * the entry cache, and deliveries on any thread. The counter is atomic; the bytes are written by one
- * owner before the block is shared and never after.
+ * A counted block of bytes: how one copy of an entry is shared by libraft's log, the storage
+ * writer, the entry cache, and deliveries on any thread. The counter is atomic; the bytes are
+ * written by one owner before the block is shared and never after.
  *
  * blob_of() finds the block from the pointer to its first byte, which is what libraft holds: its
  * heap (raft/heap.c) is made of blobs, so raft_free() is blob_unref().

@@ -13,10 +13,10 @@ struct buf {
 	size_t cap;
 };
 
-#define BUF_EMPTY                                                                                  \
-	(struct buf)                                                                               \
-	{                                                                                          \
-		0                                                                                  \
+#define BUF_EMPTY    \
+	(struct buf) \
+	{            \
+		0    \
 	}
 
 /* Frees the memory; the buffer may be used again. */
@@ -64,10 +64,10 @@ static inline void buf_put_u8(struct buf *b, uint8_t v)
 	*buf_put(b, 1) = v;
 }
 
-#define BUF_PUTTER(bits, order)                                                                    \
-	static inline void buf_put_u##bits##order(struct buf *b, uint##bits##_t v)                 \
-	{                                                                                          \
-		store_u##bits##order(buf_put(b, (bits) / 8), v);                                   \
+#define BUF_PUTTER(bits, order)                                                    \
+	static inline void buf_put_u##bits##order(struct buf *b, uint##bits##_t v) \
+	{                                                                          \
+		store_u##bits##order(buf_put(b, (bits) / 8), v);                   \
 	}
 BUF_PUTTER(16, be)
 BUF_PUTTER(32, be)

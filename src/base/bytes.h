@@ -2,8 +2,8 @@
  *
  * Slices, and a checked cursor over bytes that somebody else wrote.
  *
- * A reader never reads past its end: a get past it sets `bad`, moves to the end and returns zero, so
- * a decoder may read a whole structure and test `bad` once. AMQP is big endian (get_u16be, ...);
+ * A reader never reads past its end: a get past it sets `bad`, moves to the end and returns zero,
+ * so a decoder may read a whole structure and test `bad` once. AMQP is big endian (get_u16be, ...);
  * Warren's own formats are little endian (get_u16le, ...).
  */
 #ifndef WARREN_BASE_BYTES_H
@@ -171,11 +171,11 @@ static inline void store_u64le(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof v);
 }
 
-#define BYTES_GETTER(bits, order)                                                                  \
-	static inline uint##bits##_t get_u##bits##order(struct reader *r)                          \
-	{                                                                                          \
-		const uint8_t *p = get_bytes(r, (bits) / 8);                                       \
-		return p != NULL ? load_u##bits##order(p) : 0;                                     \
+#define BYTES_GETTER(bits, order)                                         \
+	static inline uint##bits##_t get_u##bits##order(struct reader *r) \
+	{                                                                 \
+		const uint8_t *p = get_bytes(r, (bits) / 8);              \
+		return p != NULL ? load_u##bits##order(p) : 0;            \
 	}
 BYTES_GETTER(16, be)
 BYTES_GETTER(32, be)

@@ -15,12 +15,12 @@ struct list {
 
 #define LIST_ENTRY(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
-#define LIST_EACH(node, head)                                                                      \
+#define LIST_EACH(node, head) \
 	for (struct list *node = (head)->next; node != (head); node = node->next)
 
 /* The current node may be removed (no other one). */
-#define LIST_EACH_SAFE(node, head)                                                                 \
-	for (struct list *node = (head)->next, *node##_next = node->next; node != (head);          \
+#define LIST_EACH_SAFE(node, head)                                                        \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
 		node = node##_next, node##_next = node->next)
 
 static inline void list_init(struct list *l)

@@ -26,7 +26,8 @@ struct catalog_home {
 	struct buf row_bytes; /* of the snapshot under way */
 };
 
-/* ---- a worker's copy --------------------------------------------------------------------------- */
+/* ---- a worker's copy ---------------------------------------------------------------------------
+ */
 
 struct catalog *catalog_new(const struct catalog_config *config)
 {
@@ -109,7 +110,8 @@ static void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
 	c->config.applied(c->config.arg);
 }
 
-/* ---- mail between workers ----------------------------------------------------------------------- */
+/* ---- mail between workers -----------------------------------------------------------------------
+ */
 
 /* A section on its way to the home, or an entry on its way to a copy. */
 struct catalog_mail {
@@ -173,7 +175,8 @@ bool catalog_flush(struct catalog *c)
 	return true;
 }
 
-/* ---- group 0 -------------------------------------------------------------------------------------- */
+/* ---- group 0
+ * -------------------------------------------------------------------------------------- */
 
 static void home_seal(void *arg, uint8_t *header)
 {
@@ -252,7 +255,7 @@ static int home_restore(void *arg, uint64_t index, struct slice data)
 	(void)arg;
 	(void)index;
 	return data.n == 2 && data.p[0] == CATALOG_ENTRY_VERSION && data.p[1] == CATALOG_KIND ? 0
-											       : -1;
+											      : -1;
 }
 
 static void home_live(void *arg, struct buf *live)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The catalog: the metadata that all nodes and workers share. Group 0 decides the order of commands;
- * each worker of a node applies them to a broker of its own, so that routing needs no lock.
+ * The catalog: the metadata that all nodes and workers share. Group 0 decides the order of
+ * commands; each worker of a node applies them to a broker of its own, so that routing needs no
+ * lock.
  *
  *   session -> catalog_propose() -> (worker 0) home: group 0 -> committed entry
  *           -> every worker's catalog applies it -> the proposer's request is answered
@@ -52,8 +53,8 @@ bool catalog_flush(struct catalog *c);
 
 struct catalog_home_config {
 	struct groups *groups;
-	struct store_log *log; /* of group 0; taken over */
-	uint64_t self;         /* raft id of this node's member */
+	struct store_log *log;           /* of group 0; taken over */
+	uint64_t self;                   /* raft id of this node's member */
 	struct catalog *const *catalogs; /* of all workers; [0] is the home's own */
 	unsigned n_catalogs;
 	/* Group 0 is led by this node and everything before is applied / no more. */

@@ -23,8 +23,7 @@ struct row;
 
 /* Parses `value` into `field`; `name` is what stands for the pattern's "*". Returns NULL, or what
  * was expected. */
-typedef const char *parse_fn(
-	const struct row *r, void *field, const char *name, const char *value);
+typedef const char *parse_fn(const struct row *r, void *field, const char *name, const char *value);
 
 struct row {
 	const char *key; /* a final "*" stands for one name */
@@ -107,7 +106,8 @@ static const struct row rows[] = {
 	{"vm_memory_high_watermark.absolute", parse_bytes, FIELD(memory_limit), NULL, 0, MAX_BYTES,
 		"the same as a size"},
 	{"disk_free_limit.relative", parse_share, FIELD(disk_free_limit), NULL, 0, 100,
-		"publishers are blocked when less than this share of the memory's size is free on disk"},
+		"publishers are blocked when less than this share of the memory's size is free on "
+		"disk"},
 	{"disk_free_limit.absolute", parse_bytes, FIELD(disk_free_limit), "50MB", 0, MAX_BYTES,
 		"the same as a size"},
 };
@@ -564,7 +564,7 @@ static void note(struct config *c, enum log_level level, const char *fmt, ...)
 	c->note(c->note_arg, level, text);
 }
 
-/* "a.*" matches "a.b", "a*" also "a"; returns what the star stands for ("" without one), or NULL. */
+/* "a.*" matches "a.b", "a*" also "a"; returns what the star stands for ("" if none) or NULL. */
 static const char *key_match(const char *pattern, const char *key)
 {
 	size_t n = strlen(pattern) - 1;

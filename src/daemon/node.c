@@ -58,7 +58,8 @@ static void node_post(
 	worker_post(&to->worker, &t->mail);
 }
 
-/* ---- listening ------------------------------------------------------------------------------------ */
+/* ---- listening
+ * ------------------------------------------------------------------------------------ */
 
 static void node_on_connection(struct mail *m, struct worker *w)
 {
@@ -86,7 +87,8 @@ static bool node_listen(struct node *n)
 			(int)n->config->tcp_backlog, node_on_accepted, n, err, sizeof err, &code);
 		if (l == NULL) {
 			log_error("node", "%s", err);
-			node_stop(n, code == EADDRINUSE ? NODE_EXIT_PORT_IN_USE : NODE_EXIT_FAILURE);
+			node_stop(
+				n, code == EADDRINUSE ? NODE_EXIT_PORT_IN_USE : NODE_EXIT_FAILURE);
 			return false;
 		}
 		n->listeners[n->n_listeners++] = l;
@@ -114,7 +116,8 @@ void node_shard_serving(struct node *n, struct shard *s)
 	node_post(n, &n->shards[0], -1, node_on_serving);
 }
 
-/* ---- first boot ------------------------------------------------------------------------------------ */
+/* ---- first boot
+ * ------------------------------------------------------------------------------------ */
 
 static void node_propose(struct node *n, struct buf *b)
 {
@@ -175,7 +178,8 @@ static void node_on_leading(void *arg, bool yes)
 	buf_done(&b);
 }
 
-/* ---- stopping ----------------------------------------------------------------------------------------- */
+/* ---- stopping
+ * ----------------------------------------------------------------------------------------- */
 
 static void node_end_worker(struct mail *m, struct worker *w)
 {
@@ -268,7 +272,8 @@ static void node_on_signal(uv_signal_t *handle, int signum)
 	node_stop(n, NODE_EXIT_OK);
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------- */
+/* ---- starting
+ * ----------------------------------------------------------------------------------------- */
 
 struct row_load {
 	struct node *node;
@@ -291,17 +296,16 @@ static int node_load_rows(struct node *n)
 
 static int node_open_home(struct node *n)
 {
-	return catalog_home_open(&n->home,
-		&(struct catalog_home_config){
-			.groups = n->shards[0].groups,
-			.log = store_log_open(&n->shards[0].port, 0),
-			.self = n->identity.node_id,
-			.catalogs = n->catalogs,
-			.n_catalogs = n->n_shards,
-			.leading = node_on_leading,
-			.closed = node_on_home_closed,
-			.arg = n,
-		});
+	return catalog_home_open(&n->home, &(struct catalog_home_config){
+						   .groups = n->shards[0].groups,
+						   .log = store_log_open(&n->shards[0].port, 0),
+						   .self = n->identity.node_id,
+						   .catalogs = n->catalogs,
+						   .n_catalogs = n->n_shards,
+						   .leading = node_on_leading,
+						   .closed = node_on_home_closed,
+						   .arg = n,
+					   });
 }
 
 static void node_catch_signals(struct node *n)

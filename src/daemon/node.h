@@ -46,7 +46,7 @@ struct node {
 	struct catalog_home *home;
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;
-	unsigned next_shard; /* for the next connection */
+	unsigned next_shard;                /* for the next connection */
 	unsigned serving, drained, stopped; /* shards that are */
 	uv_signal_t signals[2];
 	bool stopping;
@@ -58,7 +58,8 @@ enum node_exit node_run(struct node *n);
 /* Exit status and a line for a failed store. */
 enum node_exit node_store_exit(int store_err);
 
-/* ---- from the shards ----------------------------------------------------------------------------- */
+/* ---- from the shards
+ * ----------------------------------------------------------------------------- */
 
 void node_shard_serving(struct node *n, struct shard *s);
 void node_shard_drained(struct node *n, struct shard *s);

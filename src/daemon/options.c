@@ -39,7 +39,7 @@ static bool node_name_valid(const char *name)
 {
 	const char *at = strchr(name, '@');
 	return at != NULL && strlen(name) <= NODE_NAME_MAX &&
-		all_of(name, (size_t)(at - name), "_-") && all_of(at + 1, strlen(at + 1), "_-.:");
+	       all_of(name, (size_t)(at - name), "_-") && all_of(at + 1, strlen(at + 1), "_-.:");
 }
 
 static void settings_add(struct options *o, const char *pair)

@@ -12,7 +12,7 @@
 
 enum {
 	TICK_MS = 1000,
-	CACHE_BYTES = 16 << 20, /* entries kept for consumers close behind, per worker */
+	CACHE_BYTES = 16 << 20,  /* entries kept for consumers close behind, per worker */
 	EMPTYING_MAX_MS = 10000, /* a queue that cannot commit does not hold up the end for ever */
 };
 
@@ -38,7 +38,8 @@ static void shard_wake(void *arg)
 	worker_wake(&s->worker);
 }
 
-/* ---- the turn ------------------------------------------------------------------------------------ */
+/* ---- the turn
+ * ------------------------------------------------------------------------------------ */
 
 static void shard_check_empty(struct shard *s)
 {
@@ -72,7 +73,8 @@ static void shard_on_tick(void *arg)
 	timer_set(s->tick, TICK_MS);
 }
 
-/* ---- queues ---------------------------------------------------------------------------------------- */
+/* ---- queues
+ * ---------------------------------------------------------------------------------------- */
 
 static struct shard *shard_of_group(struct node *node, uint64_t group)
 {
@@ -138,8 +140,9 @@ static void shard_drop_orphan(struct shard *s, uint64_t group)
 	store_log_drop(o->log, &o->req);
 }
 
-/* Logs of queues that were deleted just before the last end. A number that the metadata has not given
- * out yet is another matter: then it is the metadata that is older, and nothing is deleted. */
+/* Logs of queues that were deleted just before the last end. A number that the metadata has not
+ * given out yet is another matter: then it is the metadata that is older, and nothing is deleted.
+ */
 static void shard_drop_orphans(struct shard *s)
 {
 	const struct buf *stored = &s->node->stored_groups;
@@ -154,7 +157,8 @@ static void shard_drop_orphans(struct shard *s)
 			shard_drop_orphan(s, group);
 		else
 			log_warning("queue",
-				"the store holds queue group %lu that the metadata does not know: kept",
+				"the store holds queue group %lu that the metadata does not know: "
+				"kept",
 				(unsigned long)group);
 	}
 }
@@ -174,7 +178,8 @@ static void shard_on_applied(void *arg)
 	node_shard_serving(s->node, s);
 }
 
-/* ---- borders ------------------------------------------------------------------------------------------ */
+/* ---- borders
+ * ------------------------------------------------------------------------------------------ */
 
 struct section_mail {
 	struct mail mail;
@@ -205,7 +210,8 @@ static void shard_submit(void *arg, uint64_t group, struct blob *blob, size_t n)
 	worker_post(&to->worker, &m->mail);
 }
 
-static struct queue_clients *shard_clients_of(void *arg, uint64_t client, struct worker **ret_worker)
+static struct queue_clients *shard_clients_of(
+	void *arg, uint64_t client, struct worker **ret_worker)
 {
 	struct shard *s = arg;
 	struct node *node = s->node;
@@ -238,7 +244,9 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(s->hosts, group, seq);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void shard_on_drained(void *arg);
 
@@ -268,8 +276,8 @@ static void shard_init_env(struct shard *s)
 
 void shard_init(struct shard *s, struct node *node, unsigned no)
 {
-	uint64_t client = client_id_make(
-		NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)no);
+	uint64_t client =
+		client_id_make(NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)no);
 	s->node = node;
 	if (getrandom(&s->random_state, sizeof s->random_state, 0) < 0)
 		s->random_state = (uint64_t)time(NULL) ^ no;
@@ -281,8 +289,8 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.random = shard_random,
 		.arg = s,
 		.cache_bytes = CACHE_BYTES});
-	s->clients = queue_clients_new(
-		client, &(struct queue_border){.submit = shard_submit, .arg = s});
+	s->clients =
+		queue_clients_new(client, &(struct queue_border){.submit = shard_submit, .arg = s});
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
 		.queue_deleted = shard_on_queue_deleted};

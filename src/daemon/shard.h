@@ -29,7 +29,7 @@ struct shard {
 	struct timer *tick;
 	struct turn_hook hook;
 	uint64_t random_state;
-	bool serving; /* its queues are open */
+	bool serving;  /* its queues are open */
 	bool emptying; /* stopping: waits until what its clients sent is applied */
 	uint64_t emptying_until_ms;
 };

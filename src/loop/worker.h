@@ -7,10 +7,10 @@
  * order registered, again and again until none has done anything. That is where a turn's commands
  * become batches, batches entries, effects frames, and frames one write per connection.
  *
- * Mail is delivered in the order in which it was posted, also between different senders (if A's post
- * happened before B's, A's mail is delivered first): the mailbox is one atomic list. It is read
- * before every socket callback, too, so that what another worker has answered a client about is
- * known here before that client's next bytes are.
+ * Mail is delivered in the order in which it was posted, also between different senders (if A's
+ * post happened before B's, A's mail is delivered first): the mailbox is one atomic list. It is
+ * read before every socket callback, too, so that what another worker has answered a client about
+ * is known here before that client's next bytes are.
  */
 #ifndef WARREN_LOOP_WORKER_H
 #define WARREN_LOOP_WORKER_H
@@ -27,15 +27,16 @@
 struct worker;
 
 enum {
-	WORKER_READ_SIZE = 256 * 1024,  /* the read buffer that all sockets of a worker share */
-	WORKER_SPARES = 16,             /* empty output buffers kept for the next stream that writes */
+	WORKER_READ_SIZE = 256 * 1024, /* the read buffer that all sockets of a worker share */
+	WORKER_SPARES = 16, /* empty output buffers kept for the next stream that writes */
 	WORKER_SPARE_MAX = 1024 * 1024, /* larger ones are freed instead */
 };
 
 /* Embedded in what is sent; belongs to the receiver once posted. */
 struct mail {
 	struct mail *next;
-	void (*deliver)(struct mail *m, struct worker *w); /* receiver's thread; frees or keeps it */
+	void (*deliver)(
+		struct mail *m, struct worker *w); /* receiver's thread; frees or keeps it */
 };
 
 /* A hook of the turn, embedded by its owner. */
@@ -59,7 +60,7 @@ struct worker {
 	uint64_t wall_ms;  /* since 1970, read once per turn */
 	pthread_t thread;
 	bool stopping;
-	uint8_t *read_buf;               /* WORKER_READ_SIZE bytes, valid within one socket callback */
+	uint8_t *read_buf; /* WORKER_READ_SIZE bytes, valid within one socket callback */
 	struct buf spare[WORKER_SPARES]; /* emptied output buffers */
 	unsigned spares;
 	void *data; /* the daemon's */

@@ -128,7 +128,8 @@ static int socket_open(const struct sockaddr_storage *ss, bool both, int backlog
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (both)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-	if (bind(fd, (const struct sockaddr *)ss, address_size(ss)) == 0 && listen(fd, backlog) == 0)
+	if (bind(fd, (const struct sockaddr *)ss, address_size(ss)) == 0 &&
+		listen(fd, backlog) == 0)
 		return fd;
 	int err = errno;
 	close(fd);

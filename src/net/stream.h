@@ -2,10 +2,10 @@
  *
  * A connected byte stream with one buffer per direction. One vtable for TCP and, later, TLS.
  *
- * Reading: the worker's read buffer is shared by all its streams; what the owner does not consume is
- * kept per stream and offered again, with more behind it, at the next read. An idle stream holds no
- * buffer. Writing: the owner appends to stream_out() during the turn; stream_flush() at its end makes
- * one write of it. All on the worker's thread.
+ * Reading: the worker's read buffer is shared by all its streams; what the owner does not consume
+ * is kept per stream and offered again, with more behind it, at the next read. An idle stream holds
+ * no buffer. Writing: the owner appends to stream_out() during the turn; stream_flush() at its end
+ * makes one write of it. All on the worker's thread.
  */
 #ifndef WARREN_NET_STREAM_H
 #define WARREN_NET_STREAM_H
@@ -36,7 +36,8 @@ enum {
 };
 
 /* An accepted socket; `fd` is taken over, also on failure. NULL if libuv refuses it. */
-struct stream *stream_tcp_new(struct worker *w, int fd, const struct stream_owner *owner, void *arg);
+struct stream *stream_tcp_new(
+	struct worker *w, int fd, const struct stream_owner *owner, void *arg);
 
 /* Where to append output; flushed with stream_flush(). */
 struct buf *stream_out(struct stream *s);
@@ -55,10 +56,10 @@ uint64_t stream_sent(const struct stream *s);
 const char *stream_name(const struct stream *s);
 /* The peer is a loopback address. */
 bool stream_loopback(const struct stream *s);
-/* Tries to write what is pending for at most `linger_ms`, then closes; on_closed() follows later. With
- * a linger the end of output is sent first, and what the peer still sends is dropped until it closes
- * or the time is over: closing at once would make the kernel reset the connection and could take the
- * last frames from the peer. */
+/* Tries to write what is pending for at most `linger_ms`, then closes; on_closed() follows later.
+ * With a linger the end of output is sent first, and what the peer still sends is dropped until it
+ * closes or the time is over: closing at once would make the kernel reset the connection and could
+ * take the last frames from the peer. */
 void stream_close(struct stream *s, unsigned linger_ms);
 
 #endif

@@ -32,10 +32,10 @@ struct stream {
 	const struct stream_owner *owner;
 	void *arg;
 	struct worker *worker;
-	struct buf out;      /* appended, not yet flushed */
-	struct buf keep;     /* arrived, not yet consumed; in front of what arrives next */
-	size_t room_at;      /* where stream_room() pointed in the shared buffer; 0: behind `keep` */
-	struct mail news;    /* to itself: what the owner is told outside of its own calls */
+	struct buf out;   /* appended, not yet flushed */
+	struct buf keep;  /* arrived, not yet consumed; in front of what arrives next */
+	size_t room_at;   /* where stream_room() pointed in the shared buffer; 0: behind `keep` */
+	struct mail news; /* to itself: what the owner is told outside of its own calls */
 	const char *end_why; /* with news_end */
 	uint64_t received;
 	uint64_t sent;
@@ -44,7 +44,7 @@ struct stream {
 	bool ended : 1;     /* on_end() was called or is in the news */
 	bool closing : 1;
 	bool offering : 1; /* on_read() is running */
-	bool gone : 1; /* only the news keep it from being freed */
+	bool gone : 1;     /* only the news keep it from being freed */
 	bool loopback : 1;
 	bool posted : 1; /* `news` is in the mailbox */
 	bool news_offer : 1;

@@ -37,8 +37,7 @@ static inline void checkout_add(struct checkout *c, const struct unsettled *u)
 	*unsettled_ring_push(&c->ring) = *u;
 }
 
-/* The position of the first delivery, settled or not, numbered >= number; the end if there is none.
- */
+/* The position of the first delivery, settled or not, numbered >= number; or the end. */
 uint64_t checkout_seek(const struct checkout *c, uint64_t number);
 
 /* Marks the delivery at a position as settled. Positions stay until checkout_tidy(). */

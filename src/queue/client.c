@@ -148,7 +148,7 @@ static void client_free(struct queue_client *qc)
 	struct queue_clients *qs = qc->all;
 	struct attached *a, *next;
 	HASH_ITER(hh, qc->consumers, a, next)
-		client_detach(qc, a);
+	client_detach(qc, a);
 	while (!list_empty(&qc->waiters))
 		queue_unwait(LIST_ENTRY(qc->waiters.next, struct queue_waiter, link));
 	HASH_DEL(qs->by_group, qc);
@@ -166,7 +166,7 @@ void queue_clients_free(struct queue_clients *qs)
 {
 	struct queue_client *qc, *next;
 	HASH_ITER(hh, qs->by_group, qc, next)
-		client_free(qc);
+	client_free(qc);
 	mem_free(qs);
 }
 
@@ -236,7 +236,8 @@ static void consumer_write_settle(struct queue_consumer *c)
 static void client_write_settles(struct queue_client *qc)
 {
 	while (!list_empty(&qc->settling))
-		consumer_write_settle(LIST_ENTRY(qc->settling.next, struct queue_consumer, settling));
+		consumer_write_settle(
+			LIST_ENTRY(qc->settling.next, struct queue_consumer, settling));
 }
 
 /* Appends a command built in `b`, behind the settles that came before it. */
@@ -265,10 +266,11 @@ bool queue_clients_flush(struct queue_clients *qs)
 	return true;
 }
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------------
+ */
 
-void queue_publish(struct queue_client *qc, const struct message *m, struct queue_publisher *pub,
-	uint64_t tag)
+void queue_publish(
+	struct queue_client *qc, const struct message *m, struct queue_publisher *pub, uint64_t tag)
 {
 	command_put_enqueue(client_put(qc, command_enqueue_size(m)), m);
 	if (pub != NULL) {
@@ -293,8 +295,8 @@ void queue_unwait(struct queue_waiter *w)
 	w->client = NULL;
 }
 
-void queue_attach(struct queue_client *qc, struct queue_consumer *c, const struct command_attach *attach,
-	struct queue_request *r)
+void queue_attach(struct queue_client *qc, struct queue_consumer *c,
+	const struct command_attach *attach, struct queue_request *r)
 {
 	assert(c->client == NULL && attach->consumer == c->no);
 	struct attached *a = MEM_NEW(struct attached);
@@ -309,8 +311,8 @@ void queue_attach(struct queue_client *qc, struct queue_consumer *c, const struc
 	client_command(qc, &b, r);
 }
 
-static bool consumer_extends(const struct queue_consumer *c, uint64_t from, uint64_t to,
-	enum settle_outcome outcome)
+static bool consumer_extends(
+	const struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome)
 {
 	return c->settle_to != 0 && c->settle_outcome == outcome &&
 	       (from == c->settle_to + 1 || to + 1 == c->settle_from);
@@ -387,7 +389,8 @@ void queue_status(struct queue_client *qc, bool touch, struct queue_request *r)
 	client_command(qc, &b, r);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 void queue_clients_deliver(
 	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d)

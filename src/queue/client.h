@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The queue client: a session's side of a queue, wherever its leader is. One per worker and queue,
- * shared by all channels of the worker. It numbers the commands, collects a turn's into one section,
- * and hands that to its border (`queue_border`), which takes it to the leader's host on this worker, on
- * another one, or (later) on another node. Events come back through queue_clients_*().
+ * shared by all channels of the worker. It numbers the commands, collects a turn's into one
+ * section, and hands that to its border (`queue_border`), which takes it to the leader's host on
+ * this worker, on another one, or (later) on another node. Events come back through
+ * queue_clients_*().
  *
  * All of a worker's clients live in a registry and on the worker's thread. Nothing calls back from
  * inside the call that caused it.
@@ -96,10 +97,12 @@ void queue_wait(struct queue_client *qc, struct queue_waiter *w);
 void queue_unwait(struct queue_waiter *w);
 
 /* `attach->consumer` must be c->no. On an answer other than MACHINE_OK the consumer is detached. */
-void queue_attach(struct queue_client *qc, struct queue_consumer *c, const struct command_attach *attach,
-	struct queue_request *r);
-/* Settles deliveries [from, to] of a consumer; its queue may be gone. Adjacent ranges are merged. */
-void queue_settle(struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome);
+void queue_attach(struct queue_client *qc, struct queue_consumer *c,
+	const struct command_attach *attach, struct queue_request *r);
+/* Settles deliveries [from, to] of a consumer; its queue may be gone. Adjacent ranges are merged.
+ */
+void queue_settle(
+	struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome);
 void queue_credit(struct queue_consumer *c, uint64_t credit_bytes);
 /* requeue: forgets the consumer and returns what it holds; it is detached when this returns and
  * nothing more is called for it. Otherwise it stays attached so that it can be settled. r may be
@@ -110,16 +113,18 @@ void queue_purge(struct queue_client *qc, struct queue_request *r);
 void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r);
 void queue_status(struct queue_client *qc, bool touch, struct queue_request *r);
 
-/* ---- events, from the border ------------------------------------------------------------------ */
+/* ---- events, from the border ------------------------------------------------------------------
+ */
 
-void queue_clients_deliver(
-	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d);
+void queue_clients_deliver(struct queue_clients *qs, uint64_t group, uint32_t consumer,
+	const struct queue_delivery *d);
 void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
 	const struct queue_delivery *d);
 void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq);
 void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq);
 void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t consumer);
-/* The queue does not exist any more: everything outstanding is answered, consumers are cancelled. */
+/* The queue does not exist any more: everything outstanding is answered, consumers are cancelled.
+ */
 void queue_clients_gone(struct queue_clients *qs, uint64_t group);
 
 #endif

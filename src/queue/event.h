@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Events of queue hosts on their way to the clients of another worker: one mail per turn and pair of
- * workers. A delivery carries no bytes but a reference to the entry that holds them.
+ * Events of queue hosts on their way to the clients of another worker: one mail per turn and pair
+ * of workers. A delivery carries no bytes but a reference to the entry that holds them.
  */
 #ifndef WARREN_QUEUE_EVENT_H
 #define WARREN_QUEUE_EVENT_H

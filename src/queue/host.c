@@ -59,7 +59,8 @@ struct queue_hosts {
 
 static const struct group_app host_app;
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------
+ */
 
 static void view_drop(struct entry_view *v)
 {
@@ -68,7 +69,8 @@ static void view_drop(struct entry_view *v)
 }
 
 /* Points `at` to a message's entry: usually the one being applied, else one read back. */
-static bool host_locate(struct queue_host *h, uint64_t index, uint32_t offset, struct event_message *at)
+static bool host_locate(
+	struct queue_host *h, uint64_t index, uint32_t offset, struct event_message *at)
 {
 	struct entry_view *v = &h->applying;
 	if (v->index != index) {
@@ -91,7 +93,8 @@ static bool host_locate(struct queue_host *h, uint64_t index, uint32_t offset, s
 	return true;
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 /* The registry of the client's worker: ours (then *ret_mail is NULL), or mail to another's. NULL if
  * the client is of no living worker. */
@@ -156,8 +159,8 @@ static void host_on_answer(void *arg, const struct machine_answer *a)
 	struct queue_clients *to = host_clients(h->all, a->client, &mail);
 	if (to == NULL)
 		return;
-	bool found = a->delivery != NULL &&
-		     host_locate(h, a->delivery->index, a->delivery->offset, &at);
+	bool found =
+		a->delivery != NULL && host_locate(h, a->delivery->index, a->delivery->offset, &at);
 	if (mail != NULL) {
 		event_put_answer(mail, h->id, a, found ? &at : NULL);
 		return;
@@ -215,8 +218,7 @@ static void host_on_dead(void *arg, const struct machine_dead *d)
 		return;
 	if (host_locate(h, d->index, d->offset, &at) &&
 		command_message_at(at.p, at.n, at.offset, &m) == 0)
-		h->all->config.dead(
-			h->all->config.arg, h->id, machine_config(h->machine), d, &m);
+		h->all->config.dead(h->all->config.arg, h->id, machine_config(h->machine), d, &m);
 }
 
 static void host_on_release(void *arg, uint64_t index)
@@ -252,7 +254,8 @@ static const struct machine_sink host_sink = {
 	.ended = host_on_ended,
 };
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------------
+ */
 
 static void host_append(struct queue_host *h, const uint8_t *section, size_t n)
 {
@@ -293,8 +296,8 @@ static struct queue_host *hosts_find(struct queue_hosts *hs, uint64_t group)
 	return h;
 }
 
-void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob,
-	size_t n)
+void queue_hosts_submit(
+	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n)
 {
 	struct queue_host *h = hosts_find(hs, group);
 	if (h != NULL && h->leading) {
@@ -302,7 +305,8 @@ void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, uint64_t client,
 		return;
 	}
 	if (h != NULL) {
-		buf_put_bytes(&h->early, &(struct early_section){blob, n}, sizeof(struct early_section));
+		buf_put_bytes(
+			&h->early, &(struct early_section){blob, n}, sizeof(struct early_section));
 		return;
 	}
 	blob_unref(blob);
@@ -327,7 +331,8 @@ void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq)
 	buf_done(&b);
 }
 
-/* ---- time -------------------------------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------------------------------
+ */
 
 static void host_arm(struct queue_host *h)
 {
@@ -359,7 +364,8 @@ static void host_on_timer(void *arg)
 	host_arm(h);
 }
 
-/* ---- the group's state machine ----------------------------------------------------------------- */
+/* ---- the group's state machine -----------------------------------------------------------------
+ */
 
 static void host_seal(void *arg, uint8_t *header)
 {
@@ -509,7 +515,8 @@ static const struct group_app host_app = {
 	.closed = host_closed,
 };
 
-/* ---- registry ---------------------------------------------------------------------------------- */
+/* ---- registry ----------------------------------------------------------------------------------
+ */
 
 struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 {

@@ -26,8 +26,8 @@ struct queue_hosts_config {
 	/* The worker whose clients have this id (client_id_worker), and their registry: its pointer
 	 * is only used on that worker's thread. NULL: no such client on this node. */
 	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
-	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion is
-	 * to be completed: removes its definition. May be called repeatedly. */
+	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion
+	 * is to be completed: removes its definition. May be called repeatedly. */
 	void (*ended)(void *arg, uint64_t group);
 	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
 	 * has none. Slices are valid inside the call. */
@@ -45,8 +45,9 @@ void queue_hosts_free(struct queue_hosts *hs);
 bool queue_hosts_flush(struct queue_hosts *hs);
 unsigned queue_hosts_count(const struct queue_hosts *hs);
 
-/* Opens this node's member of a queue's group: durable on disk, else in memory. `config` is proposed
- * if the group is new or has another one. 0 or a STORE_* error (the queue cannot be served). */
+/* Opens this node's member of a queue's group: durable on disk, else in memory. `config` is
+ * proposed if the group is new or has another one. 0 or a STORE_* error (the queue cannot be
+ * served). */
 int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
 	const struct queue_config *config);
 /* Closes it, answering its clients that it is gone if `drop`, which also deletes its log. */
@@ -55,8 +56,8 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
 
 /* Takes over a section (see queue_border) of a client. An unknown group answers "gone". */
-void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob,
-	size_t n);
+void queue_hosts_submit(
+	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n);
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);
 
 /* Figures of a hosted queue; false if it is not hosted here. */

@@ -119,8 +119,6 @@ struct lane_place lane_head_elsewhere(struct lane *l)
 	}
 	l->cursor++;
 	l->cursor_i = 0;
-	while (run_ring_at(&l->runs, l->cursor)->live == 0)
-		l->cursor++;
 	return lane_head(l);
 }
 

@@ -334,8 +334,7 @@ static void apply_command(struct machine *m, uint64_t client, uint64_t seq, cons
 	}
 }
 
-/* Applies the commands with sequences above `last`; 0, or -1 if malformed. *ret_n: commands seen.
- */
+/* Applies the commands with sequences above `last`; -1 if malformed. *ret_n: commands seen. */
 static int apply_commands(
 	struct machine *m, const uint8_t *entry, struct section *s, uint64_t last, uint32_t *ret_n)
 {

@@ -13,8 +13,8 @@
  *   2. an entry is in `entries` if and only if it holds a live message (or is being applied)
  *   3. counts agree with 1
  * and between entries:
- *   4. no consumer waits while a message is ready; no ready head is past its deadline; with
- * overflow drop-head the limits hold
+ *   4. no consumer waits while a message is ready; no ready head is past its deadline; the
+ *      limits hold, with overflow drop-head
  */
 #ifndef WARREN_QUEUE_MACHINE_PRIV_H
 #define WARREN_QUEUE_MACHINE_PRIV_H
@@ -46,7 +46,7 @@ struct machine {
 	struct lane *lanes;           /* by level: 0 .. lanes_n - 1 */
 	unsigned lanes_n;             /* largest max_priority ever + 1 */
 	unsigned top;                 /* no lane above has ready messages */
-	struct lane refused; /* refused by overflow reject-publish-dlx, dead from the start */
+	struct lane refused;          /* by overflow reject-publish-dlx: dead from the start */
 	struct entries entries;
 	struct consumers consumers;
 	struct dead dead;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Numbers of 1 to 10 bytes, 7 bits each, low bits first; and sequences of numbers as (step, how
- * often) pairs, which make a long row of equal numbers, or of numbers a fixed step apart, a few
- * bytes.
+ * often) pairs: a long row of equal numbers, or of numbers a fixed step apart, is a few bytes.
  */
 #ifndef WARREN_QUEUE_VARINT_H
 #define WARREN_QUEUE_VARINT_H

@@ -89,7 +89,8 @@ static bool one_of(const struct amqp_value *v, const char *const *words)
 
 static bool check_overflow(struct slice all, const struct amqp_value *v, char *text, size_t cap)
 {
-	static const char *const words[] = {"drop-head", "reject-publish", "reject-publish-dlx", NULL};
+	static const char *const words[] = {
+		"drop-head", "reject-publish", "reject-publish-dlx", NULL};
 	if (!check_string(all, v, text, cap))
 		return false;
 	snprintf(text, cap, "invalid_overflow");
@@ -215,8 +216,8 @@ void arguments_queue_config(const struct broker_queue_spec *spec, struct queue_c
 		.delivery_limit = get_count(a, "x-delivery-limit"),
 		.overflow = (uint8_t)get_overflow(a),
 		.max_priority = priority == CONFIG_NONE ? 0 : (uint8_t)priority,
-		.single_active = amqp_table_get(a, "x-single-active-consumer", &v) &&
-				 v.type == 't' && v.u.b,
+		.single_active =
+			amqp_table_get(a, "x-single-active-consumer", &v) && v.type == 't' && v.u.b,
 		.auto_delete = spec->auto_delete,
 	};
 	ret->dead_letter = get_string(a, "x-dead-letter-exchange", &ret->dlx);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The arguments of queues: which values are accepted, with RabbitMQ's texts for the others, and what
- * they mean to the queue machine. Arguments that belong to another type of queue are accepted, too:
- * every queue can do everything.
+ * The arguments of queues: which values are accepted, with RabbitMQ's texts for the others, and
+ * what they mean to the queue machine. Arguments that belong to another type of queue are accepted,
+ * too: every queue can do everything.
  */
 #ifndef WARREN_SESSION_ARGUMENTS_H
 #define WARREN_SESSION_ARGUMENTS_H

@@ -23,8 +23,8 @@ static void bindings_done(struct channel_op *op, const struct broker_result *res
 		if (!op->nowait)
 			channel_send(ch, &(struct amqp_method){.id = (uint32_t)op->number});
 	} else
-		channel_error(ch, 403, op->method,
-			"operation not permitted on the default exchange");
+		channel_error(
+			ch, 403, op->method, "operation not permitted on the default exchange");
 	channel_op_end(op);
 }
 

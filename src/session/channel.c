@@ -37,7 +37,7 @@ static void channel_release(struct channel *ch)
 	consumer_drop_held(ch);
 	struct consumer *c, *next;
 	HASH_ITER(hh, ch->consumers, c, next)
-		consumer_free(c);
+	consumer_free(c);
 	while (!list_empty(&ch->getters))
 		consumer_free(LIST_ENTRY(ch->getters.next, struct consumer, link));
 	unacked_done(&ch->unacked);
@@ -106,10 +106,11 @@ void channel_drained(struct channel *ch)
 {
 	struct consumer *c, *next;
 	HASH_ITER(hh, ch->consumers, c, next)
-		consumer_top_up(c);
+	consumer_top_up(c);
 }
 
-/* ---- methods ---------------------------------------------------------------------------------------- */
+/* ---- methods
+ * ---------------------------------------------------------------------------------------- */
 
 static void channel_dispatch(struct channel *ch, const struct amqp_method *m)
 {
@@ -149,7 +150,8 @@ void channel_on_method(struct channel *ch, const struct amqp_method *m)
 		return;
 	if (ch->content.expect != CONTENT_NONE) {
 		connection_error(ch->conn, 505, m->id,
-			"expected content header for class 60, got non content header frame instead");
+			"expected content header for class 60, got non content header frame "
+			"instead");
 		return;
 	}
 	channel_dispatch(ch, m);
@@ -178,13 +180,14 @@ void on_channel_method(struct channel *ch, const struct amqp_method *m)
 			channel_free(ch);
 		break;
 	default:
-		connection_error(ch->conn, 503, m->id, "unexpected method '%s'",
-			amqp_method_name(m->id));
+		connection_error(
+			ch->conn, 503, m->id, "unexpected method '%s'", amqp_method_name(m->id));
 		break;
 	}
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------- */
+/* ---- operations
+ * ---------------------------------------------------------------------------------------- */
 
 static void op_free(struct channel_op *op)
 {
@@ -236,9 +239,9 @@ void channel_op_end(struct channel_op *op)
 	op_free(op);
 }
 
-struct queue_request *channel_op_queue(struct channel_op *op,
-	void (*done)(struct channel_op *op, const struct machine_answer *a,
-		const struct queue_delivery *d))
+struct queue_request *channel_op_queue(
+	struct channel_op *op, void (*done)(struct channel_op *op, const struct machine_answer *a,
+				       const struct queue_delivery *d))
 {
 	op->queue_done = done;
 	op->queue.done = op_queue_done;
@@ -253,7 +256,8 @@ struct catalog_request *channel_op_catalog(struct channel_op *op,
 	return &op->catalog;
 }
 
-/* ---- shared rules ----------------------------------------------------------------------------------------- */
+/* ---- shared rules
+ * ----------------------------------------------------------------------------------------- */
 
 bool channel_vhost(struct channel *ch, uint32_t method, struct broker_vhost **ret)
 {
@@ -278,8 +282,9 @@ bool channel_may(struct channel *ch, uint32_t method, enum broker_right right, c
 	if (broker_may(channel_env(ch)->broker, connection_user(ch->conn), v, right, asked))
 		return true;
 	channel_error(ch, 403, method,
-		"%s access to %s '%.*s' in vhost '%.*s' refused for user '%.*s'", right_words[right],
-		kind, SLICE_FMT(asked), SLICE_FMT(v->name), SLICE_FMT(ch->conn->user));
+		"%s access to %s '%.*s' in vhost '%.*s' refused for user '%.*s'",
+		right_words[right], kind, SLICE_FMT(asked), SLICE_FMT(v->name),
+		SLICE_FMT(ch->conn->user));
 	return false;
 }
 
@@ -291,18 +296,20 @@ void channel_no_queue(struct channel *ch, uint32_t method, struct slice name)
 
 bool channel_unlocked(struct channel *ch, uint32_t method, const struct broker_queue *q)
 {
-	if (!q->spec.exclusive ||
-		broker_connection_id_eq(q->spec.owner, connection_id(ch->conn)))
+	if (!q->spec.exclusive || broker_connection_id_eq(q->spec.owner, connection_id(ch->conn)))
 		return true;
 	channel_error(ch, 405, method,
-		"cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'. It could be "
-		"originally declared on another connection or the exclusive property value does not "
+		"cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'. It could "
+		"be "
+		"originally declared on another connection or the exclusive property value does "
+		"not "
 		"match that of the original declaration.",
 		SLICE_FMT(q->name), SLICE_FMT(q->vhost->name));
 	return false;
 }
 
-bool channel_queue(struct channel *ch, uint32_t method, struct slice name, struct broker_queue **ret)
+bool channel_queue(
+	struct channel *ch, uint32_t method, struct slice name, struct broker_queue **ret)
 {
 	struct broker_vhost *v;
 	if (!channel_vhost(ch, method, &v))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A channel: consumers, unsettled deliveries, the publish being received, confirms or a transaction.
- * The rules of each class of methods are in on_<class>.c.
+ * A channel: consumers, unsettled deliveries, the publish being received, confirms or a
+ * transaction. The rules of each class of methods are in on_<class>.c.
  */
 #ifndef WARREN_SESSION_CHANNEL_H
 #define WARREN_SESSION_CHANNEL_H
@@ -35,10 +35,10 @@ struct channel_content {
 	struct slice envelope;
 	struct slice props;
 	uint64_t body_size;
-	struct slice whole;    /* body in one frame, in place */
-	struct blob *body;     /* body of several frames */
-	uint64_t body_n;       /* octets received */
-	struct buf kept;       /* envelope and props once the read buffer is gone */
+	struct slice whole; /* body in one frame, in place */
+	struct blob *body;  /* body of several frames */
+	uint64_t body_n;    /* octets received */
+	struct buf kept;    /* envelope and props once the read buffer is gone */
 };
 
 struct channel {
@@ -53,20 +53,21 @@ struct channel {
 	struct tx *tx;
 	uint64_t next_tag; /* of deliveries */
 	struct unacked unacked;
-	uint32_t prefetch;        /* for new consumers */
-	uint32_t global_prefetch; /* for the channel; 0: none */
+	uint32_t prefetch;          /* for new consumers */
+	uint32_t global_prefetch;   /* for the channel; 0: none */
 	struct consumer *consumers; /* uthash by tag */
-	struct list getters;      /* struct consumer.link: basic.get's, and cancelled ones with unacked */
-	struct list held;         /* deliveries beyond global_prefetch */
-	struct channel_op *op;    /* the one under way */
-	struct slice last_queue;  /* owned; name of the last declared queue */
-	struct slice reply_tag;   /* owned; consumer tag on the direct reply-to queue; p NULL: none */
+	struct list
+		getters;  /* struct consumer.link: basic.get's, and cancelled ones with unacked */
+	struct list held; /* deliveries beyond global_prefetch */
+	struct channel_op *op;   /* the one under way */
+	struct slice last_queue; /* owned; name of the last declared queue */
+	struct slice reply_tag; /* owned; consumer tag on the direct reply-to queue; p NULL: none */
 	uint64_t reply_id;
-	struct list requester;    /* in session_env.requesters while reply_tag is set */
+	struct list requester; /* in session_env.requesters while reply_tag is set */
 };
 
-/* An operation that waits for a queue's or the catalog's answer. The channel is busy meanwhile; if it
- * goes away, `channel` becomes NULL and the answer is dropped. */
+/* An operation that waits for a queue's or the catalog's answer. The channel is busy meanwhile; if
+ * it goes away, `channel` becomes NULL and the answer is dropped. */
 struct channel_op {
 	struct queue_request queue;
 	struct catalog_request catalog;
@@ -102,9 +103,9 @@ void channel_send(struct channel *ch, const struct amqp_method *m);
 struct channel_op *channel_op_begin(struct channel *ch, uint32_t method, struct slice name);
 void channel_op_end(struct channel_op *op);
 /* For passing to queue_*() and catalog_propose() with the done function set. */
-struct queue_request *channel_op_queue(struct channel_op *op,
-	void (*done)(struct channel_op *op, const struct machine_answer *a,
-		const struct queue_delivery *d));
+struct queue_request *channel_op_queue(
+	struct channel_op *op, void (*done)(struct channel_op *op, const struct machine_answer *a,
+				       const struct queue_delivery *d));
 struct catalog_request *channel_op_catalog(struct channel_op *op,
 	void (*done)(struct channel_op *op, const struct broker_result *result));
 
@@ -114,7 +115,8 @@ void channel_drained(struct channel *ch);
 /* Sends confirms that the turn has collected. */
 void channel_flush(struct channel *ch);
 
-/* ---- rules shared by several classes; each returns false after closing the channel ------------- */
+/* ---- rules shared by several classes; each returns false after closing the channel -------------
+ */
 
 /* The connection's vhost and user still exist. */
 bool channel_vhost(struct channel *ch, uint32_t method, struct broker_vhost **ret);
@@ -131,7 +133,8 @@ struct queue_client *channel_client(struct channel *ch, const struct broker_queu
 /* 404 for a queue that went away while it was asked. */
 void channel_no_queue(struct channel *ch, uint32_t method, struct slice name);
 
-/* ---- classes ------------------------------------------------------------------------------------ */
+/* ---- classes ------------------------------------------------------------------------------------
+ */
 
 void on_channel_method(struct channel *ch, const struct amqp_method *m);
 void on_exchange_method(struct channel *ch, const struct amqp_method *m);

@@ -16,11 +16,11 @@ struct confirm {
 	bool is_dirty;
 	uint16_t *left; /* ring of `cap` counts, of the numbers from `base` on */
 	size_t cap;
-	uint64_t base; /* lowest number not complete */
-	uint64_t next; /* number of the next publish */
-	uint64_t good; /* highest number below base that was not refused */
-	uint64_t told; /* every number up to here has been acked or nacked */
-	size_t answers; /* outstanding over all publishes */
+	uint64_t base;      /* lowest number not complete */
+	uint64_t next;      /* number of the next publish */
+	uint64_t good;      /* highest number below base that was not refused */
+	uint64_t told;      /* every number up to here has been acked or nacked */
+	size_t answers;     /* outstanding over all publishes */
 	struct buf beyond;  /* u64 numbers: completed this turn above base */
 	struct buf refused; /* u64 numbers: completed this turn with a refusal */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Publisher confirms of a channel. Each publish has a number from 1; it is complete when every queue
- * it was routed to has answered. Completed numbers are collected over a turn and sent as few frames
- * as possible: nacks one by one, the completed prefix as one ack with multiple, what completed
- * beyond a gap one by one, so that one slow queue holds up nobody else.
+ * Publisher confirms of a channel. Each publish has a number from 1; it is complete when every
+ * queue it was routed to has answered. Completed numbers are collected over a turn and sent as few
+ * frames as possible: nacks one by one, the completed prefix as one ack with multiple, what
+ * completed beyond a gap one by one, so that one slow queue holds up nobody else.
  *
  * Outlives its channel while queues still owe answers.
  */

@@ -10,15 +10,16 @@
 #include "src/session/channel.h"
 
 enum {
-	CLOSE_LINGER_MS = 3000,   /* to write what is pending when the socket is closed */
-	CLOSING_MAX_MS = 10000,   /* to answer connection.close */
-	STOPPING_MAX_MS = 2000,   /* likewise, while the node stops */
-	OUT_LIMIT = 16 << 20,     /* pending output beyond which no more input is taken */
+	CLOSE_LINGER_MS = 3000, /* to write what is pending when the socket is closed */
+	CLOSING_MAX_MS = 10000, /* to answer connection.close */
+	STOPPING_MAX_MS = 2000, /* likewise, while the node stops */
+	OUT_LIMIT = 16 << 20,   /* pending output beyond which no more input is taken */
 };
 
 static const struct stream_owner connection_stream;
 
-/* ---- output ------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------------
+ */
 
 struct buf *connection_out(struct connection *c)
 {
@@ -62,7 +63,8 @@ bool session_env_flush(struct session_env *env)
 	return true;
 }
 
-/* ---- what holds up the input --------------------------------------------------------------------- */
+/* ---- what holds up the input
+ * --------------------------------------------------------------------- */
 
 static bool connection_held(const struct connection *c)
 {
@@ -109,7 +111,8 @@ void connection_wait(struct connection *c, struct queue_client *qc)
 	connection_check_input(c);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------ */
+/* ---- ends
+ * ------------------------------------------------------------------------------------------ */
 
 void connection_enter(struct connection *c, enum connection_state state)
 {
@@ -192,8 +195,8 @@ void connection_error(struct connection *c, int code, uint32_t method, const cha
 	va_start(ap, fmt);
 	struct slice reply = amqp_reply_vtext(text, code, fmt, ap);
 	va_end(ap);
-	log_error("connection", "closing AMQP connection (%s): %d %.*s", stream_name(c->stream), code,
-		SLICE_FMT(reply));
+	log_error("connection", "closing AMQP connection (%s): %d %.*s", stream_name(c->stream),
+		code, SLICE_FMT(reply));
 	struct amqp_method m = {.id = AMQP_CONNECTION_CLOSE};
 	m.u.connection_close.reply_code = (uint16_t)code;
 	m.u.connection_close.reply_text = reply;
@@ -211,7 +214,8 @@ static void connection_on_end(void *arg, const char *why)
 {
 	struct connection *c = arg;
 	if (c->state < CONNECTION_CLOSING)
-		log_warning("connection", "closing AMQP connection (%s): %s", stream_name(c->stream),
+		log_warning("connection", "closing AMQP connection (%s): %s",
+			stream_name(c->stream),
 			why != NULL ? why : "client unexpectedly closed TCP connection");
 	connection_release(c);
 	connection_shut(c);
@@ -240,7 +244,8 @@ static void connection_on_closed(void *arg)
 		connection_destroy(c);
 }
 
-/* ---- channels --------------------------------------------------------------------------------------- */
+/* ---- channels
+ * --------------------------------------------------------------------------------------- */
 
 struct channel *connection_channel(const struct connection *c, uint16_t number)
 {
@@ -269,8 +274,7 @@ void connection_remove_channel(struct connection *c, struct channel *ch)
 
 void connection_own(struct connection *c, uint64_t group)
 {
-	c->exclusive =
-		mem_realloc(c->exclusive, (c->n_exclusive + 1) * sizeof *c->exclusive);
+	c->exclusive = mem_realloc(c->exclusive, (c->n_exclusive + 1) * sizeof *c->exclusive);
 	c->exclusive[c->n_exclusive++] = group;
 }
 
@@ -298,7 +302,8 @@ struct broker_user *connection_user(const struct connection *c)
 	return broker_user_find(c->env->broker, c->user);
 }
 
-/* ---- frames in --------------------------------------------------------------------------------------- */
+/* ---- frames in
+ * --------------------------------------------------------------------------------------- */
 
 /* While closing, only close and close-ok count (2.2.4). */
 static bool connection_closing_method(const struct amqp_method *m)
@@ -315,13 +320,14 @@ static void connection_method_on_channel(
 			connection_error(c, 504, m->id, "second 'channel.open' seen");
 		else if (c->channel_max != 0 && c->n_channels >= c->channel_max)
 			connection_error(c, 530, m->id,
-				"number of channels opened (%u) has reached the negotiated channel_max "
+				"number of channels opened (%u) has reached the negotiated "
+				"channel_max "
 				"(%u)",
 				c->n_channels, c->channel_max);
 		else if (c->channel_max != 0 && f->channel > c->channel_max)
 			connection_error(c, 504, m->id,
-				"channel number %u is above the negotiated channel_max (%u)", f->channel,
-				c->channel_max);
+				"channel number %u is above the negotiated channel_max (%u)",
+				f->channel, c->channel_max);
 		else
 			ch = channel_new(c, f->channel);
 		return;
@@ -354,7 +360,8 @@ static void connection_on_method_frame(struct connection *c, const struct amqp_f
 	if (f->channel == 0)
 		connection_on_method(c, &m);
 	else if (c->state != CONNECTION_OPEN)
-		connection_error(c, 504, m.id, "method on channel %u before connection.open", f->channel);
+		connection_error(
+			c, 504, m.id, "method on channel %u before connection.open", f->channel);
 	else
 		connection_method_on_channel(c, f, &m);
 }
@@ -504,7 +511,8 @@ void connection_new(struct session_env *env, int fd)
 		connection_shut(c);
 }
 
-/* ---- time --------------------------------------------------------------------------------------------- */
+/* ---- time
+ * --------------------------------------------------------------------------------------------- */
 
 static bool connection_handshaking(const struct connection *c)
 {
@@ -567,7 +575,7 @@ static void connection_tick(struct connection *c)
 void session_env_tick(struct session_env *env)
 {
 	LIST_EACH_SAFE(node, &env->connections)
-		connection_tick(LIST_ENTRY(node, struct connection, link));
+	connection_tick(LIST_ENTRY(node, struct connection, link));
 }
 
 void session_env_stop(struct session_env *env)
@@ -577,7 +585,8 @@ void session_env_stop(struct session_env *env)
 		env->drained(env->arg);
 		return;
 	}
-	LIST_EACH_SAFE(node, &env->connections) {
+	LIST_EACH_SAFE(node, &env->connections)
+	{
 		struct connection *c = LIST_ENTRY(node, struct connection, link);
 		if (c->state == CONNECTION_OPEN)
 			connection_error(c, 320, 0,

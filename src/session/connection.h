@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An AMQP connection (AMQP 0-9-1 sections 2.2.4 and 4.2): handshake, frames in, channels, heartbeat,
- * and the ways it ends.
+ * An AMQP connection (AMQP 0-9-1 sections 2.2.4 and 4.2): handshake, frames in, channels,
+ * heartbeat, and the ways it ends.
  *
  *   GREETING -> START -> TUNE -> OPENING -> OPEN -> CLOSING -> (gone)
  *
- * START waits for connection.start-ok (or secure-ok), TUNE for tune-ok, OPENING for open; CLOSING has
- * sent connection.close and waits for close-ok, dropping everything else.
+ * START waits for connection.start-ok (or secure-ok), TUNE for tune-ok, OPENING for open; CLOSING
+ * has sent connection.close and waits for close-ok, dropping everything else.
  *
  * An operation that must be answered by a queue or by the catalog makes its channel busy; while a
  * channel is busy the connection takes no further frames, which keeps every channel's order.
@@ -46,24 +46,24 @@ struct connection {
 	bool can_cancel_notify;
 	bool can_auth_failure_close;
 	bool can_blocked;
-	struct slice user;  /* owned */
-	struct slice vhost; /* owned */
+	struct slice user;         /* owned */
+	struct slice vhost;        /* owned */
 	struct channel **channels; /* by number; NULL where there is none */
 	unsigned n_slots, n_channels;
-	bool release_due;          /* channels go at the end of the turn, */
-	bool shut_due;             /* and then the socket */
-	unsigned busy;             /* operations that hold up the input */
-	bool waiting;              /* a queue's backlog holds up the input */
+	bool release_due; /* channels go at the end of the turn, */
+	bool shut_due;    /* and then the socket */
+	unsigned busy;    /* operations that hold up the input */
+	bool waiting;     /* a queue's backlog holds up the input */
 	struct queue_waiter waiter;
-	struct list mid_content;   /* struct channel.mid_content: content not complete */
-	uint64_t *exclusive;       /* groups of exclusive queues owned */
+	struct list mid_content; /* struct channel.mid_content: content not complete */
+	uint64_t *exclusive;     /* groups of exclusive queues owned */
 	size_t n_exclusive;
-	unsigned deleting;         /* exclusive queues whose deletion is under way */
-	bool close_ok_due;         /* connection.close-ok follows when that is done */
-	uint64_t since_ms;         /* of the state GREETING..OPENING, or CLOSING */
+	unsigned deleting;                 /* exclusive queues whose deletion is under way */
+	bool close_ok_due;                 /* connection.close-ok follows when that is done */
+	uint64_t since_ms;                 /* of the state GREETING..OPENING, or CLOSING */
 	uint64_t received_seen, sent_seen; /* at the last changes, for heartbeats */
 	uint64_t received_ms, sent_ms;
-	char name[64];             /* client's connection_name, if any */
+	char name[64]; /* client's connection_name, if any */
 };
 
 /* A connection on an accepted socket; `fd` is taken over. */

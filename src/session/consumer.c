@@ -88,7 +88,8 @@ void consumer_settled(struct consumer *c)
 
 struct consumer *consumer_getter(struct channel *ch, struct queue_client *qc, uint64_t group)
 {
-	LIST_EACH(node, &ch->getters) {
+	LIST_EACH(node, &ch->getters)
+	{
 		struct consumer *c = LIST_ENTRY(node, struct consumer, link);
 		if (c->group == group && c->tag.n == 0 && c->queue.client != NULL)
 			return c;
@@ -99,7 +100,8 @@ struct consumer *consumer_getter(struct channel *ch, struct queue_client *qc, ui
 	return c;
 }
 
-/* ---- deliveries ----------------------------------------------------------------------------------- */
+/* ---- deliveries
+ * ----------------------------------------------------------------------------------- */
 
 static uint64_t consumer_tag_delivery(struct consumer *c, uint64_t number, bool no_ack)
 {
@@ -241,8 +243,7 @@ static void consumer_cancelled(struct queue_consumer *q)
 	struct channel *ch = c->channel;
 	if (!c->named)
 		return;
-	if (ch->conn->can_cancel_notify && !ch->closing &&
-		ch->conn->state == CONNECTION_OPEN) {
+	if (ch->conn->can_cancel_notify && !ch->closing && ch->conn->state == CONNECTION_OPEN) {
 		struct amqp_method m = {.id = AMQP_BASIC_CANCEL};
 		m.u.basic_cancel.consumer_tag = c->tag;
 		m.u.basic_cancel.nowait = true;

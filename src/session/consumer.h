@@ -12,14 +12,14 @@ enum { CONSUMER_WINDOW = 1 << 20 }; /* bytes a queue may send ahead of the socke
 struct consumer {
 	struct queue_consumer queue;
 	struct channel *channel;
-	UT_hash_handle hh;  /* in channel.consumers by tag */
-	struct list link;   /* in channel.getters */
-	struct slice tag;   /* owned; empty for a getter */
+	UT_hash_handle hh; /* in channel.consumers by tag */
+	struct list link;  /* in channel.getters */
+	struct slice tag;  /* owned; empty for a getter */
 	uint64_t group;
 	bool no_ack;
-	bool counts;        /* its queue's redeliveries carry x-delivery-count */
-	bool named;         /* in channel.consumers */
-	uint32_t unacked;   /* its deliveries in channel.unacked and channel.held */
+	bool counts;      /* its queue's redeliveries carry x-delivery-count */
+	bool named;       /* in channel.consumers */
+	uint32_t unacked; /* its deliveries in channel.unacked and channel.held */
 	uint64_t delivered_bytes, credit_bytes; /* as struct command_credit counts */
 };
 

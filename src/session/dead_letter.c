@@ -11,7 +11,7 @@ enum { KEYS_MAX = 256 };
 /* A dead letter on its way. */
 struct dead_letter {
 	struct queue_publisher publisher;
-	struct list link; /* in dead_letters.out */
+	struct list link;         /* in dead_letters.out */
 	struct dead_letters *all; /* NULL once they are gone */
 	uint64_t group, seq;
 	unsigned answers; /* still missing, one for ourselves while it is being sent */
@@ -26,8 +26,8 @@ struct dead_letters {
 
 static const char *const death_names[] = {"expired", "rejected", "maxlen", "delivery_limit"};
 
-struct dead_letters *dead_letters_new(struct session_env *env,
-	void (*done)(void *arg, uint64_t group, uint64_t seq), void *arg)
+struct dead_letters *dead_letters_new(
+	struct session_env *env, void (*done)(void *arg, uint64_t group, uint64_t seq), void *arg)
 {
 	struct dead_letters *dl = MEM_NEW(struct dead_letters);
 	dl->env = env;
@@ -45,7 +45,8 @@ void dead_letters_free(struct dead_letters *dl)
 	mem_free(dl);
 }
 
-/* ---- headers --------------------------------------------------------------------------------------- */
+/* ---- headers
+ * --------------------------------------------------------------------------------------- */
 
 static bool get_text(struct slice table, const char *key, struct slice *ret)
 {
@@ -67,7 +68,7 @@ static struct slice get_deaths(struct slice headers)
 {
 	struct amqp_value v;
 	return amqp_table_get(headers, "x-death", &v) && v.type == 'A' ? v.u.s
-									: slice_make(NULL, 0);
+								       : slice_make(NULL, 0);
 }
 
 static void put_routing_keys(struct buf *out, const struct death_event *e, struct slice headers)
@@ -191,7 +192,8 @@ bool dead_letter_cycles(struct slice headers, struct slice queue)
 	return false;
 }
 
-/* ---- on its way --------------------------------------------------------------------------------------- */
+/* ---- on its way
+ * --------------------------------------------------------------------------------------- */
 
 static void letter_settled(struct queue_publisher *p, uint64_t tag, bool refused)
 {
@@ -259,8 +261,9 @@ static void envelope_parts(struct slice envelope, struct slice *exchange, struct
 	*key = slice_make(k + 1, k[0]);
 }
 
-static void letter_publish(struct dead_letters *dl, struct dead_letter *l, struct broker_queue *from,
-	const struct queue_config *config, const struct machine_dead *d, const struct message *m)
+static void letter_publish(struct dead_letters *dl, struct dead_letter *l,
+	struct broker_queue *from, const struct queue_config *config, const struct machine_dead *d,
+	const struct message *m)
 {
 	struct session_env *env = dl->env;
 	struct broker_exchange *x = broker_exchange_find(from->vhost, config->dlx);
@@ -297,8 +300,8 @@ static void letter_publish(struct dead_letters *dl, struct dead_letter *l, struc
 	buf_done(&envelope);
 }
 
-void dead_letters_publish(struct dead_letters *dl, uint64_t group, const struct queue_config *config,
-	const struct machine_dead *d, const struct message *m)
+void dead_letters_publish(struct dead_letters *dl, uint64_t group,
+	const struct queue_config *config, const struct machine_dead *d, const struct message *m)
 {
 	struct broker_queue *from = broker_queue_by_group(dl->env->broker, group);
 	struct dead_letter *l = letter_new(dl, group, d->seq);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dead lettering, RabbitMQ's way: a message that expired, was rejected, or fell out of a full queue is
- * published to the queue's dead letter exchange with its story in the x-death header. The queue keeps
- * it until every target has it, so that none is lost on the way.
+ * Dead lettering, RabbitMQ's way: a message that expired, was rejected, or fell out of a full queue
+ * is published to the queue's dead letter exchange with its story in the x-death header. The queue
+ * keeps it until every target has it, so that none is lost on the way.
  */
 #ifndef WARREN_SESSION_DEAD_LETTER_H
 #define WARREN_SESSION_DEAD_LETTER_H
@@ -14,12 +14,12 @@ struct dead_letters;
 
 /* `done` tells a queue that one of its dead letters is dealt with; may be called from inside
  * dead_letters_publish(). */
-struct dead_letters *dead_letters_new(struct session_env *env,
-	void (*done)(void *arg, uint64_t group, uint64_t seq), void *arg);
+struct dead_letters *dead_letters_new(
+	struct session_env *env, void (*done)(void *arg, uint64_t group, uint64_t seq), void *arg);
 /* What is under way is forgotten. */
 void dead_letters_free(struct dead_letters *dl);
-void dead_letters_publish(struct dead_letters *dl, uint64_t group, const struct queue_config *config,
-	const struct machine_dead *d, const struct message *m);
+void dead_letters_publish(struct dead_letters *dl, uint64_t group,
+	const struct queue_config *config, const struct machine_dead *d, const struct message *m);
 
 /* ---- pure parts, for tests ------------------------------------------------------------------- */
 

@@ -12,16 +12,15 @@
 #include "src/queue/client.h"
 #include "src/cluster/catalog.h"
 
-
 /* Limits and names from the configuration; the same for all workers. */
 struct session_limits {
-	uint32_t frame_max;           /* 0: no limit */
-	uint32_t initial_frame_max;   /* before tuning */
-	uint16_t channel_max;         /* 0: no limit */
-	uint16_t heartbeat_s;         /* proposed */
+	uint32_t frame_max;         /* 0: no limit */
+	uint32_t initial_frame_max; /* before tuning */
+	uint16_t channel_max;       /* 0: no limit */
+	uint16_t heartbeat_s;       /* proposed */
 	uint64_t handshake_timeout_ms;
-	uint64_t max_message_size;    /* bytes of a body */
-	const char *node_name;        /* "warren@host" */
+	uint64_t max_message_size; /* bytes of a body */
+	const char *node_name;     /* "warren@host" */
 	const char *product_version;
 	/* Users that may only log in from loopback; ends in NULL. */
 	const char *const *loopback_users;
@@ -40,8 +39,8 @@ struct session_env {
 
 	struct list connections; /* struct connection.link */
 	unsigned n_connections;
-	struct list dirty;       /* struct connection.dirty: have output */
-	uint64_t next_serial;    /* of connections; workers count in steps */
+	struct list dirty;    /* struct connection.dirty: have output */
+	uint64_t next_serial; /* of connections; workers count in steps */
 	uint64_t serial_step;
 	struct session_env *const *peers; /* of all workers, by number: to post mail to */
 	unsigned n_peers;

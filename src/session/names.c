@@ -20,8 +20,8 @@ bool name_is_reserved(struct slice name)
 	return name.n >= 4 && memcmp(name.p, "amq.", 4) == 0;
 }
 
-struct slice name_generate(const char *prefix, uint32_t (*random)(void *arg), void *arg,
-	char room[NAME_MAX_OCTETS])
+struct slice name_generate(
+	const char *prefix, uint32_t (*random)(void *arg), void *arg, char room[NAME_MAX_OCTETS])
 {
 	static const char alphabet[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

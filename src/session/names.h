@@ -14,7 +14,7 @@ struct slice name_clean(struct slice name, char room[NAME_MAX_OCTETS]);
 /* Starts with "amq.": not for clients to make. */
 bool name_is_reserved(struct slice name);
 /* Writes prefix and 22 random characters; returns the name. */
-struct slice name_generate(const char *prefix, uint32_t (*random)(void *arg), void *arg,
-	char room[NAME_MAX_OCTETS]);
+struct slice name_generate(
+	const char *prefix, uint32_t (*random)(void *arg), void *arg, char room[NAME_MAX_OCTETS]);
 
 #endif

@@ -11,13 +11,13 @@
 #include "src/session/reply_to.h"
 #include "src/session/tx.h"
 
-/* ---- qos ---------------------------------------------------------------------------------------- */
+/* ---- qos ----------------------------------------------------------------------------------------
+ */
 
 static void on_qos(struct channel *ch, const struct amqp_basic_qos *m)
 {
 	if (m->prefetch_size != 0) {
-		channel_error(
-			ch, 540, AMQP_BASIC_QOS, "prefetch_size!=0 (%u)", m->prefetch_size);
+		channel_error(ch, 540, AMQP_BASIC_QOS, "prefetch_size!=0 (%u)", m->prefetch_size);
 		return;
 	}
 	if (m->global) {
@@ -29,7 +29,8 @@ static void on_qos(struct channel *ch, const struct amqp_basic_qos *m)
 	channel_send(ch, &(struct amqp_method){.id = AMQP_BASIC_QOS_OK});
 }
 
-/* ---- consume ------------------------------------------------------------------------------------- */
+/* ---- consume
+ * ------------------------------------------------------------------------------------- */
 
 static bool consume_priority(
 	struct channel *ch, const struct broker_queue *q, struct slice arguments, int32_t *ret)
@@ -42,15 +43,16 @@ static bool consume_priority(
 		channel_error(ch, 406, AMQP_BASIC_CONSUME,
 			"invalid arg 'x-priority' for queue '%.*s' in vhost '%.*s': "
 			"{unacceptable_type,%s}",
-			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), amqp_value_type_name(v.type));
+			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name),
+			amqp_value_type_name(v.type));
 		return false;
 	}
 	*ret = v.u.i > INT32_MAX ? INT32_MAX : v.u.i < INT32_MIN ? INT32_MIN : (int32_t)v.u.i;
 	return true;
 }
 
-static void on_attached(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_attached(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	struct consumer *c = op->consumer;
@@ -64,9 +66,8 @@ static void on_attached(struct channel_op *op, const struct machine_answer *a,
 	}
 	consumer_free(c);
 	if (a->status == MACHINE_EXCLUSIVE)
-		channel_error(ch, 403, op->method,
-			"queue '%.*s' in vhost '%.*s' in exclusive use", SLICE_FMT(op->name),
-			SLICE_FMT(ch->conn->vhost));
+		channel_error(ch, 403, op->method, "queue '%.*s' in vhost '%.*s' in exclusive use",
+			SLICE_FMT(op->name), SLICE_FMT(ch->conn->vhost));
 	else
 		channel_no_queue(ch, op->method, op->name);
 	channel_op_end(op);
@@ -127,8 +128,8 @@ static void send_cancel_ok(struct channel *ch, struct slice tag, bool nowait)
 }
 
 /* What was on its way to the consumer has arrived before this. */
-static void on_cancelled(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_cancelled(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	struct consumer *c = consumer_find(ch, op->name);
@@ -153,10 +154,11 @@ static void on_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
 	queue_cancel(&c->queue, false, channel_op_queue(op, on_cancelled));
 }
 
-/* ---- get ------------------------------------------------------------------------------------------ */
+/* ---- get
+ * ------------------------------------------------------------------------------------------ */
 
-static void on_got(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_got(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	bool no_ack = op->number != 0;
@@ -187,7 +189,8 @@ static void on_get(struct channel *ch, const struct amqp_basic_get *m)
 	queue_get(&op->consumer->queue, m->no_ack, channel_op_queue(op, on_got));
 }
 
-/* ---- settling -------------------------------------------------------------------------------------- */
+/* ---- settling
+ * -------------------------------------------------------------------------------------- */
 
 static void settle_item(
 	struct channel *ch, const struct unacked_item *item, enum settle_outcome outcome)

@@ -81,10 +81,12 @@ static void read_client_properties(struct connection *c, struct slice properties
 /* Without the capability the socket is just closed, as old clients expect. */
 static void refuse_login(struct connection *c, struct slice mechanism, const char *why)
 {
-	log_error("connection", "AMQP connection (%s): login refused: %s", stream_name(c->stream), why);
+	log_error("connection", "AMQP connection (%s): login refused: %s", stream_name(c->stream),
+		why);
 	if (c->can_auth_failure_close) {
 		connection_error(c, 403, 0,
-			"Login was refused using authentication mechanism %.*s. For details see the "
+			"Login was refused using authentication mechanism %.*s. For details see "
+			"the "
 			"broker logfile.",
 			SLICE_FMT(mechanism));
 		return;
@@ -113,8 +115,8 @@ static void on_start_ok(struct connection *c, const struct amqp_connection_start
 		return;
 	}
 	struct auth_login login;
-	const char *why = auth_check(c->env, stream_loopback(c->stream), m->mechanism, m->response,
-		&login);
+	const char *why =
+		auth_check(c->env, stream_loopback(c->stream), m->mechanism, m->response, &login);
 	if (why != NULL) {
 		refuse_login(c, m->mechanism, why);
 		return;
@@ -174,8 +176,8 @@ static void on_open(struct connection *c, const struct amqp_connection_open *m)
 	connection_enter(c, CONNECTION_OPEN);
 	log_info("connection",
 		"connection (%s%s%s): user '%.*s' authenticated and granted access to vhost '%.*s'",
-		stream_name(c->stream), c->name[0] != '\0' ? " - " : "", c->name, SLICE_FMT(c->user),
-		SLICE_FMT(c->vhost));
+		stream_name(c->stream), c->name[0] != '\0' ? " - " : "", c->name,
+		SLICE_FMT(c->user), SLICE_FMT(c->vhost));
 }
 
 static void on_close(struct connection *c)
@@ -222,8 +224,9 @@ static bool expected(const struct connection *c, uint32_t id)
 void connection_on_method(struct connection *c, const struct amqp_method *m)
 {
 	if (!expected(c, m->id)) {
-		connection_error(c, amqp_method_class(m->id) == AMQP_CLASS_CONNECTION ? 503 : 504, m->id,
-			"unexpected method '%s' on channel 0 in this state", amqp_method_name(m->id));
+		connection_error(c, amqp_method_class(m->id) == AMQP_CLASS_CONNECTION ? 503 : 504,
+			m->id, "unexpected method '%s' on channel 0 in this state",
+			amqp_method_name(m->id));
 		return;
 	}
 	switch (m->id) {

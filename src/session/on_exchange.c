@@ -48,8 +48,8 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 	channel_op_end(op);
 }
 
-static void propose_declare(struct channel *ch, struct slice name,
-	const struct broker_exchange_spec *spec, bool nowait)
+static void propose_declare(
+	struct channel *ch, struct slice name, const struct broker_exchange_spec *spec, bool nowait)
 {
 	struct channel_op *op = channel_op_begin(ch, AMQP_EXCHANGE_DECLARE, name);
 	struct buf b = BUF_EMPTY;
@@ -61,7 +61,8 @@ static void propose_declare(struct channel *ch, struct slice name,
 	buf_put_bytes(&op->bytes, &kept, sizeof kept);
 	buf_put_slice(&op->bytes, spec->arguments);
 	broker_put_declare_exchange(&b, ch->conn->vhost, name, spec);
-	catalog_propose(channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
+	catalog_propose(
+		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
 	buf_done(&b);
 }
 
@@ -82,7 +83,8 @@ static bool may_use_alternate(struct channel *ch, struct slice name, struct slic
 		return true;
 	if (v.type != 'S') {
 		channel_error(ch, 406, AMQP_EXCHANGE_DECLARE,
-			"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in vhost "
+			"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in "
+			"vhost "
 			"'%.*s'",
 			amqp_value_type_name(v.type), SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
 		return false;
@@ -167,7 +169,8 @@ static void on_delete(struct channel *ch, const struct amqp_exchange_delete *m)
 	struct buf b = BUF_EMPTY;
 	op->nowait = m->nowait;
 	broker_put_delete_exchange(&b, ch->conn->vhost, name, m->if_unused);
-	catalog_propose(channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_deleted));
+	catalog_propose(
+		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_deleted));
 	buf_done(&b);
 }
 

@@ -2,9 +2,10 @@
  *
  * Class queue (AMQP 0-9-1 section 1.7).
  *
- * Declaring: what exists is compared here, on this worker's copy, and then asked for its counts; what
- * does not is proposed to the catalog. If somebody else's declaration came first, it is compared all
- * over again. Deleting: the queue itself decides (if_unused, if_empty), then its definition goes.
+ * Declaring: what exists is compared here, on this worker's copy, and then asked for its counts;
+ * what does not is proposed to the catalog. If somebody else's declaration came first, it is
+ * compared all over again. Deleting: the queue itself decides (if_unused, if_empty), then its
+ * definition goes.
  */
 #include "src/amqp/table.h"
 #include "src/base/mem.h"
@@ -40,10 +41,11 @@ static void send_declare_ok(
 	channel_send(ch, &m);
 }
 
-/* ---- declare ------------------------------------------------------------------------------------- */
+/* ---- declare
+ * ------------------------------------------------------------------------------------- */
 
-static void on_status(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_status(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	(void)d;
@@ -70,7 +72,8 @@ static void declare_existing(struct channel *ch, const struct broker_queue *q,
 	if (spec->exclusive && !q->spec.exclusive) {
 		channel_error(ch, 405, AMQP_QUEUE_DECLARE,
 			"cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'. It "
-			"could be originally declared on another connection or the exclusive property "
+			"could be originally declared on another connection or the exclusive "
+			"property "
 			"value does not match that of the original declaration.",
 			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name));
 		return;
@@ -110,8 +113,8 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 	buf_done(&bytes);
 }
 
-static void propose_declare(struct channel *ch, struct slice name,
-	const struct broker_queue_spec *spec, bool nowait)
+static void propose_declare(
+	struct channel *ch, struct slice name, const struct broker_queue_spec *spec, bool nowait)
 {
 	struct channel_op *op = channel_op_begin(ch, AMQP_QUEUE_DECLARE, name);
 	struct buf b = BUF_EMPTY;
@@ -119,7 +122,8 @@ static void propose_declare(struct channel *ch, struct slice name,
 	buf_put_bytes(&op->bytes, spec, sizeof *spec);
 	buf_put_slice(&op->bytes, spec->arguments);
 	broker_put_declare_queue(&b, ch->conn->vhost, name, spec);
-	catalog_propose(channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
+	catalog_propose(
+		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
 	buf_done(&b);
 }
 
@@ -154,8 +158,8 @@ static bool check_arguments(struct channel *ch, struct slice name, struct slice 
 	return false;
 }
 
-static void declare_new(struct channel *ch, struct slice name,
-	const struct amqp_queue_declare *m, bool generated)
+static void declare_new(
+	struct channel *ch, struct slice name, const struct amqp_queue_declare *m, bool generated)
 {
 	struct session_env *env = channel_env(ch);
 	struct broker_queue_spec spec = {
@@ -187,7 +191,8 @@ static void declare_new(struct channel *ch, struct slice name,
 		propose_declare(ch, name, &spec, m->nowait);
 }
 
-static void declare_passive(struct channel *ch, struct slice name, const struct amqp_queue_declare *m)
+static void declare_passive(
+	struct channel *ch, struct slice name, const struct amqp_queue_declare *m)
 {
 	struct broker_queue *q;
 	if (reply_to_is_queue(name) || reply_to_is_address(name))
@@ -213,7 +218,8 @@ static void on_declare(struct channel *ch, const struct amqp_queue_declare *m)
 	declare_new(ch, name, m, true);
 }
 
-/* ---- bind ------------------------------------------------------------------------------------------- */
+/* ---- bind
+ * ------------------------------------------------------------------------------------------- */
 
 static void on_bind(struct channel *ch, const struct amqp_queue_bind *m)
 {
@@ -250,15 +256,16 @@ static void on_unbind(struct channel *ch, const struct amqp_queue_unbind *m)
 			    });
 }
 
-/* ---- purge ------------------------------------------------------------------------------------------ */
+/* ---- purge
+ * ------------------------------------------------------------------------------------------ */
 
 static uint32_t count32(uint64_t n)
 {
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
-static void on_purged(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_purged(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	(void)d;
@@ -281,7 +288,8 @@ static void on_purge(struct channel *ch, const struct amqp_queue_purge *m)
 	queue_purge(channel_client(ch, q), channel_op_queue(op, on_purged));
 }
 
-/* ---- delete ------------------------------------------------------------------------------------------ */
+/* ---- delete
+ * ------------------------------------------------------------------------------------------ */
 
 static void send_delete_ok(struct channel *ch, bool nowait, uint64_t messages)
 {
@@ -300,8 +308,8 @@ static void on_undefined(struct channel_op *op, const struct broker_result *resu
 	channel_op_end(op);
 }
 
-static void on_delete_answer(struct channel_op *op, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_delete_answer(
+	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	(void)d;

@@ -13,7 +13,8 @@
 #include "src/session/reply_to.h"
 #include "src/session/tx.h"
 
-/* ---- receiving the content ---------------------------------------------------------------------- */
+/* ---- receiving the content ----------------------------------------------------------------------
+ */
 
 void content_done(struct channel_content *c)
 {
@@ -140,7 +141,8 @@ void channel_on_body(struct channel *ch, const struct amqp_frame *f)
 		publish_complete(ch, slice_make(c->body->data, c->body_size));
 }
 
-/* ---- checks ----------------------------------------------------------------------------------------- */
+/* ---- checks
+ * ----------------------------------------------------------------------------------------- */
 
 /* `expiration` is a decimal number of milliseconds in a string. */
 static bool publish_expiration(struct channel *ch, struct slice text, uint32_t *ret)
@@ -181,8 +183,8 @@ static bool publish_user_id(struct channel *ch, struct slice user_id)
 	if (u != NULL && broker_user_has_tag(u, "impersonator"))
 		return true;
 	channel_error(ch, 406, AMQP_BASIC_PUBLISH,
-		"user_id property set to '%.*s' but authenticated user was '%.*s'", SLICE_FMT(user_id),
-		SLICE_FMT(ch->conn->user));
+		"user_id property set to '%.*s' but authenticated user was '%.*s'",
+		SLICE_FMT(user_id), SLICE_FMT(ch->conn->user));
 	return false;
 }
 
@@ -198,7 +200,8 @@ static bool publish_read_props(struct channel *ch, const struct amqp_props *p, s
 	       publish_expiration(ch, p->expiration, &m->expiration_ms);
 }
 
-/* ---- routing ------------------------------------------------------------------------------------------ */
+/* ---- routing
+ * ------------------------------------------------------------------------------------------ */
 
 static void envelope_split(struct slice envelope, struct slice *exchange, struct slice *key)
 {
@@ -222,8 +225,8 @@ static bool publish_exchange(struct channel *ch, struct slice name, struct broke
 		return false;
 	if (x->spec.internal) {
 		channel_error(ch, 403, AMQP_BASIC_PUBLISH,
-			"cannot publish to internal exchange '%.*s' in vhost '%.*s'", SLICE_FMT(name),
-			SLICE_FMT(v->name));
+			"cannot publish to internal exchange '%.*s' in vhost '%.*s'",
+			SLICE_FMT(name), SLICE_FMT(v->name));
 		return false;
 	}
 	*ret = x;
@@ -269,19 +272,19 @@ static const struct channel_route *route_kept(const struct channel *ch, struct s
 	return r;
 }
 
-/* ---- handing over ---------------------------------------------------------------------------------------- */
+/* ---- handing over
+ * ---------------------------------------------------------------------------------------- */
 
 static void publish_return(struct channel *ch, const struct message *m)
 {
 	struct buf *out = connection_out(ch->conn);
 	amqp_put_return(out, ch->number, AMQP_REPLY_NO_ROUTE,
 		slice_str(amqp_reply_name(AMQP_REPLY_NO_ROUTE)), m->envelope);
-	amqp_put_content(
-		out, ch->number, ch->conn->frame_max, AMQP_CLASS_BASIC, m->props, m->body);
+	amqp_put_content(out, ch->number, ch->conn->frame_max, AMQP_CLASS_BASIC, m->props, m->body);
 }
 
-static void publish_to(
-	struct channel *ch, const uint64_t *groups, unsigned n, const struct message *m, bool mandatory)
+static void publish_to(struct channel *ch, const uint64_t *groups, unsigned n,
+	const struct message *m, bool mandatory)
 {
 	if (n == 0 && mandatory)
 		publish_return(ch, m);
@@ -303,7 +306,8 @@ static void publish_to(
 	}
 }
 
-/* ---- CC and BCC (RabbitMQ's sender-selected distribution) -------------------------------------------------- */
+/* ---- CC and BCC (RabbitMQ's sender-selected distribution)
+ * -------------------------------------------------- */
 
 enum { PUBLISH_KEYS_MAX = 256 };
 
@@ -340,8 +344,8 @@ static bool publish_collect_keys(
 	k->keys[0] = key;
 	k->n = 1;
 	k->has_bcc = headers.n > 0 && amqp_table_get(headers, "BCC", &v);
-	return headers.n == 0 || (publish_add_keys(ch, headers, "CC", k) &&
-					 publish_add_keys(ch, headers, "BCC", k));
+	return headers.n == 0 ||
+	       (publish_add_keys(ch, headers, "CC", k) && publish_add_keys(ch, headers, "BCC", k));
 }
 
 /* The properties without the BCC header, in the environment's scratch buffer. */
@@ -362,7 +366,8 @@ static struct slice publish_without_bcc(struct channel *ch, struct amqp_props pr
 	return buf_slice(out);
 }
 
-/* ---- complete --------------------------------------------------------------------------------------------- */
+/* ---- complete
+ * --------------------------------------------------------------------------------------------- */
 
 static void publish_routed(struct channel *ch, struct message *m, const struct amqp_props *props)
 {
@@ -393,8 +398,8 @@ static void publish_routed(struct channel *ch, struct message *m, const struct a
 static bool props_have_keys(const struct amqp_props *p)
 {
 	struct amqp_value v;
-	return p->headers.n > 0 && (amqp_table_get(p->headers, "CC", &v) ||
-					   amqp_table_get(p->headers, "BCC", &v));
+	return p->headers.n > 0 &&
+	       (amqp_table_get(p->headers, "CC", &v) || amqp_table_get(p->headers, "BCC", &v));
 }
 
 /* A publish to a direct reply-to address on the default exchange; false if it is none. */

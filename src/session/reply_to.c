@@ -22,7 +22,8 @@ bool reply_to_is_address(struct slice name)
 	return name.n > strlen(PREFIX) && memcmp(name.p, PREFIX, strlen(PREFIX)) == 0;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------- */
+/* ---- addresses
+ * ------------------------------------------------------------------------------------- */
 
 static struct slice address_print(const struct channel *ch, char text[ADDRESS_MAX])
 {
@@ -51,7 +52,8 @@ static struct session_env *address_parse(
 
 static struct channel *requester_find(const struct session_env *env, uint64_t id)
 {
-	LIST_EACH(node, &env->requesters) {
+	LIST_EACH(node, &env->requesters)
+	{
 		struct channel *ch = LIST_ENTRY(node, struct channel, requester);
 		if (ch->reply_id == id)
 			return ch;
@@ -59,7 +61,8 @@ static struct channel *requester_find(const struct session_env *env, uint64_t id
 	return NULL;
 }
 
-/* ---- the requester's side ---------------------------------------------------------------------------- */
+/* ---- the requester's side
+ * ---------------------------------------------------------------------------- */
 
 /* Unique over all starts of the node: an address must not outlive its requester. */
 static uint64_t requester_id(struct session_env *env)
@@ -129,7 +132,8 @@ bool reply_to_request(struct channel *ch, const struct amqp_props *props, struct
 	return true;
 }
 
-/* ---- replies --------------------------------------------------------------------------------------------- */
+/* ---- replies
+ * --------------------------------------------------------------------------------------------- */
 
 static void requester_deliver(struct session_env *env, uint64_t id, const struct message *m)
 {
@@ -138,8 +142,7 @@ static void requester_deliver(struct session_env *env, uint64_t id, const struct
 		return; /* dropped, like a message to a queue that is gone */
 	struct buf *out = connection_out(ch->conn);
 	amqp_put_deliver(out, ch->number, ch->reply_tag, ++ch->next_tag, false, m->envelope);
-	amqp_put_content(
-		out, ch->number, ch->conn->frame_max, AMQP_CLASS_BASIC, m->props, m->body);
+	amqp_put_content(out, ch->number, ch->conn->frame_max, AMQP_CLASS_BASIC, m->props, m->body);
 }
 
 /* A reply on its way to another worker, as an enqueue command. */
@@ -182,7 +185,8 @@ bool reply_to_send(struct channel *ch, struct slice address, const struct messag
 	return true;
 }
 
-/* ---- does the requester live? ------------------------------------------------------------------------------- */
+/* ---- does the requester live?
+ * ------------------------------------------------------------------------------- */
 
 /* Goes to the requester's worker and comes back. */
 struct reply_question {
@@ -198,8 +202,9 @@ static void declare_answer(struct channel *ch, struct slice name, bool nowait, b
 	if (!found)
 		channel_no_queue(ch, AMQP_QUEUE_DECLARE, name);
 	else if (!nowait)
-		channel_send(ch, &(struct amqp_method){.id = AMQP_QUEUE_DECLARE_OK,
-					 .u.queue_declare_ok = {.queue = name, .consumer_count = 1}});
+		channel_send(
+			ch, &(struct amqp_method){.id = AMQP_QUEUE_DECLARE_OK,
+				    .u.queue_declare_ok = {.queue = name, .consumer_count = 1}});
 }
 
 static void reply_on_answer(struct mail *mail, struct worker *w)

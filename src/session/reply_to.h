@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Direct reply-to (RabbitMQ's extension): a requester consumes from the pseudo-queue
- * "amq.rabbitmq.reply-to" and publishes requests with that as reply_to; the broker puts a name of its
- * own in its place, and whoever publishes to that name on the default exchange reaches the
+ * "amq.rabbitmq.reply-to" and publishes requests with that as reply_to; the broker puts a name of
+ * its own in its place, and whoever publishes to that name on the default exchange reaches the
  * requester's channel without any queue.
  *
  *   amq.rabbitmq.reply-to.WORKER.ID     both in hexadecimal; ID is never used again by the node

@@ -25,9 +25,9 @@ struct tx {
 	struct list publishes;
 	struct tx_settle *settles;
 	size_t n_settles, settles_cap;
-	size_t answers;          /* of the commit under way */
-	bool refused;            /* some queue refused a publish of it */
-	struct channel_op *op;   /* the commit under way */
+	size_t answers;        /* of the commit under way */
+	bool refused;          /* some queue refused a publish of it */
+	struct channel_op *op; /* the commit under way */
 };
 
 static void tx_settled(struct queue_publisher *p, uint64_t tag, bool refused);
@@ -91,7 +91,8 @@ void tx_settle(struct tx *tx, const struct unacked_item *item, enum settle_outco
 	tx->settles[tx->n_settles++] = (struct tx_settle){*item, outcome};
 }
 
-/* ---- commit and rollback ------------------------------------------------------------------------- */
+/* ---- commit and rollback
+ * ------------------------------------------------------------------------- */
 
 static void tx_committed(struct tx *tx)
 {
@@ -140,11 +141,11 @@ static void tx_commit(struct channel *ch)
 	tx->refused = false;
 	tx->answers = 1; /* ours, until all are sent */
 	LIST_EACH(node, &tx->publishes)
-		tx_send(tx, LIST_ENTRY(node, struct tx_publish, link));
+	tx_send(tx, LIST_ENTRY(node, struct tx_publish, link));
 	for (size_t i = 0; i < tx->n_settles; i++) {
 		struct unacked_item *item = &tx->settles[i].item;
-		queue_settle(&item->consumer->queue, item->number, item->number,
-			tx->settles[i].outcome);
+		queue_settle(
+			&item->consumer->queue, item->number, item->number, tx->settles[i].outcome);
 		consumer_settled(item->consumer);
 	}
 	tx_clear(tx);

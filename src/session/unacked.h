@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A channel's deliveries that the client has yet to settle, by delivery tag. Open addressing with the
- * tag itself as hash: consecutive tags lie next to each other, and the usual channel, whose tags
- * come and go in order, uses the table as a ring. Memory follows the number outstanding, however far
- * apart the tags are.
+ * A channel's deliveries that the client has yet to settle, by delivery tag. Open addressing with
+ * the tag itself as hash: consecutive tags lie next to each other, and the usual channel, whose
+ * tags come and go in order, uses the table as a ring. Memory follows the number outstanding,
+ * however far apart the tags are.
  */
 #ifndef WARREN_SESSION_UNACKED_H
 #define WARREN_SESSION_UNACKED_H

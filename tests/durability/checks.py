@@ -14,6 +14,7 @@ from load import Wrong  # also finds tests/compat
 from broker import Broker, BrokerError, exit_on_sigterm
 
 CHECK_STORE_SECONDS = 60
+BAD_LOG = re.compile(r"\[error\]|Sanitizer|runtime error:")
 
 
 class Checks:
@@ -47,6 +48,12 @@ class Checks:
                 print(broker.log_tail())
         else:
             self.expect(what, True)
+
+    def quiet(self, broker):
+        """One check: the broker has logged no error, and no sanitizer has spoken up."""
+        with open(broker.log_path, errors="replace") as log:
+            bad = [line for line in log if BAD_LOG.search(line)]
+        self.expect("nothing bad in the log", not bad, "\n" + "".join(bad[:20]))
 
     def finish(self):
         print("%.1f s" % (time.monotonic() - self.started))

@@ -98,6 +98,7 @@ def look_at(scene, copy, checks, number):
             check_store(copy)
         finally:
             broker.kill()
+    checks.quiet(broker)
 
 
 def test(checks, scene, directory, copies, keep):
@@ -126,6 +127,7 @@ def test(checks, scene, directory, copies, keep):
         scene.hang_up()
         scene.broker.stop()
         check_store(scene.broker.datadir)
+    checks.quiet(scene.broker)
     print("%d + %d published, %d delivered" % (
         len(scene.kept.sent), len(scene.taken.sent), len(scene.consumer.order)))
 

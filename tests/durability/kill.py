@@ -72,6 +72,7 @@ def test(checks, scene, kills):
     with checks.part("orderly end", scene.broker):
         scene.broker.stop()
         check_store(scene.broker.datadir)
+    checks.quiet(scene.broker)
     print("%d + %d published, %d of them again; %d delivered, %d of them again; slowest start %.2f s" % (
         len(scene.kept.sent), len(scene.taken.sent),
         len(scene.kept.sent) - scene.kept.sequence + len(scene.taken.sent) - scene.taken.sequence,

@@ -36,8 +36,7 @@ int tcp_connect(const char *host, unsigned port)
 
 void tcp_pair(int ret[2])
 {
-	struct sockaddr_in in = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof in;
 	int l = check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
 	check(bind(l, (struct sockaddr *)&in, sizeof in), "bind");

@@ -11,7 +11,7 @@
 void tcp_pair(int ret[2]);
 int tcp_connect(const char *host, unsigned port);
 void tcp_send(int fd, const void *p, size_t n);
-/* Reads up to n bytes, fewer only at the end; returns how many. -1: the peer reset the connection. */
+/* Reads up to n bytes, fewer only at the end; returns how many; -1: the connection was reset. */
 long tcp_recv(int fd, void *p, size_t n);
 
 #endif

@@ -99,14 +99,13 @@ static void test_the_defaults_are_those_of_rabbitmq(void **state)
 static void test_lines_comments_and_quotes(void **state)
 {
 	struct fixture *f = *state;
-	assert_int_equal(parse(f,
-				 "# a comment\n"
-				 "\n"
-				 "   \t \r\n"
-				 "default_user = alice # the boss\r\n"
-				 "default_pass='p#ss = \"word\"'   # quoted\n"
-				 "  default_vhost   =   \"with space \"\n"
-				 "cluster_name = two words"),
+	assert_int_equal(parse(f, "# a comment\n"
+				  "\n"
+				  "   \t \r\n"
+				  "default_user = alice # the boss\r\n"
+				  "default_pass='p#ss = \"word\"'   # quoted\n"
+				  "  default_vhost   =   \"with space \"\n"
+				  "cluster_name = two words"),
 		0);
 	assert_string_equal(f->c.default_user, "alice");
 	assert_string_equal(f->c.default_pass, "p#ss = \"word\"");
@@ -177,14 +176,13 @@ static void test_unknown_and_idle_keys_do_not_stop_the_node(void **state)
 	assert_int_equal(parse(f, "\nhartbeat = 5\n"), 0);
 	assert_int_equal(f->warnings, 1);
 	assert_string_equal(f->last, "test.conf:2: unknown key hartbeat, ignored");
-	assert_int_equal(parse(f,
-				 "management.tcp.port = 15672\n"
-				 "ssl_options.verify = verify_peer\n"
-				 "cluster_formation.classic_config.nodes.1 = a@b\n"
-				 "log.file.level = info\n"
-				 "listeners.ssl = none\n"
-				 "listeners.ssl.default = 5671\n"
-				 "tcp_listen_options.keepalive = true\n"),
+	assert_int_equal(parse(f, "management.tcp.port = 15672\n"
+				  "ssl_options.verify = verify_peer\n"
+				  "cluster_formation.classic_config.nodes.1 = a@b\n"
+				  "log.file.level = info\n"
+				  "listeners.ssl = none\n"
+				  "listeners.ssl.default = 5671\n"
+				  "tcp_listen_options.keepalive = true\n"),
 		0);
 	assert_int_equal(f->warnings, 1);
 	assert_int_equal(f->infos, 7);
@@ -198,12 +196,11 @@ static void test_listeners(void **state)
 {
 	struct fixture *f = *state;
 	struct config_listeners *l = &f->c.listeners;
-	assert_int_equal(parse(f,
-				 "listeners.tcp.default = 5673\n"
-				 "listeners.tcp.1 = 127.0.0.1:5674\n"
-				 "listeners.tcp.six = [::1]:5675\n"
-				 "listeners.tcp.bare = ::1:5676\n"
-				 "listeners.tcp.1 = 0.0.0.0:0\n"),
+	assert_int_equal(parse(f, "listeners.tcp.default = 5673\n"
+				  "listeners.tcp.1 = 127.0.0.1:5674\n"
+				  "listeners.tcp.six = [::1]:5675\n"
+				  "listeners.tcp.bare = ::1:5676\n"
+				  "listeners.tcp.1 = 0.0.0.0:0\n"),
 		0);
 	assert_int_equal(config_finish(&f->c), 0);
 	assert_int_equal(l->n, 4);
@@ -316,10 +313,9 @@ static void test_no_limit_is_the_highest_limit(void **state)
 static void test_names(void **state)
 {
 	struct fixture *f = *state;
-	assert_int_equal(parse(f,
-				 "loopback_users.guest = false\n"
-				 "loopback_users.some\\.body = true\n"
-				 "default_user_tags.monitoring = true\n"),
+	assert_int_equal(parse(f, "loopback_users.guest = false\n"
+				  "loopback_users.some\\.body = true\n"
+				  "default_user_tags.monitoring = true\n"),
 		0);
 	assert_int_equal(config_finish(&f->c), 0);
 	assert_false(has_name(&f->c.loopback_users, "guest"));
@@ -386,8 +382,8 @@ static void test_a_directory_is_read_in_the_order_of_names(void **state)
 	snprintf(path, sizeof path, "%s/20-b.conf", dir);
 	put_file(dir, "20-b.conf", "heartbeat = x\n");
 	assert_int_equal(config_read(&f->c, path), -1);
-	snprintf(expected, sizeof expected,
-		"%s:1: heartbeat = x: must be an integer (0 to 65535)", path);
+	snprintf(expected, sizeof expected, "%s:1: heartbeat = x: must be an integer (0 to 65535)",
+		path);
 	assert_string_equal(f->last, expected);
 	static const char *const names[] = {"20-b.conf", "10-a.conf", "30-c.txt", ".40-d.conf"};
 	for (size_t i = 0; i < 4; i++)

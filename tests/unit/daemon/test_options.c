@@ -46,7 +46,8 @@ static void test_no_options_run_a_node(void **state)
 static void test_all_options(void **state)
 {
 	(void)state;
-	struct parsed p = parse("-c w.conf -d dir -n rabbit@host-1.example -s a=1 -s b=2 --set c=3");
+	struct parsed p =
+		parse("-c w.conf -d dir -n rabbit@host-1.example -s a=1 -s b=2 --set c=3");
 	assert_int_equal(p.rc, 0);
 	assert_string_equal(p.o.config_path, "w.conf");
 	assert_string_equal(p.o.data_dir, "dir");

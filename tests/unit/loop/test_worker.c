@@ -18,8 +18,8 @@ struct letter {
 	void *arg;
 };
 
-static struct letter *letter_new(unsigned from, unsigned no, void *arg,
-	void (*deliver)(struct mail *m, struct worker *w))
+static struct letter *letter_new(
+	unsigned from, unsigned no, void *arg, void (*deliver)(struct mail *m, struct worker *w))
 {
 	struct letter *l = MEM_NEW(struct letter);
 	*l = (struct letter){.mail.deliver = deliver, .from = from, .no = no, .arg = arg};

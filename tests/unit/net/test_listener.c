@@ -131,8 +131,8 @@ static void test_a_port_in_use_is_named(void **state)
 	int rc = 0;
 	assert_non_null(open_listener(&f, "127.0.0.1"));
 	unsigned port = listener_port(f.l);
-	assert_null(listener_new(
-		&f.w, "127.0.0.1", port, 128, on_accepted, &f, err, sizeof err, &rc));
+	assert_null(
+		listener_new(&f.w, "127.0.0.1", port, 128, on_accepted, &f, err, sizeof err, &rc));
 	assert_int_equal(rc, EADDRINUSE);
 	snprintf(expected, sizeof expected, "listener 127.0.0.1:%u: address already in use", port);
 	assert_string_equal(err, expected);
@@ -144,8 +144,8 @@ static void test_a_port_in_use_is_named(void **state)
 static void test_what_is_no_address_is_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "localhost", "[::1", "[127.0.0.1", "1.2.3.4.5",
-		"[]", "0123456789012345678901234567890123456789012345678901234567890"};
+	static const char *const bad[] = {"", "localhost", "[::1", "[127.0.0.1", "1.2.3.4.5", "[]",
+		"0123456789012345678901234567890123456789012345678901234567890"};
 	struct fixture f;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_null(open_listener(&f, bad[i]));

@@ -35,7 +35,8 @@ struct world {
 	unsigned weights[TYPES];
 	unsigned weights_sum;
 	uint32_t batch_max;
-	bool has_ttl, has_limits, has_dlx, has_expiration, has_expires, mixed_bodies;
+	bool has_ttl, has_limits, has_dlx, has_expiration, has_expires, has_auto_delete, mixed_bodies;
+	bool hoards; /* unlimited prefetch and acks of single deliveries, anywhere */
 	uint32_t consumers_max;
 };
 
@@ -85,10 +86,10 @@ static struct queue_config some_config(struct world *w)
 		c.dead_letter = false;
 	}
 	if (w->has_expires)
-		c.expires_ms = chance(w, 30) ? CONFIG_NONE : 100 + rnd(w, 400);
+		c.expires_ms = chance(w, 30) ? CONFIG_NONE : 10 + rnd(w, 60);
 	c.max_priority = chance(w, 50) ? 0 : (uint8_t)rnd(w, 6);
 	c.single_active = chance(w, 20);
-	c.auto_delete = chance(w, 3);
+	c.auto_delete = w->has_auto_delete && chance(w, 50);
 	return c;
 }
 
@@ -103,7 +104,7 @@ static void put_attach(struct world *w, struct buf *b)
 		a.flags |= ATTACH_GET;
 	if (chance(w, 30))
 		a.priority = (int32_t)rnd(w, 3) - 1;
-	a.prefetch = (uint32_t)rnd(w, 12);
+	a.prefetch = w->hoards ? 0 : (uint32_t)rnd(w, 12);
 	a.credit_bytes = chance(w, 70) ? UINT64_MAX : rnd(w, 200);
 	a.tag = slice_make("tag", rnd(w, 4));
 	command_put_attach(b, &a);
@@ -116,7 +117,9 @@ static void put_settle(struct world *w, struct buf *b, size_t client)
 	uint64_t last = i >= 0 ? w->model->consumers[i].last_number : 5;
 	uint64_t from = last > 20 ? last - rnd(w, 20) : rnd(w, last + 2);
 	uint64_t to = chance(w, 50) ? from : from + rnd(w, 10);
-	if (chance(w, 10))
+	if (w->hoards)
+		from = to = rnd(w, last + 1);
+	else if (chance(w, 10))
 		from = 0;
 	enum settle_outcome outcome = SETTLE_ACK;
 	if (chance(w, 40))
@@ -211,7 +214,7 @@ static void put_section(struct world *w)
 	}
 	struct buf commands = BUF_EMPTY;
 	uint32_t n = 0;
-	for (uint64_t k = 1 + rnd(w, 4); k > 0; k--)
+	for (uint64_t k = 1 + rnd(w, w->hoards ? 12 : 4); k > 0; k--)
 		n += put_command(w, &commands, i);
 	uint64_t first = w->seq[i] + 1;
 	if (chance(w, 3) && w->seq[i] > 0)
@@ -383,9 +386,16 @@ static void world_open(struct world *w, unsigned seed)
 	w->has_limits = chance(w, 40);
 	w->has_dlx = chance(w, 50);
 	w->has_expiration = chance(w, 40);
-	w->has_expires = chance(w, 15);
+	w->has_expires = chance(w, 8);
+	w->has_auto_delete = chance(w, 8);
+	w->hoards = chance(w, 10);
 	w->mixed_bodies = chance(w, 60);
 	weigh(w);
+	if (w->hoards) {
+		w->batch_max = 20;
+		w->weights[COMMAND_SETTLE] += 200;
+		w->weights_sum += 200;
+	}
 }
 
 static void world_close(struct world *w)

@@ -177,8 +177,17 @@ static void drop(struct world *w, struct model *m)
 	m->log = rig_log(&w->rig, log == NULL ? 0 : (uint64_t)(m - w->models));
 }
 
-static void check_model(struct model *m)
+/* Nobody hears of a release or retain being carried out; of a request behind it one does. */
+static void settle(struct world *w, struct model *m)
 {
+	if (m->exists)
+		store_log_hard(m->log, &new_req(w)->req, m->term, m->vote);
+	wait_all(w);
+}
+
+static void check_model(struct world *w, struct model *m)
+{
+	settle(w, m);
 	struct store_load load;
 	assert_int_equal(store_log_load(m->log, &load), 0);
 	assert_int_equal(load.exists, m->exists);
@@ -218,13 +227,9 @@ static void restart(struct world *w)
 		struct model *m = &w->models[g];
 		m->log = rig_log(&w->rig, g);
 		retain(m);
-		/* Retaining is a request like others: it has been carried out when a later one is. */
-		if (m->exists)
-			store_log_hard(m->log, &new_req(w)->req, m->term, m->vote);
 	}
-	wait_all(w);
 	for (unsigned g = 0; g < GROUPS; g++)
-		check_model(&w->models[g]);
+		check_model(w, &w->models[g]);
 }
 
 static void step(struct world *w)
@@ -256,8 +261,7 @@ static void step(struct world *w)
 		release(w, m);
 		break;
 	case 12:
-		wait_all(w);
-		check_model(m);
+		check_model(w, m);
 		break;
 	case 13:
 		store_port_flush(&w->rig.port);
@@ -288,7 +292,7 @@ static void run(bool disk, uint64_t seed)
 	}
 	wait_all(w);
 	for (unsigned g = 0; g < GROUPS; g++) {
-		check_model(&w->models[g]);
+		check_model(w, &w->models[g]);
 		store_log_close(w->models[g].log);
 	}
 	rig_done(&w->rig);

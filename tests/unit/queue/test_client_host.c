@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Queue clients and hosts together, over memory logs: two workers without threads or sockets, whose
+ * turns the test runs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "raft/groups.h"
+#include "src/base/mem.h"
+#include "src/queue/client.h"
+#include "src/queue/host.h"
+
+enum { GROUP = 5, WORKERS = 2 };
+
+/* The hosts are on worker 0; each worker has clients. */
+struct world {
+	struct worker workers[WORKERS];
+	struct queue_clients *clients[WORKERS];
+	struct store_port port;
+	struct groups *groups;
+	struct queue_hosts *hosts;
+	bool ended, closed;
+};
+
+static void on_wake(void *arg)
+{
+	(void)arg;
+}
+
+static uint64_t now_ms(void *arg)
+{
+	struct world *w = arg;
+	return w->workers[0].now_ms;
+}
+
+static uint32_t any_number(void *arg)
+{
+	(void)arg;
+	return 4;
+}
+
+struct section_mail {
+	struct world *world;
+	uint64_t client;
+};
+
+/* Both workers are in this thread, so a section may go straight to the host. */
+static void submit(void *arg, uint64_t group, struct blob *blob, size_t n)
+{
+	struct section_mail *from = arg;
+	queue_hosts_submit(from->world->hosts, group, from->client, blob, n);
+}
+
+static struct queue_clients *clients_of(void *arg, uint64_t client, struct worker **ret)
+{
+	struct world *w = arg;
+	unsigned no = client_id_worker(client);
+	if (no >= WORKERS || queue_clients_id(w->clients[no]) != client)
+		return NULL;
+	*ret = &w->workers[no];
+	return w->clients[no];
+}
+
+static void on_ended(void *arg, uint64_t group)
+{
+	struct world *w = arg;
+	assert_int_equal(group, GROUP);
+	w->ended = true;
+}
+
+static void on_dead(void *arg, uint64_t group, const struct queue_config *config,
+	const struct machine_dead *d, const struct message *m)
+{
+	(void)config;
+	(void)m;
+	queue_hosts_dead_done(((struct world *)arg)->hosts, group, d->seq);
+}
+
+static void turn(struct world *w)
+{
+	for (unsigned round = 0; round < 20; round++) {
+		store_port_poll(&w->port);
+		for (unsigned i = 0; i < WORKERS; i++)
+			queue_clients_flush(w->clients[i]);
+		groups_flush(w->groups);
+		store_port_flush(&w->port);
+		queue_hosts_flush(w->hosts);
+		for (unsigned i = 0; i < WORKERS; i++)
+			worker_deliver(&w->workers[i]);
+	}
+}
+
+static void open_queue(struct world *w, const struct queue_config *config)
+{
+	assert_int_equal(queue_hosts_open(w->hosts, GROUP, 1, false, config), 0);
+}
+
+static struct queue_config plain_config(void)
+{
+	return (struct queue_config){
+		.message_ttl_ms = CONFIG_NONE,
+		.expires_ms = CONFIG_NONE,
+		.max_length = CONFIG_NONE,
+		.max_bytes = CONFIG_NONE,
+		.delivery_limit = CONFIG_NONE,
+	};
+}
+
+static struct section_mail borders[WORKERS];
+
+static int set_up(void **state)
+{
+	struct world *w = MEM_NEW(struct world);
+	static bool once;
+	if (!once)
+		groups_global_init();
+	once = true;
+	store_port_init(&w->port, NULL, on_wake, NULL);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		worker_init(&w->workers[i], i);
+		uint64_t id = client_id_make(1, 1, (uint16_t)i);
+		borders[i] = (struct section_mail){w, id};
+		w->clients[i] = queue_clients_new(
+			id, &(struct queue_border){.submit = submit, .arg = &borders[i]});
+	}
+	w->groups = groups_new(&(struct groups_config){.port = &w->port,
+		.now_ms = now_ms,
+		.random = any_number,
+		.arg = w,
+		.cache_bytes = 1 << 20});
+	w->hosts = queue_hosts_new(&(struct queue_hosts_config){.worker = &w->workers[0],
+		.groups = w->groups,
+		.port = &w->port,
+		.clients = w->clients[0],
+		.clients_of = clients_of,
+		.ended = on_ended,
+		.dead = on_dead,
+		.arg = w,
+		.node = 1,
+		.incarnation = 1});
+	*state = w;
+	return 0;
+}
+
+static void on_closed(void *arg)
+{
+	((struct world *)arg)->closed = true;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+	queue_hosts_close_all(w->hosts, on_closed, w);
+	turn(w);
+	assert_true(w->closed);
+	queue_hosts_free(w->hosts);
+	for (unsigned i = 0; i < WORKERS; i++)
+		queue_clients_free(w->clients[i]);
+	groups_free(w->groups);
+	store_port_done(&w->port);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		worker_stop(&w->workers[i]);
+		worker_run(&w->workers[i]);
+		worker_done(&w->workers[i]);
+	}
+	mem_free(w);
+	return 0;
+}
+
+/* ---- what happens to publishes, consumers and requests ------------------------------------------ */
+
+struct publisher {
+	struct queue_publisher base;
+	unsigned confirmed, refused;
+};
+
+static void on_settled(struct queue_publisher *p, uint64_t tag, bool refused)
+{
+	struct publisher *pub = (struct publisher *)p;
+	(void)tag;
+	if (refused)
+		pub->refused++;
+	else
+		pub->confirmed++;
+}
+
+static struct publisher new_publisher(void)
+{
+	return (struct publisher){.base.settled = on_settled};
+}
+
+static void publish(struct queue_client *qc, const char *body, struct publisher *pub)
+{
+	struct message m = {
+		.expiration_ms = ENQUEUE_NO_EXPIRATION,
+		.envelope = slice_make("\0\1q", 3),
+		.props = slice_make("\0\0", 2),
+		.body = slice_str(body),
+	};
+	queue_publish(qc, &m, pub != NULL ? &pub->base : NULL, 0);
+}
+
+struct consumer {
+	struct queue_consumer base;
+	char got[256]; /* bodies, separated by spaces; a redelivered one in brackets */
+	uint64_t last;
+	bool cancelled;
+};
+
+static void on_deliver(struct queue_consumer *q, const struct queue_delivery *d)
+{
+	struct consumer *c = (struct consumer *)q;
+	size_t n = strlen(c->got);
+	assert_int_equal(d->number, c->last + 1);
+	c->last = d->number;
+	snprintf(c->got + n, sizeof c->got - n, d->returns > 0 ? "[%.*s] " : "%.*s ",
+		SLICE_FMT(d->message.body));
+}
+
+static void on_cancelled(struct queue_consumer *q)
+{
+	((struct consumer *)q)->cancelled = true;
+}
+
+static struct consumer new_consumer(struct world *w, unsigned worker)
+{
+	struct consumer c = {.base = {.deliver = on_deliver, .cancelled = on_cancelled}};
+	c.base.no = queue_clients_number(w->clients[worker]);
+	return c;
+}
+
+struct request {
+	struct queue_request base;
+	bool done;
+	struct machine_answer answer;
+	char body[64];
+};
+
+static void on_done(struct queue_request *r, const struct machine_answer *a,
+	const struct queue_delivery *d)
+{
+	struct request *req = (struct request *)r;
+	assert_false(req->done);
+	req->done = true;
+	req->answer = *a;
+	if (d != NULL)
+		snprintf(req->body, sizeof req->body, "%.*s", SLICE_FMT(d->message.body));
+}
+
+static struct request new_request(void)
+{
+	return (struct request){.base.done = on_done};
+}
+
+static void attach(struct queue_client *qc, struct consumer *c, uint32_t prefetch, struct request *r)
+{
+	queue_attach(qc, &c->base,
+		&(struct command_attach){.consumer = c->base.no,
+			.prefetch = prefetch,
+			.credit_bytes = 1 << 20,
+			.tag = slice_str("t")},
+		r != NULL ? &r->base : NULL);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------ */
+
+static void a_publish_is_confirmed_when_it_is_applied(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	struct publisher pub = new_publisher();
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	publish(qc, "a", &pub);
+	publish(qc, "b", &pub);
+	assert_int_equal(pub.confirmed, 0);
+	turn(w);
+	assert_int_equal(pub.confirmed, 2);
+	assert_int_equal(queue_clients_backlog(w->clients[0]), 0);
+	struct machine_counts counts;
+	assert_true(queue_hosts_counts(w->hosts, GROUP, &counts));
+	assert_int_equal(counts.ready, 2);
+}
+
+static void consumers_of_both_workers_get_messages_in_order_and_settle_them(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct queue_client *qc = queue_clients_get(w->clients[i], GROUP);
+		struct consumer c = new_consumer(w, i);
+		struct request attached = new_request(), cancelled = new_request();
+		attach(qc, &c, 2, &attached);
+		turn(w);
+		assert_int_equal(attached.answer.status, MACHINE_OK);
+		publish(qc, "a", NULL);
+		publish(qc, "b", NULL);
+		publish(qc, "c", NULL);
+		turn(w);
+		assert_string_equal(c.got, "a b ");
+		queue_settle(&c.base, 1, 1, SETTLE_ACK);
+		queue_settle(&c.base, 2, 2, SETTLE_ACK);
+		turn(w);
+		assert_string_equal(c.got, "a b c ");
+		queue_settle(&c.base, 3, 3, SETTLE_ACK);
+		queue_cancel(&c.base, false, &cancelled.base);
+		turn(w);
+		assert_true(cancelled.done);
+		queue_cancel(&c.base, true, NULL);
+		turn(w);
+		struct machine_counts counts;
+		assert_true(queue_hosts_counts(w->hosts, GROUP, &counts));
+		assert_int_equal(counts.ready + counts.unacked, 0);
+		assert_int_equal(counts.consumers, 0);
+	}
+}
+
+static void a_lost_consumers_messages_return_with_the_redelivered_mark(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	struct consumer one = new_consumer(w, 0), two = new_consumer(w, 1);
+	attach(qc, &one, 0, NULL);
+	publish(qc, "a", NULL);
+	publish(qc, "b", NULL);
+	turn(w);
+	queue_cancel(&one.base, true, NULL);
+	attach(queue_clients_get(w->clients[1], GROUP), &two, 0, NULL);
+	turn(w);
+	assert_string_equal(two.got, "[a] [b] ");
+	queue_cancel(&two.base, true, NULL);
+}
+
+/* Messages that come in the very turn that opens the queue meet its limits. */
+static void the_properties_come_before_the_first_message(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	struct publisher pub = new_publisher();
+	config.max_length = 1;
+	config.overflow = OVERFLOW_REJECT;
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	publish(qc, "a", &pub);
+	publish(qc, "b", &pub);
+	turn(w);
+	assert_int_equal(pub.confirmed, 1);
+	assert_int_equal(pub.refused, 1);
+}
+
+static void get_answers_with_the_message_or_that_there_is_none(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct queue_client *qc = queue_clients_get(w->clients[i], GROUP);
+		struct consumer c = new_consumer(w, i);
+		struct request none = new_request(), some = new_request();
+		queue_attach(qc, &c.base,
+			&(struct command_attach){.consumer = c.base.no, .flags = ATTACH_GET}, NULL);
+		queue_get(&c.base, true, &none.base);
+		publish(qc, "x", NULL);
+		publish(qc, "y", NULL);
+		queue_get(&c.base, true, &some.base);
+		turn(w);
+		assert_int_equal(none.answer.status, MACHINE_EMPTY);
+		assert_int_equal(some.answer.status, MACHINE_OK);
+		assert_int_equal(some.answer.messages, 1);
+		assert_string_equal(some.body, "x");
+		struct request purged = new_request();
+		queue_purge(qc, &purged.base);
+		turn(w);
+		assert_int_equal(purged.answer.messages, 1);
+		queue_cancel(&c.base, true, NULL);
+	}
+}
+
+static void everything_outstanding_is_answered_when_the_queue_is_not_there(void **state)
+{
+	struct world *w = *state;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct queue_client *qc = queue_clients_get(w->clients[i], GROUP);
+		struct publisher pub = new_publisher();
+		struct consumer c = new_consumer(w, i);
+		struct request attached = new_request(), status = new_request();
+		publish(qc, "a", &pub);
+		attach(qc, &c, 0, &attached);
+		queue_status(qc, false, &status.base);
+		turn(w);
+		assert_int_equal(attached.answer.status, MACHINE_GONE);
+		assert_int_equal(status.answer.status, MACHINE_GONE);
+		assert_int_equal(pub.confirmed, 1);
+		assert_true(c.cancelled);
+		assert_null(c.base.client);
+		assert_int_equal(queue_clients_backlog(w->clients[i]), 0);
+	}
+}
+
+static void deleting_cancels_consumers_and_answers_with_the_count(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	struct consumer c = new_consumer(w, 1);
+	attach(queue_clients_get(w->clients[1], GROUP), &c, 1, NULL);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	publish(qc, "a", NULL);
+	publish(qc, "b", NULL);
+	turn(w);
+	struct request in_use = new_request(), gone = new_request();
+	queue_delete(qc, true, false, &in_use.base);
+	queue_delete(qc, false, false, &gone.base);
+	turn(w);
+	assert_int_equal(in_use.answer.status, MACHINE_IN_USE);
+	assert_int_equal(gone.answer.status, MACHINE_OK);
+	assert_int_equal(gone.answer.messages, 1);
+	assert_true(c.cancelled);
+}
+
+struct waiter {
+	struct queue_waiter base;
+	bool ready;
+};
+
+static void on_ready(struct queue_waiter *q)
+{
+	((struct waiter *)q)->ready = true;
+}
+
+static void publishers_pause_above_the_window_and_go_on_below_it(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	static char body[100001];
+	memset(body, 'x', sizeof body - 1);
+	unsigned n = 0;
+	while (!queue_full(qc) && n < 1000) {
+		publish(qc, body, NULL);
+		n++;
+	}
+	assert_in_range(n, QUEUE_CLIENT_WINDOW / sizeof body, QUEUE_CLIENT_WINDOW / sizeof body + 2);
+	struct waiter waiter = {.base.ready = on_ready};
+	list_init(&waiter.base.link);
+	queue_wait(qc, &waiter.base);
+	assert_false(waiter.ready);
+	turn(w);
+	turn(w);
+	assert_true(waiter.ready);
+	assert_false(queue_full(qc));
+}
+
+static void an_auto_delete_queue_ends_with_its_last_consumer(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	config.auto_delete = true;
+	open_queue(w, &config);
+	struct consumer c = new_consumer(w, 0);
+	attach(queue_clients_get(w->clients[0], GROUP), &c, 0, NULL);
+	turn(w);
+	assert_false(w->ended);
+	queue_cancel(&c.base, true, NULL);
+	turn(w);
+	assert_true(w->ended);
+}
+
+static void a_dead_letter_is_held_until_it_is_dealt_with(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	struct machine_counts counts;
+	config.dead_letter = true;
+	config.dlx = slice_str("dlx");
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	struct consumer c = new_consumer(w, 0);
+	attach(qc, &c, 0, NULL);
+	publish(qc, "a", NULL);
+	turn(w);
+	queue_settle(&c.base, 1, 1, SETTLE_REJECT);
+	turn(w);
+	assert_true(queue_hosts_counts(w->hosts, GROUP, &counts));
+	assert_int_equal(counts.dead, 0);
+	assert_int_equal(counts.unacked, 0);
+	queue_cancel(&c.base, true, NULL);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_publish_is_confirmed_when_it_is_applied),
+		TEST(consumers_of_both_workers_get_messages_in_order_and_settle_them),
+		TEST(a_lost_consumers_messages_return_with_the_redelivered_mark),
+		TEST(the_properties_come_before_the_first_message),
+		TEST(get_answers_with_the_message_or_that_there_is_none),
+		TEST(everything_outstanding_is_answered_when_the_queue_is_not_there),
+		TEST(deleting_cancels_consumers_and_answers_with_the_count),
+		TEST(publishers_pause_above_the_window_and_go_on_below_it),
+		TEST(an_auto_delete_queue_ends_with_its_last_consumer),
+		TEST(a_dead_letter_is_held_until_it_is_dealt_with),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
