@@ -4,7 +4,7 @@
 #include "src/amqp/method.h"
 #include "src/amqp/text.h"
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 enum amqp_greeting amqp_greeting_parse(struct slice in)
 {
@@ -91,7 +91,7 @@ void amqp_frame_explain(char *out, size_t cap, const struct amqp_frame *frame)
 	}
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 size_t amqp_frame_begin(struct buf *b, uint8_t type, uint16_t channel)
 {

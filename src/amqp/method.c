@@ -6,7 +6,7 @@
 #include "src/amqp/table.h"
 #include "src/amqp/text.h"
 
-/* --- decoding: one function per method, made from method.def --- */
+/* ---- decoding: one function per method, made from method.def ---- */
 
 struct decoder {
 	struct reader r;
@@ -90,7 +90,7 @@ static int decode_any(struct slice payload, struct amqp_method *out)
 	return d.bad_table ? AMQP_REPLY_SYNTAX_ERROR : 0;
 }
 
-/* --- the hot ones by hand: the lengths are checked once, then everything is read straight --- */
+/* ---- the hot ones by hand: the lengths are checked once, then everything is read straight ---- */
 
 /* class:16 method:16 ticket:16 shortstr shortstr bits:8 */
 static int decode_publish(struct slice payload, struct amqp_basic_publish *m)
@@ -162,7 +162,7 @@ int amqp_method_decode(struct slice payload, struct amqp_method *out)
 	}
 }
 
-/* --- encoding, likewise from method.def --- */
+/* ---- encoding, likewise from method.def ---- */
 
 struct encoder {
 	struct buf *b;
@@ -214,7 +214,7 @@ void amqp_method_encode(struct buf *b, uint16_t channel, const struct amqp_metho
 	amqp_frame_end(b, mark);
 }
 
-/* --- facts --- */
+/* ---- facts ---- */
 
 const char *amqp_method_name(uint32_t id)
 {

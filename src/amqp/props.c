@@ -120,7 +120,7 @@ void amqp_props_encode(struct buf *b, const struct amqp_props *p)
 		amqp_put_shortstr(b, p->cluster_id);
 }
 
-/* --- single properties --- */
+/* ---- single properties ---- */
 
 static void skip(struct reader *r, unsigned flag)
 {

@@ -4,7 +4,7 @@
 #include "src/amqp/frame.h"
 #include "src/amqp/text.h"
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 static float as_float(uint32_t bits)
 {
@@ -123,7 +123,7 @@ size_t amqp_table_count(struct slice table)
 	return n;
 }
 
-/* --- checking --- */
+/* ---- checking ---- */
 
 static bool is_nested(char type)
 {
@@ -154,7 +154,7 @@ bool amqp_array_check(struct slice array)
 	return check(array, false, 1);
 }
 
-/* --- comparing --- */
+/* ---- comparing ---- */
 
 /* RabbitMQ's classes of types that compare by value. */
 static char type_class(char type)
@@ -228,7 +228,7 @@ bool amqp_value_equal(const struct amqp_value *a, const struct amqp_value *b)
 	return type_class(a->type) == type_class(b->type) && content_equal(a, b, 0);
 }
 
-/* --- printing --- */
+/* ---- printing ---- */
 
 const char *amqp_value_type_name(char type)
 {
@@ -361,7 +361,7 @@ size_t amqp_value_describe(
 	return t.n;
 }
 
-/* --- building --- */
+/* ---- building ---- */
 
 size_t amqp_table_begin(struct buf *b)
 {

@@ -66,7 +66,7 @@ struct broker_binding *broker_binding_next_to_exchange(
  * binding to a headers exchange then (406). */
 bool broker_binding_check_headers(struct slice arguments);
 
-/* --- for apply.c and rows.c only ------------------------------------------------------------ */
+/* ---- for apply.c and rows.c only ---- */
 
 /* The identity must be free. Key and arguments are copied. */
 struct broker_binding *broker_binding_new(struct broker_exchange *source, uint64_t number,

@@ -65,7 +65,7 @@ bool broker_exchange_is_system(const struct broker_exchange *x);
 struct broker_exchange *broker_exchange_first(const struct broker_vhost *v);
 struct broker_exchange *broker_exchange_next(const struct broker_exchange *x);
 
-/* --- for apply.c and rows.c only ------------------------------------------------------------ */
+/* ---- for apply.c and rows.c only ---- */
 
 /* The name must be free. Everything is copied. Tells the watch. */
 struct broker_exchange *broker_exchange_new(struct broker_vhost *v, uint64_t number,

@@ -77,7 +77,7 @@ struct broker_queue *broker_queue_by_group(const struct broker *b, uint64_t grou
 struct broker_queue *broker_queue_first(const struct broker_vhost *v);
 struct broker_queue *broker_queue_next(const struct broker_queue *q);
 
-/* --- for apply.c and rows.c only ------------------------------------------------------------ */
+/* ---- for apply.c and rows.c only ---- */
 
 /* Name and group must be free. Everything is copied. Tells the watch. */
 struct broker_queue *broker_queue_new(struct broker_vhost *v, uint64_t group, struct slice name,

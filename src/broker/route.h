@@ -54,7 +54,7 @@ void broker_route(struct broker *b, struct broker_exchange *x, struct slice key,
 void broker_route_keys(struct broker *b, struct broker_exchange *x, const struct slice *keys,
 	size_t n_keys, struct slice headers, struct broker_route *r);
 
-/* --- for match_*.c only ---------------------------------------------------------------------- */
+/* ---- for match_*.c only ---- */
 
 /* Make room for at least one more queue, exchange to visit, place in the trie. */
 void broker_route_grow(struct broker_route *r);

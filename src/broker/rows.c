@@ -22,7 +22,7 @@
 
 #define VERSION 1
 
-/* --- from the state ------------------------------------------------------------------------- */
+/* ---- from the state ---- */
 
 #define ENTITY(row_, type) LIST_ENTRY(row_, type, row)
 
@@ -147,7 +147,7 @@ void broker_rows_clean(struct broker *b)
 	b->n_rows_deleted = b->rows_deleted_cap = 0;
 }
 
-/* --- all of them ----------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 struct collection {
 	const struct broker_row **rows;
@@ -239,7 +239,7 @@ uint64_t broker_digest(struct broker *b)
 	return XXH3_64bits_digest(&state);
 }
 
-/* --- to the state ----------------------------------------------------------------------------- */
+/* ---- to the state ---- */
 
 static bool name_ok(struct slice name)
 {

@@ -74,7 +74,7 @@ struct broker_permission *broker_permission_first_of_vhost(const struct broker_v
 struct broker_permission *broker_permission_next_of_vhost(
 	const struct broker_vhost *v, const struct broker_permission *p);
 
-/* --- for apply.c and rows.c only ------------------------------------------------------------ */
+/* ---- for apply.c and rows.c only ---- */
 
 struct broker_user *broker_user_new(struct broker *b, uint64_t number, struct slice name,
 	struct slice hash, enum broker_password_algorithm algorithm, struct slice tags);

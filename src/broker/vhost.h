@@ -41,7 +41,7 @@ struct broker_vhost *broker_vhost_find(const struct broker *b, struct slice name
 struct broker_vhost *broker_vhost_first(const struct broker *b);
 struct broker_vhost *broker_vhost_next(const struct broker_vhost *v);
 
-/* --- for apply.c and rows.c only ------------------------------------------------------------ */
+/* ---- for apply.c and rows.c only ---- */
 
 /* A vhost with nothing but the default exchange, which is not a row of its own; the name must be
  * free. Strings are copied. Tells the watch. */

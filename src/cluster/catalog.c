@@ -175,8 +175,7 @@ bool catalog_flush(struct catalog *c)
 	return true;
 }
 
-/* ---- group 0
- * -------------------------------------------------------------------------------------- */
+/* ---- group 0 ---- */
 
 static void home_seal(void *arg, uint8_t *header)
 {

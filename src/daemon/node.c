@@ -58,8 +58,7 @@ static void node_post(
 	worker_post(&to->worker, &t->mail);
 }
 
-/* ---- listening
- * ------------------------------------------------------------------------------------ */
+/* ---- listening ---- */
 
 static void node_on_connection(struct mail *m, struct worker *w)
 {
@@ -116,8 +115,7 @@ void node_shard_serving(struct node *n, struct shard *s)
 	node_post(n, &n->shards[0], -1, node_on_serving);
 }
 
-/* ---- first boot
- * ------------------------------------------------------------------------------------ */
+/* ---- first boot ---- */
 
 static void node_propose(struct node *n, struct buf *b)
 {
@@ -178,8 +176,7 @@ static void node_on_leading(void *arg, bool yes)
 	buf_done(&b);
 }
 
-/* ---- stopping
- * ----------------------------------------------------------------------------------------- */
+/* ---- stopping ---- */
 
 static void node_end_worker(struct mail *m, struct worker *w)
 {
@@ -192,6 +189,8 @@ static void node_end_worker(struct mail *m, struct worker *w)
 static void node_on_home_closed(void *arg)
 {
 	struct node *n = arg;
+	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
+		uv_close((uv_handle_t *)&n->signals[i], NULL);
 	for (unsigned i = 0; i < n->n_shards; i++)
 		node_post(n, &n->shards[i], -1, node_end_worker);
 }
@@ -259,8 +258,6 @@ static void node_stop(struct node *n, enum node_exit why)
 	n->exit = why;
 	for (unsigned i = 0; i < n->n_listeners; i++)
 		listener_close(n->listeners[i]);
-	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
-		uv_close((uv_handle_t *)&n->signals[i], NULL);
 	for (unsigned i = 0; i < n->n_shards; i++)
 		node_post(n, &n->shards[i], -1, node_on_stop_shard);
 }
@@ -268,12 +265,13 @@ static void node_stop(struct node *n, enum node_exit why)
 static void node_on_signal(uv_signal_t *handle, int signum)
 {
 	struct node *n = handle->data;
+	if (n->stopping)
+		return; /* it takes as long as it takes: impatience must not lose anything */
 	log_info("node", "%s received, stopping", signum == SIGTERM ? "SIGTERM" : "SIGINT");
 	node_stop(n, NODE_EXIT_OK);
 }
 
-/* ---- starting
- * ----------------------------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 struct row_load {
 	struct node *node;
@@ -400,6 +398,7 @@ enum node_exit node_run(struct node *n)
 	log_info("node", "%s (Warren %s), data in %s, start number %lu", n->name, PACKAGE_VERSION,
 		n->data_dir, (unsigned long)n->identity.incarnation);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	groups_global_init();
 	node_init_limits(n);
 	node_init_shards(n);

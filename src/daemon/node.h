@@ -58,8 +58,7 @@ enum node_exit node_run(struct node *n);
 /* Exit status and a line for a failed store. */
 enum node_exit node_store_exit(int store_err);
 
-/* ---- from the shards
- * ----------------------------------------------------------------------------- */
+/* ---- from the shards ---- */
 
 void node_shard_serving(struct node *n, struct shard *s);
 void node_shard_drained(struct node *n, struct shard *s);

@@ -38,8 +38,7 @@ static void shard_wake(void *arg)
 	worker_wake(&s->worker);
 }
 
-/* ---- the turn
- * ------------------------------------------------------------------------------------ */
+/* ---- the turn ---- */
 
 static void shard_check_empty(struct shard *s)
 {
@@ -73,8 +72,7 @@ static void shard_on_tick(void *arg)
 	timer_set(s->tick, TICK_MS);
 }
 
-/* ---- queues
- * ---------------------------------------------------------------------------------------- */
+/* ---- queues ---- */
 
 static struct shard *shard_of_group(struct node *node, uint64_t group)
 {
@@ -96,7 +94,7 @@ static void shard_open_queue(struct shard *s, struct broker_queue *q)
 static void shard_on_queue_added(void *arg, struct broker_queue *q)
 {
 	struct shard *s = arg;
-	if (s->serving && shard_of_group(s->node, q->group) == s)
+	if (s->serving && !s->stopping && shard_of_group(s->node, q->group) == s)
 		shard_open_queue(s, q);
 }
 
@@ -170,7 +168,7 @@ static void shard_on_applied(void *arg)
 	struct shard *s = arg;
 	const struct store_identity *id = &s->node->identity;
 	struct broker *b = catalog_broker(s->catalog);
-	if (s->serving || broker_node_incarnation(b, id->node_id) != id->incarnation)
+	if (s->serving || s->stopping || broker_node_incarnation(b, id->node_id) != id->incarnation)
 		return;
 	s->serving = true;
 	shard_open_all(s);
@@ -178,8 +176,7 @@ static void shard_on_applied(void *arg)
 	node_shard_serving(s->node, s);
 }
 
-/* ---- borders
- * ------------------------------------------------------------------------------------------ */
+/* ---- borders ---- */
 
 struct section_mail {
 	struct mail mail;
@@ -244,9 +241,7 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(s->hosts, group, seq);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void shard_on_drained(void *arg);
 
@@ -341,6 +336,7 @@ void shard_close_queues(struct shard *s)
 
 void shard_stop(struct shard *s)
 {
+	s->stopping = true;
 	session_env_stop(&s->env);
 }
 

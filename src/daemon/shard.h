@@ -30,6 +30,7 @@ struct shard {
 	struct turn_hook hook;
 	uint64_t random_state;
 	bool serving;  /* its queues are open */
+	bool stopping; /* no queue is opened any more */
 	bool emptying; /* stopping: waits until what its clients sent is applied */
 	uint64_t emptying_until_ms;
 };

@@ -11,7 +11,7 @@
 struct listener;
 
 /* `address` "ADDR", "[ADDR6]" or NULL for all interfaces; port 0 lets the kernel choose. On failure
- * NULL with `err` like "listener 0.0.0.0:5672: address already in use" and a positive *ret_errno. */
+ * NULL with a positive *ret_errno and `err` "listener 0.0.0.0:5672: address already in use". */
 struct listener *listener_new(struct worker *w, const char *address, unsigned port, int backlog,
 	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n, int *ret_errno);
 unsigned listener_port(const struct listener *l);

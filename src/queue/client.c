@@ -66,7 +66,7 @@ struct queue_clients {
 	uint32_t next_no;
 };
 
-/* ---- registry -------------------------------------------------------------------------------- */
+/* ---- registry ---- */
 
 struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_border *border)
 {
@@ -170,7 +170,7 @@ void queue_clients_free(struct queue_clients *qs)
 	mem_free(qs);
 }
 
-/* ---- collecting a section -------------------------------------------------------------------- */
+/* ---- collecting a section ---- */
 
 enum { OUT_FRONT = COMMAND_ENTRY_HEADER + COMMAND_SECTION_HEADER };
 

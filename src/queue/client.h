@@ -86,7 +86,7 @@ uint32_t queue_clients_number(struct queue_clients *qs);
 /* Unapplied bytes of all clients. */
 size_t queue_clients_backlog(const struct queue_clients *qs);
 
-/* ---- commands ------------------------------------------------------------------------------- */
+/* ---- commands ---- */
 
 /* Copies the message into the turn's section. With `pub` its fate is reported with `tag`. */
 void queue_publish(struct queue_client *qc, const struct message *m, struct queue_publisher *pub,

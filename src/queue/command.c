@@ -33,7 +33,7 @@ enum {
 };
 enum { TAG_MAX = 255 }; /* an AMQP short string */
 
-/* --- encoding --- */
+/* ---- encoding ---- */
 
 static void put_header(struct buf *b, enum command_type type, unsigned flags, size_t n)
 {
@@ -148,7 +148,7 @@ void command_put_dead_done(struct buf *b, uint64_t seq)
 	buf_put_u64le(b, seq);
 }
 
-/* --- decoding --- */
+/* ---- decoding ---- */
 
 /* The enqueue whose header is at h and whose payload is (p, n). */
 static bool decode_message(const uint8_t *h, const uint8_t *p, size_t n, struct message *ret)

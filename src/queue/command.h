@@ -68,7 +68,7 @@ static inline uint16_t client_id_worker(uint64_t id)
 	return (uint16_t)id;
 }
 
-/* ---- the message ---------------------------------------------------------------------------- */
+/* ---- the message ---- */
 
 enum { ENQUEUE_PERSISTENT = 1 };
 #define ENQUEUE_NO_EXPIRATION UINT32_MAX
@@ -117,7 +117,7 @@ static inline uint8_t *command_put_enqueue(uint8_t *p, const struct message *m)
  * into the entry. 0, or -1 if there is no such command. */
 int command_message_at(const uint8_t *p, size_t n, uint32_t offset, struct message *ret);
 
-/* ---- the other commands' payloads ------------------------------------------------------------ */
+/* ---- the other commands' payloads ---- */
 
 enum { ATTACH_NO_ACK = 1, ATTACH_EXCLUSIVE = 2, ATTACH_GET = 4 /* for basic.get: nothing is pushed */ };
 

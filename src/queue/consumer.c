@@ -39,7 +39,7 @@ struct consumer *consumers_find(struct consumers *cs, uint64_t client, uint32_t 
 	return c;
 }
 
-/* --- levels --- */
+/* ---- levels ---- */
 
 /* Number of levels of a higher priority. */
 static size_t level_rank(const struct consumers *cs, int32_t priority)
@@ -83,7 +83,7 @@ static void level_leave(struct consumers *cs, int32_t priority)
 	cs->top = 0;
 }
 
-/* --- waiting --- */
+/* ---- waiting ---- */
 
 bool consumers_could_wait(const struct consumers *cs, const struct consumer *c)
 {
@@ -142,7 +142,7 @@ void consumers_turn(struct consumers *cs, struct consumer *c)
 	list_push_back(waiting, &c->turn);
 }
 
-/* --- coming and going --- */
+/* ---- coming and going ---- */
 
 /* The first of the highest priority, or NULL. */
 static struct consumer *successor(const struct consumers *cs)

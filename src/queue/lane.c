@@ -29,7 +29,7 @@ bool lane_append(struct lane *l, uint64_t seq, uint64_t index, uint64_t stamp_ms
 	return true;
 }
 
-/* --- finding --- */
+/* ---- finding ---- */
 
 static bool covers(const struct lane *l, uint64_t pos, uint64_t seq)
 {
@@ -68,7 +68,7 @@ bool lane_find(struct lane *l, uint64_t seq, struct lane_place *ret)
 	return r->live >> i & 1;
 }
 
-/* --- the heap of returned messages --- */
+/* ---- the heap of returned messages ---- */
 
 static void returned_push(struct lane *l, struct lane_returned e)
 {
@@ -107,7 +107,7 @@ void lane_returned_pop(struct lane *l)
 	l->returned_cap = 0;
 }
 
-/* --- the head --- */
+/* ---- the head ---- */
 
 struct lane_place lane_head_elsewhere(struct lane *l)
 {
@@ -153,7 +153,7 @@ void lane_return(struct lane *l, uint64_t seq, uint32_t returns)
 	returned_push(l, (struct lane_returned){seq, returns});
 }
 
-/* --- dying --- */
+/* ---- dying ---- */
 
 static bool run_is_dead(const void *element)
 {

@@ -73,7 +73,7 @@ void lane_return(struct lane *l, uint64_t seq, uint32_t returns);
 /* The messages `mask` of a run are gone. True if the run is, too. */
 bool lane_kill(struct lane *l, uint64_t pos, uint64_t mask);
 
-/* --- the above, inline: these run for every message --- */
+/* ---- the above, inline: these run for every message ---- */
 
 struct lane_place lane_head_elsewhere(struct lane *l); /* not in the cursor's run */
 void lane_returned_pop(struct lane *l);

@@ -13,7 +13,7 @@
 #include "src/base/mem.h"
 #include "src/queue/machine_priv.h"
 
-/* --- init, wipe, free --- */
+/* ---- init, wipe, free ---- */
 
 void machine_reserve_lanes(struct machine *m, unsigned max_priority)
 {
@@ -64,7 +64,7 @@ void machine_free(struct machine *m)
 	mem_free(m);
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 /* With counts if ok to tell: status and delete are answered with what is there. */
 static void answer(struct machine *m, uint64_t client, uint64_t seq, enum command_type type,
@@ -81,7 +81,7 @@ static void answer(struct machine *m, uint64_t client, uint64_t seq, enum comman
 				});
 }
 
-/* --- the end of the queue --- */
+/* ---- the end of the queue ---- */
 
 static void emit_cancelled(struct machine *m)
 {
@@ -124,7 +124,7 @@ static uint64_t expires_at_ms(const struct machine *m)
 	return m->used_ms + m->config.expires_ms;
 }
 
-/* --- consumers --- */
+/* ---- consumers ---- */
 
 static void apply_attach(
 	struct machine *m, uint64_t client, uint64_t seq, const struct command_attach *c)
@@ -216,7 +216,7 @@ static void apply_client_down(struct machine *m, const struct command_client_dow
 		consumers_left(m, before);
 }
 
-/* --- the queue --- */
+/* ---- the queue ---- */
 
 static void apply_get(struct machine *m, uint64_t client, uint64_t seq, const struct command_get *c)
 {
@@ -265,7 +265,7 @@ void machine_configure(struct machine *m, const struct queue_config *c)
 	consumers_set_single_active(&m->consumers, c->single_active);
 }
 
-/* --- entries --- */
+/* ---- entries ---- */
 
 static void apply_when_gone(
 	struct machine *m, uint64_t client, uint64_t seq, const struct command *c)
@@ -420,7 +420,7 @@ int machine_apply(struct machine *m, uint64_t index, const uint8_t *p, size_t n,
 	return rc;
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 uint64_t machine_deadline(const struct machine *m)
 {

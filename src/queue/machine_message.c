@@ -29,7 +29,7 @@ struct taken {
 	struct run_item item;
 };
 
-/* --- gone, dead --- */
+/* ---- gone, dead ---- */
 
 static void kill_mask(struct machine *m, unsigned level, uint64_t pos, uint64_t mask)
 {
@@ -104,7 +104,7 @@ void machine_resume(struct machine *m, const struct machine_sink *sink, void *ar
 		emit_dead(m, &m->dead.out[i]);
 }
 
-/* --- heads --- */
+/* ---- heads ---- */
 
 /* There are ready messages. */
 static unsigned top_level(struct machine *m)
@@ -196,7 +196,7 @@ void machine_purge(struct machine *m)
 	}
 }
 
-/* --- limits --- */
+/* ---- limits ---- */
 
 static bool over_limits(const struct machine *m, uint64_t ready, uint64_t ready_bytes)
 {
@@ -219,7 +219,7 @@ static void enforce_limits(struct machine *m)
 	}
 }
 
-/* --- delivering --- */
+/* ---- delivering ---- */
 
 static void take(
 	struct machine *m, unsigned level, const struct lane_place *head, struct taken *ret)
@@ -325,7 +325,7 @@ bool machine_get(struct machine *m, uint64_t client, uint64_t seq, struct consum
 	return true;
 }
 
-/* --- enqueueing --- */
+/* ---- enqueueing ---- */
 
 static void append(struct machine *m, struct lane *l, const struct run_item *item)
 {
@@ -398,7 +398,7 @@ void machine_enqueue(struct machine *m, uint64_t client, uint64_t seq, uint32_t 
 	}
 }
 
-/* --- settling --- */
+/* ---- settling ---- */
 
 static void give_back(struct machine *m, const struct unsettled *u, const struct lane_place *p)
 {

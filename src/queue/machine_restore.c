@@ -44,7 +44,7 @@ static uint64_t get_up_to(struct restore *x, uint64_t max)
 	return x->r.bad ? 0 : v;
 }
 
-/* --- messages --- */
+/* ---- messages ---- */
 
 struct group_reader {
 	uint64_t seq; /* of the block */
@@ -149,7 +149,7 @@ static void read_messages(struct restore *x, struct lane *l, uint64_t live)
 		left -= read_group(x, l, &g, left, &stamp_ms);
 }
 
-/* --- lanes --- */
+/* ---- lanes ---- */
 
 /* Puts the cursor where `fresh` live messages follow. */
 static void place_cursor(struct lane *l, uint64_t fresh)
@@ -244,7 +244,7 @@ static void read_lanes(struct restore *x)
 	}
 }
 
-/* --- consumers --- */
+/* ---- consumers ---- */
 
 static void read_row(struct restore *x, struct consumer *c, struct unsettled *u, uint64_t *left)
 {
@@ -371,7 +371,7 @@ static void read_consumers(struct restore *x)
 	buf_done(&all);
 }
 
-/* --- dead letters --- */
+/* ---- dead letters ---- */
 
 static struct dead_range read_dead(struct restore *x, uint64_t last)
 {
@@ -416,7 +416,7 @@ static void read_dead_letters(struct restore *x)
 	}
 }
 
-/* --- the rest --- */
+/* ---- the rest ---- */
 
 static void read_publishers(struct restore *x)
 {

@@ -39,7 +39,7 @@
 #include "src/queue/machine_snapshot.h"
 #include "src/queue/varint.h"
 
-/* --- messages --- */
+/* ---- messages ---- */
 
 struct block {
 	uint64_t seq;
@@ -209,7 +209,7 @@ static void write_run(struct lane_writer *w, const struct run *r)
 	}
 }
 
-/* --- lanes --- */
+/* ---- lanes ---- */
 
 static uint64_t lane_live(const struct lane *l)
 {
@@ -273,7 +273,7 @@ static void write_lanes(const struct machine *m, struct buf *out)
 	buf_done(&w.pairs);
 }
 
-/* --- consumers --- */
+/* ---- consumers ---- */
 
 struct row {
 	struct unsettled first;
@@ -362,7 +362,7 @@ static void write_consumers(const struct machine *m, struct buf *out)
 	}
 }
 
-/* --- the rest --- */
+/* ---- the rest ---- */
 
 /* All but its count. Returns the last sequence. */
 static uint64_t write_dead(

@@ -32,6 +32,14 @@ static bool check_count(struct slice all, const struct amqp_value *v, char *text
 	return false;
 }
 
+/* -1 switches it off. */
+static bool check_limit(struct slice all, const struct amqp_value *v, char *text, size_t cap)
+{
+	if (amqp_value_is_int(v) && v->u.i == -1)
+		return true;
+	return check_count(all, v, text, cap);
+}
+
 static bool check_ms(struct slice all, const struct amqp_value *v, char *text, size_t cap)
 {
 	if (!check_count(all, v, text, cap))
@@ -146,7 +154,7 @@ static const struct arguments_rule rules[] = {
 	{"x-queue-type", check_type},
 	{"x-queue-version", check_count},
 	{"x-single-active-consumer", check_bool},
-	{"x-delivery-limit", NULL}, /* -1 switches it off */
+	{"x-delivery-limit", check_limit},
 	{"x-quorum-initial-group-size", check_count},
 	{"x-queue-master-locator", check_string},
 	{"x-queue-leader-locator", check_string},
@@ -156,7 +164,7 @@ bool arguments_check_queue(struct slice arguments, const char **key, char *text,
 {
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
 		struct amqp_value v;
-		if (!amqp_table_get(arguments, rules[i].key, &v) || rules[i].check == NULL)
+		if (!amqp_table_get(arguments, rules[i].key, &v))
 			continue;
 		*key = rules[i].key;
 		if (!rules[i].check(arguments, &v, text, cap))

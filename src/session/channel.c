@@ -109,8 +109,7 @@ void channel_drained(struct channel *ch)
 	consumer_top_up(c);
 }
 
-/* ---- methods
- * ---------------------------------------------------------------------------------------- */
+/* ---- methods ---- */
 
 static void channel_dispatch(struct channel *ch, const struct amqp_method *m)
 {
@@ -186,8 +185,7 @@ void on_channel_method(struct channel *ch, const struct amqp_method *m)
 	}
 }
 
-/* ---- operations
- * ---------------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
 static void op_free(struct channel_op *op)
 {
@@ -256,8 +254,7 @@ struct catalog_request *channel_op_catalog(struct channel_op *op,
 	return &op->catalog;
 }
 
-/* ---- shared rules
- * ----------------------------------------------------------------------------------------- */
+/* ---- shared rules ---- */
 
 bool channel_vhost(struct channel *ch, uint32_t method, struct broker_vhost **ret)
 {

@@ -4,17 +4,16 @@
 #include "src/amqp/frame.h"
 #include "src/base/mem.h"
 
-enum {
-	CONFIRM_REFUSED = 0x8000, /* some queue has refused it */
-	CONFIRM_COUNT = 0x7fff,   /* answers still missing */
-};
+/* Of a number's state. */
+#define CONFIRM_REFUSED (1u << 31)     /* some queue has refused it */
+#define CONFIRM_COUNT (CONFIRM_REFUSED - 1) /* answers still missing */
 
 struct confirm {
 	struct queue_publisher publisher;
 	void (*dirty)(void *arg);
 	void *arg; /* NULL once the channel is gone */
 	bool is_dirty;
-	uint16_t *left; /* ring of `cap` counts, of the numbers from `base` on */
+	uint32_t *left; /* ring of `cap` counts, of the numbers from `base` on */
 	size_t cap;
 	uint64_t base;      /* lowest number not complete */
 	uint64_t next;      /* number of the next publish */
@@ -25,7 +24,7 @@ struct confirm {
 	struct buf refused; /* u64 numbers: completed this turn with a refusal */
 };
 
-static uint16_t *confirm_left(struct confirm *c, uint64_t number)
+static uint32_t *confirm_left(struct confirm *c, uint64_t number)
 {
 	return &c->left[number & (c->cap - 1)];
 }
@@ -69,7 +68,7 @@ static void confirm_settled(struct queue_publisher *p, uint64_t number, bool ref
 			confirm_destroy(c);
 		return;
 	}
-	uint16_t *left = confirm_left(c, number);
+	uint32_t *left = confirm_left(c, number);
 	if (refused)
 		*left |= CONFIRM_REFUSED;
 	if ((--*left & CONFIRM_COUNT) == 0)
@@ -98,7 +97,7 @@ void confirm_free(struct confirm *c)
 static void confirm_grow(struct confirm *c)
 {
 	size_t cap = c->cap ? c->cap * 2 : 64;
-	uint16_t *left = mem_alloc(cap * sizeof *left);
+	uint32_t *left = mem_alloc(cap * sizeof *left);
 	for (uint64_t i = c->base; i < c->next; i++)
 		left[i & (cap - 1)] = *confirm_left(c, i);
 	mem_free(c->left);
@@ -111,7 +110,7 @@ uint64_t confirm_begin(struct confirm *c, unsigned queues)
 	if (c->next - c->base == c->cap)
 		confirm_grow(c);
 	uint64_t number = c->next++;
-	*confirm_left(c, number) = (uint16_t)queues;
+	*confirm_left(c, number) = queues;
 	c->answers += queues;
 	if (queues == 0)
 		confirm_complete(c, number);

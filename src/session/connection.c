@@ -63,8 +63,7 @@ bool session_env_flush(struct session_env *env)
 	return true;
 }
 
-/* ---- what holds up the input
- * --------------------------------------------------------------------- */
+/* ---- what holds up the input ---- */
 
 static bool connection_held(const struct connection *c)
 {
@@ -111,13 +110,14 @@ void connection_wait(struct connection *c, struct queue_client *qc)
 	connection_check_input(c);
 }
 
-/* ---- ends
- * ------------------------------------------------------------------------------------------ */
+/* ---- ends ---- */
 
 void connection_enter(struct connection *c, enum connection_state state)
 {
+	/* The handshake has one time for all of it. */
+	if (state == CONNECTION_GREETING || state >= CONNECTION_CLOSING)
+		c->since_ms = c->env->worker->now_ms;
 	c->state = state;
-	c->since_ms = c->env->worker->now_ms;
 }
 
 static void connection_destroy(struct connection *c);
@@ -244,8 +244,7 @@ static void connection_on_closed(void *arg)
 		connection_destroy(c);
 }
 
-/* ---- channels
- * --------------------------------------------------------------------------------------- */
+/* ---- channels ---- */
 
 struct channel *connection_channel(const struct connection *c, uint16_t number)
 {
@@ -302,8 +301,7 @@ struct broker_user *connection_user(const struct connection *c)
 	return broker_user_find(c->env->broker, c->user);
 }
 
-/* ---- frames in
- * --------------------------------------------------------------------------------------- */
+/* ---- frames in ---- */
 
 /* While closing, only close and close-ok count (2.2.4). */
 static bool connection_closing_method(const struct amqp_method *m)
@@ -511,8 +509,7 @@ void connection_new(struct session_env *env, int fd)
 		connection_shut(c);
 }
 
-/* ---- time
- * --------------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 static bool connection_handshaking(const struct connection *c)
 {
@@ -599,6 +596,7 @@ void session_env_stop(struct session_env *env)
 void session_env_done(struct session_env *env)
 {
 	broker_route_done(&env->route);
+	buf_done(&env->keys);
 	buf_done(&env->scratch);
 	buf_done(&env->request_props);
 }

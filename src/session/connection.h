@@ -92,7 +92,7 @@ struct channel *connection_channel(const struct connection *c, uint16_t number);
 void connection_add_channel(struct connection *c, struct channel *ch);
 void connection_remove_channel(struct connection *c, struct channel *ch);
 
-/* --- for on_connection.c ---------------------------------------------------------------------- */
+/* ---- for on_connection.c ---- */
 
 void connection_enter(struct connection *c, enum connection_state state);
 /* Tears down channels and exclusive queues; the socket stays. */

@@ -100,8 +100,7 @@ struct consumer *consumer_getter(struct channel *ch, struct queue_client *qc, ui
 	return c;
 }
 
-/* ---- deliveries
- * ----------------------------------------------------------------------------------- */
+/* ---- deliveries ---- */
 
 static uint64_t consumer_tag_delivery(struct consumer *c, uint64_t number, bool no_ack)
 {
@@ -119,7 +118,12 @@ static struct slice consumer_counted_props(const struct consumer *c, const struc
 	struct amqp_props props;
 	if (amqp_props_decode(d->message.props, &props) != 0)
 		return d->message.props;
-	buf_put_slice(&headers, props.headers);
+	struct reader r = reader_of(props.headers);
+	struct slice key;
+	struct amqp_value v;
+	while (amqp_table_next(&r, &key, &v))
+		if (!slice_is(key, "x-delivery-count"))
+			amqp_table_put_value(&headers, key, &v);
 	amqp_table_put_long(&headers, "x-delivery-count", d->returns);
 	props.headers = buf_slice(&headers);
 	props.flags |= AMQP_PROP_HEADERS;

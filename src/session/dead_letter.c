@@ -45,8 +45,7 @@ void dead_letters_free(struct dead_letters *dl)
 	mem_free(dl);
 }
 
-/* ---- headers
- * --------------------------------------------------------------------------------------- */
+/* ---- headers ---- */
 
 static bool get_text(struct slice table, const char *key, struct slice *ret)
 {
@@ -192,8 +191,7 @@ bool dead_letter_cycles(struct slice headers, struct slice queue)
 	return false;
 }
 
-/* ---- on its way
- * --------------------------------------------------------------------------------------- */
+/* ---- on its way ---- */
 
 static void letter_settled(struct queue_publisher *p, uint64_t tag, bool refused)
 {

@@ -21,7 +21,7 @@ void dead_letters_free(struct dead_letters *dl);
 void dead_letters_publish(struct dead_letters *dl, uint64_t group,
 	const struct queue_config *config, const struct machine_dead *d, const struct message *m);
 
-/* ---- pure parts, for tests ------------------------------------------------------------------- */
+/* ---- pure parts, for tests ---- */
 
 /* One death of a message. */
 struct death_event {

@@ -47,6 +47,7 @@ struct session_env {
 	struct list requesters; /* struct channel.requester: have a direct reply-to consumer */
 	uint32_t next_requester;
 	struct broker_route route; /* scratch */
+	struct buf keys;           /* scratch: struct slice, routing keys of a publish */
 	struct buf scratch;        /* scratch: properties without BCC */
 	struct buf request_props;  /* scratch: properties of a request with direct reply-to */
 	bool stopping;

@@ -29,8 +29,7 @@ static void on_qos(struct channel *ch, const struct amqp_basic_qos *m)
 	channel_send(ch, &(struct amqp_method){.id = AMQP_BASIC_QOS_OK});
 }
 
-/* ---- consume
- * ------------------------------------------------------------------------------------- */
+/* ---- consume ---- */
 
 static bool consume_priority(
 	struct channel *ch, const struct broker_queue *q, struct slice arguments, int32_t *ret)
@@ -154,8 +153,7 @@ static void on_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
 	queue_cancel(&c->queue, false, channel_op_queue(op, on_cancelled));
 }
 
-/* ---- get
- * ------------------------------------------------------------------------------------------ */
+/* ---- get ---- */
 
 static void on_got(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
@@ -189,8 +187,7 @@ static void on_get(struct channel *ch, const struct amqp_basic_get *m)
 	queue_get(&op->consumer->queue, m->no_ack, channel_op_queue(op, on_got));
 }
 
-/* ---- settling
- * -------------------------------------------------------------------------------------- */
+/* ---- settling ---- */
 
 static void settle_item(
 	struct channel *ch, const struct unacked_item *item, enum settle_outcome outcome)

@@ -41,8 +41,7 @@ static void send_declare_ok(
 	channel_send(ch, &m);
 }
 
-/* ---- declare
- * ------------------------------------------------------------------------------------- */
+/* ---- declare ---- */
 
 static void on_status(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
@@ -218,8 +217,7 @@ static void on_declare(struct channel *ch, const struct amqp_queue_declare *m)
 	declare_new(ch, name, m, true);
 }
 
-/* ---- bind
- * ------------------------------------------------------------------------------------------- */
+/* ---- bind ---- */
 
 static void on_bind(struct channel *ch, const struct amqp_queue_bind *m)
 {
@@ -256,8 +254,7 @@ static void on_unbind(struct channel *ch, const struct amqp_queue_unbind *m)
 			    });
 }
 
-/* ---- purge
- * ------------------------------------------------------------------------------------------ */
+/* ---- purge ---- */
 
 static uint32_t count32(uint64_t n)
 {
@@ -288,8 +285,7 @@ static void on_purge(struct channel *ch, const struct amqp_queue_purge *m)
 	queue_purge(channel_client(ch, q), channel_op_queue(op, on_purged));
 }
 
-/* ---- delete
- * ------------------------------------------------------------------------------------------ */
+/* ---- delete ---- */
 
 static void send_delete_ok(struct channel *ch, bool nowait, uint64_t messages)
 {

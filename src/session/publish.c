@@ -141,8 +141,7 @@ void channel_on_body(struct channel *ch, const struct amqp_frame *f)
 		publish_complete(ch, slice_make(c->body->data, c->body_size));
 }
 
-/* ---- checks
- * ----------------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 /* `expiration` is a decimal number of milliseconds in a string. */
 static bool publish_expiration(struct channel *ch, struct slice text, uint32_t *ret)
@@ -200,8 +199,7 @@ static bool publish_read_props(struct channel *ch, const struct amqp_props *p, s
 	       publish_expiration(ch, p->expiration, &m->expiration_ms);
 }
 
-/* ---- routing
- * ------------------------------------------------------------------------------------------ */
+/* ---- routing ---- */
 
 static void envelope_split(struct slice envelope, struct slice *exchange, struct slice *key)
 {
@@ -272,8 +270,7 @@ static const struct channel_route *route_kept(const struct channel *ch, struct s
 	return r;
 }
 
-/* ---- handing over
- * ---------------------------------------------------------------------------------------- */
+/* ---- handing over ---- */
 
 static void publish_return(struct channel *ch, const struct message *m)
 {
@@ -306,14 +303,10 @@ static void publish_to(struct channel *ch, const uint64_t *groups, unsigned n,
 	}
 }
 
-/* ---- CC and BCC (RabbitMQ's sender-selected distribution)
- * -------------------------------------------------- */
-
-enum { PUBLISH_KEYS_MAX = 256 };
+/* ---- CC and BCC (RabbitMQ's sender-selected distribution) ---- */
 
 struct publish_keys {
-	struct slice keys[PUBLISH_KEYS_MAX]; /* [0] is the routing key */
-	size_t n;
+	struct buf *keys; /* struct slice; the first is the routing key */
 	bool has_bcc;
 };
 
@@ -331,8 +324,8 @@ static bool publish_add_keys(
 	}
 	struct reader r = reader_of(v.u.s);
 	while (amqp_array_next(&r, &item)) {
-		if (item.type == 'S' && k->n < PUBLISH_KEYS_MAX)
-			k->keys[k->n++] = item.u.s;
+		if (item.type == 'S')
+			buf_put_bytes(k->keys, &item.u.s, sizeof item.u.s);
 	}
 	return true;
 }
@@ -341,8 +334,8 @@ static bool publish_collect_keys(
 	struct channel *ch, struct slice headers, struct slice key, struct publish_keys *k)
 {
 	struct amqp_value v;
-	k->keys[0] = key;
-	k->n = 1;
+	buf_clear(k->keys);
+	buf_put_bytes(k->keys, &key, sizeof key);
 	k->has_bcc = headers.n > 0 && amqp_table_get(headers, "BCC", &v);
 	return headers.n == 0 ||
 	       (publish_add_keys(ch, headers, "CC", k) && publish_add_keys(ch, headers, "BCC", k));
@@ -366,22 +359,23 @@ static struct slice publish_without_bcc(struct channel *ch, struct amqp_props pr
 	return buf_slice(out);
 }
 
-/* ---- complete
- * --------------------------------------------------------------------------------------------- */
+/* ---- complete ---- */
 
 static void publish_routed(struct channel *ch, struct message *m, const struct amqp_props *props)
 {
 	struct session_env *env = channel_env(ch);
 	struct broker_exchange *x;
 	struct slice name, key;
-	struct publish_keys keys;
+	struct publish_keys keys = {.keys = &env->keys};
 	envelope_split(m->envelope, &name, &key);
 	if (!publish_exchange(ch, name, &x) ||
 		!publish_collect_keys(ch, props->headers, key, &keys))
 		return;
+	size_t n_keys = keys.keys->n / sizeof(struct slice);
 	broker_route_begin(env->broker, &env->route);
-	broker_route_keys(env->broker, x, keys.keys, keys.n, props->headers, &env->route);
-	if (keys.n == 1 && exchange_route_is_fixed(x))
+	broker_route_keys(env->broker, x, (const struct slice *)keys.keys->p, n_keys,
+		props->headers, &env->route);
+	if (n_keys == 1 && exchange_route_is_fixed(x))
 		route_keep(ch, m->envelope, &env->route);
 	if (keys.has_bcc)
 		m->props = publish_without_bcc(ch, *props);

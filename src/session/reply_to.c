@@ -22,8 +22,7 @@ bool reply_to_is_address(struct slice name)
 	return name.n > strlen(PREFIX) && memcmp(name.p, PREFIX, strlen(PREFIX)) == 0;
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static struct slice address_print(const struct channel *ch, char text[ADDRESS_MAX])
 {
@@ -61,8 +60,7 @@ static struct channel *requester_find(const struct session_env *env, uint64_t id
 	return NULL;
 }
 
-/* ---- the requester's side
- * ---------------------------------------------------------------------------- */
+/* ---- the requester's side ---- */
 
 /* Unique over all starts of the node: an address must not outlive its requester. */
 static uint64_t requester_id(struct session_env *env)
@@ -132,8 +130,7 @@ bool reply_to_request(struct channel *ch, const struct amqp_props *props, struct
 	return true;
 }
 
-/* ---- replies
- * --------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 static void requester_deliver(struct session_env *env, uint64_t id, const struct message *m)
 {
@@ -185,8 +182,7 @@ bool reply_to_send(struct channel *ch, struct slice address, const struct messag
 	return true;
 }
 
-/* ---- does the requester live?
- * ------------------------------------------------------------------------------- */
+/* ---- does the requester live? ---- */
 
 /* Goes to the requester's worker and comes back. */
 struct reply_question {

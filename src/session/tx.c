@@ -91,8 +91,7 @@ void tx_settle(struct tx *tx, const struct unacked_item *item, enum settle_outco
 	tx->settles[tx->n_settles++] = (struct tx_settle){*item, outcome};
 }
 
-/* ---- commit and rollback
- * ------------------------------------------------------------------------- */
+/* ---- commit and rollback ---- */
 
 static void tx_committed(struct tx *tx)
 {

@@ -119,6 +119,23 @@ class Startup(unittest.TestCase):
         self.assertIn("start number 2", second.log)
         self.assertEqual(second.end(), OK)
 
+    def test_ends_on_sigterm_at_any_moment_of_the_start(self):
+        node = self.node().ready()
+        declare(node.port(), 60)
+        self.assertEqual(node.end(), OK)
+        for i in range(20):
+            node = self.node().wait_for("data in")
+            time.sleep(i * 0.001)
+            self.assertEqual(node.end(), OK, node.log)
+        status, text = self.check()
+        self.assertEqual(status, OK, text)
+
+    def test_sighup_is_ignored(self):
+        node = self.node().ready()
+        node.process.send_signal(signal.SIGHUP)
+        self.assertEqual(login(node.port(), "guest", "guest", "/"), "open")
+        self.assertEqual(node.end(), OK)
+
     def test_port_in_use(self):
         holder = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(holder.close)
@@ -208,33 +225,62 @@ def long(raw):
     return struct.pack(">I", len(raw)) + raw
 
 
-def method(cls, number, payload):
-    body = struct.pack(">HH", cls, number) + payload
-    return struct.pack(">BHI", 1, 0, len(body)) + body + b"\xce"
+class Client:
+    """As much of AMQP as these tests need."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+        self.stream = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+
+    def send(self, cls, number, payload, channel=0):
+        body = struct.pack(">HH", cls, number) + payload
+        self.socket.sendall(struct.pack(">BHI", 1, channel, len(body)) + body + b"\xce")
+
+    def receive(self):
+        """Class and method of the next frame, None at the end."""
+        head = self.stream.read(7)
+        if len(head) < 7:
+            return None
+        body = self.stream.read(struct.unpack(">BHI", head)[2] + 1)
+        return struct.unpack(">HH", body[:4])
+
+    def login(self, user, password, vhost):
+        """'open' or 'refused'."""
+        self.socket.sendall(b"AMQP\0\0\x09\x01")
+        if self.receive() != (10, 10):
+            raise AssertionError("no connection.start")
+        response = b"\0" + user.encode() + b"\0" + password.encode()
+        self.send(10, 11, long(b"") + short("PLAIN") + long(response) + short("en_US"))
+        if self.receive() != (10, 30):
+            return "refused"
+        self.send(10, 31, struct.pack(">HIH", 2047, 131072, 0))
+        self.send(10, 40, short(vhost) + short("") + b"\0")
+        return "open" if self.receive() == (10, 41) else "refused"
 
 
 def login(port, user, password, vhost):
-    """'open' or 'refused'."""
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as s:
-        stream = s.makefile("rb")
+    with Client(port) as client:
+        return client.login(user, password, vhost)
 
-        def receive():
-            head = stream.read(7)
-            if len(head) < 7:
-                return None
-            body = stream.read(struct.unpack(">BHI", head)[2] + 1)
-            return struct.unpack(">HH", body[:4])
 
-        s.sendall(b"AMQP\0\0\x09\x01")
-        if receive() != (10, 10):
-            raise AssertionError("no connection.start")
-        response = b"\0" + user.encode() + b"\0" + password.encode()
-        s.sendall(method(10, 11, long(b"") + short("PLAIN") + long(response) + short("en_US")))
-        if receive() != (10, 30):
-            return "refused"
-        s.sendall(method(10, 31, struct.pack(">HIH", 2047, 131072, 0)))
-        s.sendall(method(10, 40, short(vhost) + short("") + b"\0"))
-        return "open" if receive() == (10, 41) else "refused"
+def declare(port, count):
+    """Durable queues."""
+    with Client(port) as client:
+        client.login("guest", "guest", "/")
+        client.send(20, 10, short(""), channel=1)
+        answers = [client.receive()]
+        for i in range(count):
+            client.send(50, 10, b"\0\0" + short("q%d" % i) + b"\x02" + long(b""), channel=1)
+            answers.append(client.receive())
+        if answers != [(20, 11)] + [(50, 11)] * count:
+            raise AssertionError("not all queues were declared: %s" % answers)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from load import Wrong  # also finds tests/compat
 from broker import Broker, BrokerError, exit_on_sigterm
 
 CHECK_STORE_SECONDS = 60
-BAD_LOG = re.compile(r"\[error\]|Sanitizer|runtime error:")
+BAD_LOG = re.compile(r"\[error\](?!.*CONNECTION_FORCED.*'shutdown')|Sanitizer|runtime error:")
 
 
 class Checks:

@@ -17,7 +17,8 @@ import struct
 import time
 
 from checks import Checks, disk_use, memory, work_directory
-from load import SECONDS, Link, Reader, Wrong, connect, declare, frame, header_frame, publish_prefix, run
+from load import (RATE_LEAST, SECONDS, Link, Reader, Wrong, connect, declare, frame, header_frame,
+                  publish_prefix, run)
 from scene import count_ready
 from broker import Broker, BrokerError, wait_until
 import rawamqp
@@ -29,7 +30,6 @@ IDLE_LIMIT = 25 * MIB
 GROWTH_LIMIT, GROWTH_LEAST, GROWTH_MESSAGES = 100 * MIB, 60 * MIB, 1000000
 START_LIMIT = 2.0
 DISK_ALLOWANCE, DISK_SHARE, DISK_SECONDS = 64 * MIB, 10, 30
-RATE_LEAST = 1000  # messages per second, below which we give up
 
 
 class Filler:
@@ -91,7 +91,7 @@ def drain(broker, queue, messages):
         if struct.unpack_from(">Q", body)[0] != numbers or len(body) != BODY_BYTES:
             raise Wrong("message %d came where %d was due" % (struct.unpack_from(">Q", body)[0], numbers))
         numbers += 1
-    Reader(queue, take).read(broker, messages, SECONDS + messages / RATE_LEAST)
+    Reader(queue, take).read(broker, messages)
 
 
 def timed(figures, name, messages, call):

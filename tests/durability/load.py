@@ -25,6 +25,7 @@ import rawamqp  # noqa: E402
 from rawamqp import Raw, Unexpected  # noqa: E402
 
 SECONDS = 20
+RATE_LEAST = 1000  # messages per second, below which we give up
 READ_SIZE = 256 * 1024
 SEND_AHEAD = 512 * 1024
 PERSISTENT = b"\x10\x00\x02"
@@ -459,8 +460,9 @@ class Reader:
         self.asked = False
         self.ready = ready
 
-    def read(self, broker, expected, seconds=SECONDS):
+    def read(self, broker, expected):
         """Read so many messages; Wrong if there are more. Returns when the acks are taken."""
+        seconds = SECONDS + expected / RATE_LEAST
         link = self.start(broker)
         try:
             run([link], lambda: self.count >= expected, seconds,

@@ -16,7 +16,7 @@
 
 #define LITERAL(s) slice_make(s, sizeof(s) - 1)
 
-/* --- greeting --- */
+/* ---- greeting ---- */
 
 static void the_greeting_is_recognised_octet_by_octet(void **state)
 {
@@ -44,7 +44,7 @@ static void other_protocols_are_refused_as_soon_as_they_show(void **state)
 	assert_int_equal(amqp_greeting_parse(LITERAL("AMQP\1\1\0\x0A")), AMQP_GREETING_OTHER);
 }
 
-/* --- parsing --- */
+/* ---- parsing ---- */
 
 static const char ack_frame[] = "\1\0\7\0\0\0\x0D\0\x3C\0\x50\0\0\0\0\0\0\0\5\0\xCE";
 
@@ -170,7 +170,7 @@ static void a_description_shows_sixteen_octets(void **state)
 	assert_string_equal(little, "type 2, fir");
 }
 
-/* --- writing --- */
+/* ---- writing ---- */
 
 static void assert_bytes(struct buf *b, struct slice expected)
 {
@@ -278,7 +278,7 @@ static void a_body_is_split_by_frame_max(void **state)
 	mem_free(body);
 }
 
-/* --- the fast encoders say what the general one says --- */
+/* ---- the fast encoders say what the general one says ---- */
 
 static void assert_same(struct buf *fast, const struct amqp_method *m)
 {

@@ -16,7 +16,7 @@
 #include "src/amqp/table.h"
 #include "src/base/mem.h"
 
-/* --- the facts of amqp-rabbitmq-0.9.1.json --- */
+/* ---- the facts of amqp-rabbitmq-0.9.1.json ---- */
 
 struct fact {
 	int class_id;
@@ -180,7 +180,7 @@ static void ids_are_class_and_method(void **state)
 	assert_false(amqp_method_has_content(0));
 }
 
-/* --- random methods --- */
+/* ---- random methods ---- */
 
 static uint64_t seed = 1;
 
@@ -372,7 +372,7 @@ static void flipped_octets_do_no_harm(void **state)
 	}
 }
 
-/* --- errors --- */
+/* ---- errors ---- */
 
 static int decode_bytes(const void *p, size_t n)
 {
@@ -445,7 +445,7 @@ static void long_short_strings_are_cut(void **state)
 	buf_done(&b);
 }
 
-/* --- bytes --- */
+/* ---- bytes ---- */
 
 static void assert_encodes(const struct amqp_method *m, const char *bytes, size_t n)
 {

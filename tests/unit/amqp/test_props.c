@@ -88,7 +88,7 @@ static struct amqp_props only(struct amqp_props p, uint16_t flags)
 	return p;
 }
 
-/* --- content header --- */
+/* ---- content header ---- */
 
 static void a_header_is_taken_apart(void **state)
 {
@@ -121,7 +121,7 @@ static void a_header_with_weight_is_unexpected(void **state)
 	assert_int_equal(amqp_header_decode(payload, &h), AMQP_REPLY_UNEXPECTED_FRAME);
 }
 
-/* --- properties --- */
+/* ---- properties ---- */
 
 static void all_properties_are_decoded(void **state)
 {

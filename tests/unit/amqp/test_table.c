@@ -43,7 +43,7 @@ static struct amqp_value get(struct slice table, const char *key)
 	return v;
 }
 
-/* --- reading --- */
+/* ---- reading ---- */
 
 static void every_type_is_read(void **state)
 {
@@ -104,7 +104,7 @@ static void an_absent_key_is_not_found(void **state)
 	assert_false(amqp_table_get(LITERAL("\4no"), "nope", &v));
 }
 
-/* --- checking --- */
+/* ---- checking ---- */
 
 static void an_empty_table_is_well_formed(void **state)
 {
@@ -201,7 +201,7 @@ static void random_octets_do_no_harm(void **state)
 	}
 }
 
-/* --- comparing --- */
+/* ---- comparing ---- */
 
 static bool equal(const char *key_a, const char *key_b, struct slice t)
 {
@@ -265,7 +265,7 @@ static void absence_equals_absence(void **state)
 	assert_false(amqp_value_equal(NULL, &v));
 }
 
-/* --- printing --- */
+/* ---- printing ---- */
 
 static void assert_printed(const char *key, const char *type, const char *expected)
 {
@@ -353,7 +353,7 @@ static void inequivalence_is_described_as_in_rabbitmq(void **state)
 	assert_described(&classic, &ten, "'classic'");
 }
 
-/* --- building --- */
+/* ---- building ---- */
 
 static void every_value_is_written_as_it_was_read(void **state)
 {

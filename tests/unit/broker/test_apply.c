@@ -18,7 +18,7 @@ static void assert_result(
 	assert_int_equal(r.resource, resource);
 }
 
-/* --- vhosts -------------------------------------------------------------------------------- */
+/* ---- vhosts ---- */
 
 static struct broker_result vhost_command(struct broker *b, const char *name, bool add)
 {
@@ -94,7 +94,7 @@ static void deleting_a_vhost_deletes_what_is_in_it(void **state)
 	assert_null(broker_permission_first_of_user(broker_user_find(b, S("u"))));
 }
 
-/* --- exchanges ----------------------------------------------------------------------------- */
+/* ---- exchanges ---- */
 
 static void an_exchange_is_declared_once(void **state)
 {
@@ -143,7 +143,7 @@ static void deleting_an_exchange(void **state)
 	assert_result(apply(b, &c), BROKER_NOT_FOUND, BROKER_VHOST);
 }
 
-/* --- bindings ------------------------------------------------------------------------------ */
+/* ---- bindings ---- */
 
 static void a_binding_is_what_it_says(void **state)
 {
@@ -225,7 +225,7 @@ static void bindings_are_listed_from_both_ends(void **state)
 	assert_int_equal(n, 123);
 }
 
-/* --- queues -------------------------------------------------------------------------------- */
+/* ---- queues ---- */
 
 static void a_queue_gets_a_group_of_its_own(void **state)
 {
@@ -345,7 +345,7 @@ static void a_cascade_ends_in_a_cycle(void **state)
 	assert_int_equal(b->n_bindings, 0);
 }
 
-/* --- nodes --------------------------------------------------------------------------------- */
+/* ---- nodes ---- */
 
 static struct broker_result node_up(struct broker *b, uint64_t node, uint64_t incarnation)
 {
@@ -413,7 +413,7 @@ static void a_late_declaration_is_stale(void **state)
 	assert_result(declare_queue_spec(b, "p", s), BROKER_OK, BROKER_NOTHING);
 }
 
-/* --- the rest ------------------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 static void the_cluster_has_a_name(void **state)
 {
@@ -498,7 +498,7 @@ static void the_seed_lets_guest_in(void **state)
 	broker_free(b);
 }
 
-/* --- the watch ----------------------------------------------------------------------------- */
+/* ---- the watch ---- */
 
 struct seen {
 	char text[512];

@@ -57,7 +57,7 @@ __attribute__((format(printf, 2, 3))) static inline void say(struct buf *b, cons
 	buf_put_bytes(b, text, (size_t)n);
 }
 
-/* --- effects as text --- */
+/* ---- effects as text ---- */
 
 static inline struct slice body_of(struct fixture *f, uint64_t index, uint32_t offset)
 {
@@ -171,7 +171,7 @@ static inline void assert_notes(struct fixture *f, const char *text)
 	assert_text(&f->notes, text);
 }
 
-/* --- entries --- */
+/* ---- entries ---- */
 
 static inline void fixture_open(struct fixture *f)
 {
@@ -252,7 +252,7 @@ static inline size_t fixture_section(struct fixture *f)
 	return begin;
 }
 
-/* --- commands, each in a section of its own --- */
+/* ---- commands, each in a section of its own ---- */
 
 static inline void enqueue(struct fixture *f, uint64_t client, const char *body)
 {

@@ -76,7 +76,7 @@ __attribute__((format(printf, 2, 3))) static void model_say(struct buf *b, const
 	buf_put_u8(b, '\n');
 }
 
-/* --- the effects' text, for machine and model --- */
+/* ---- the effects' text, for machine and model ---- */
 
 #define LU(x) ((unsigned long)(x))
 
@@ -128,7 +128,7 @@ static void text_ended(void *arg, bool expired)
 static const struct machine_sink text_sink = {text_deliver, text_answer, text_refused, text_applied,
 	text_cancelled, text_dead, text_release, text_ended};
 
-/* --- messages --- */
+/* ---- messages ---- */
 
 static struct model_message *model_at(struct model *m, uint64_t seq)
 {
@@ -248,7 +248,7 @@ static void model_dead_done(struct model *m, uint64_t seq)
 	}
 }
 
-/* --- consumers --- */
+/* ---- consumers ---- */
 
 static bool model_pushed(const struct model_consumer *c)
 {
@@ -328,7 +328,7 @@ static long model_find(struct model *m, uint64_t client, uint32_t consumer)
 	return -1;
 }
 
-/* --- delivering --- */
+/* ---- delivering ---- */
 
 static struct machine_delivery model_hand(struct model *m, uint64_t seq, size_t i)
 {
@@ -423,7 +423,7 @@ static void model_enqueue(
 	model_append(m, msg, offset);
 }
 
-/* --- commands --- */
+/* ---- commands ---- */
 
 static void model_answer(struct model *m, uint64_t client, uint64_t seq, enum command_type type,
 	enum machine_status status, uint64_t messages)
@@ -687,7 +687,7 @@ static void model_command(struct model *m, uint64_t client, uint64_t seq, const 
 	model_skip_gone(m);
 }
 
-/* --- entries --- */
+/* ---- entries ---- */
 
 static size_t model_client_place(struct model *m, uint64_t client)
 {

@@ -172,7 +172,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* ---- what happens to publishes, consumers and requests ------------------------------------------ */
+/* ---- what happens to publishes, consumers and requests ---- */
 
 struct publisher {
 	struct queue_publisher base;
@@ -267,7 +267,7 @@ static void attach(struct queue_client *qc, struct consumer *c, uint32_t prefetc
 		r != NULL ? &r->base : NULL);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------ */
+/* ---- tests ---- */
 
 static void a_publish_is_confirmed_when_it_is_applied(void **state)
 {

@@ -19,7 +19,7 @@ static void attach_with_priority(struct fixture *f, uint64_t client, int32_t pri
 			.credit_bytes = UINT64_MAX});
 }
 
-/* --- order, prefetch and credit --- */
+/* ---- order, prefetch and credit ---- */
 
 static void a_consumer_gets_messages_in_the_order_of_their_enqueues(void **state)
 {
@@ -101,7 +101,7 @@ static void credit_does_not_shrink(void **state)
 	assert_effects(f, "attach ok to 1; 1/1 gets a #1");
 }
 
-/* --- whose turn --- */
+/* ---- whose turn ---- */
 
 static void consumers_take_turns(void **state)
 {
@@ -168,7 +168,7 @@ static void higher_message_priorities_are_delivered_first(void **state)
 			  "1/1 gets a #4; 1/1 gets e #5");
 }
 
-/* --- settling --- */
+/* ---- settling ---- */
 
 static void returned_messages_go_back_to_their_old_place(void **state)
 {
@@ -251,7 +251,7 @@ static void rejected_messages_are_gone(void **state)
 	assert_int_equal(counts(f).dropped, 1);
 }
 
-/* --- cancelling --- */
+/* ---- cancelling ---- */
 
 static void a_cancelled_consumer_keeps_its_unsettled_deliveries(void **state)
 {
@@ -332,7 +332,7 @@ static void deliveries_can_be_asked_for_again(void **state)
 	assert_effects(f, "1/1 gets b #2; 1/1 gets d #4");
 }
 
-/* --- exclusive and single active consumers --- */
+/* ---- exclusive and single active consumers ---- */
 
 static void an_exclusive_consumer_keeps_others_away(void **state)
 {
@@ -405,7 +405,7 @@ static void a_queue_may_stop_having_a_single_active_consumer_and_begin_again(voi
 	assert_effects(f, "1/1 gets c #2");
 }
 
-/* --- get --- */
+/* ---- get ---- */
 
 static void a_get_takes_one_message_and_tells_how_many_are_left(void **state)
 {
@@ -471,7 +471,7 @@ static void a_get_by_a_consumer_that_has_messages_pushed_is_empty(void **state)
 	assert_effects(f, "attach ok to 1; 1/1 gets a #1; get empty to 1; 1 left");
 }
 
-/* --- purge, status --- */
+/* ---- purge, status ---- */
 
 static void a_purge_removes_what_is_ready(void **state)
 {

@@ -39,7 +39,7 @@ static uint64_t (*live_of(const struct fixture *f, uint64_t after, size_t *ret_n
 	return ranges;
 }
 
-/* --- applied once --- */
+/* ---- applied once ---- */
 
 static void a_repeated_section_does_nothing_but_is_told(void **state)
 {
@@ -100,7 +100,7 @@ static void each_client_is_told_once_per_entry(void **state)
 	assert_notes(f, "applied 5:2; applied 3:1; applied 4:0");
 }
 
-/* --- clients that go down --- */
+/* ---- clients that go down ---- */
 
 static void a_client_that_goes_down_returns_what_it_held(void **state)
 {
@@ -169,7 +169,7 @@ static void clients_are_those_with_consumers_or_sequences(void **state)
 	buf_done(&b);
 }
 
-/* --- entries that are needed --- */
+/* ---- entries that are needed ---- */
 
 static void an_entry_is_released_with_its_last_message(void **state)
 {
@@ -245,7 +245,7 @@ static void live_entries_are_told_as_ranges(void **state)
 	assert_int_equal(n, 0);
 }
 
-/* --- malformed entries --- */
+/* ---- malformed entries ---- */
 
 static int apply_bytes(struct fixture *f, uint64_t index, const uint8_t *p, size_t n)
 {

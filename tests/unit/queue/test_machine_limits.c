@@ -20,7 +20,7 @@ static void configure_dlx(struct fixture *f)
 	configure(f);
 }
 
-/* --- time to live --- */
+/* ---- time to live ---- */
 
 static void a_message_expires_at_its_deadline(void **state)
 {
@@ -163,7 +163,7 @@ static void a_ttl_beyond_the_end_of_time_is_none(void **state)
 	assert_int_equal(machine_deadline(f->m), UINT64_MAX);
 }
 
-/* --- limits --- */
+/* ---- limits ---- */
 
 static void drop_head_drops_the_oldest(void **state)
 {
@@ -302,7 +302,7 @@ static void a_smaller_limit_drops_at_once(void **state)
 	assert_int_equal(counts(f).dropped, 190);
 }
 
-/* --- dead letters --- */
+/* ---- dead letters ---- */
 
 static void without_an_exchange_dead_messages_are_gone(void **state)
 {
@@ -412,7 +412,7 @@ static void a_delivery_limit_of_0_allows_no_return(void **state)
 	assert_int_equal(counts(f).dropped, 1);
 }
 
-/* --- the queue's end --- */
+/* ---- the queue's end ---- */
 
 static void an_unused_queue_expires(void **state)
 {

@@ -53,7 +53,7 @@ static bool chance(struct world *w, unsigned percent)
 	return rnd(w, 100) < percent;
 }
 
-/* --- commands --- */
+/* ---- commands ---- */
 
 static void put_enqueue(struct world *w, struct buf *b)
 {
@@ -202,7 +202,7 @@ static uint32_t put_command(struct world *w, struct buf *b, size_t client)
 	return n;
 }
 
-/* --- entries --- */
+/* ---- entries ---- */
 
 static void put_section(struct world *w)
 {
@@ -244,7 +244,7 @@ static void make_entry(struct world *w)
 		buf_put_bytes(&w->entry, "tail", 4); /* malformed at its end */
 }
 
-/* --- comparing --- */
+/* ---- comparing ---- */
 
 static int apply_to(struct world *w, struct machine *m)
 {
@@ -352,7 +352,7 @@ static void step(struct world *w, unsigned seed)
 		restore_b(w, seed);
 }
 
-/* --- worlds --- */
+/* ---- worlds ---- */
 
 static void weigh(struct world *w)
 {

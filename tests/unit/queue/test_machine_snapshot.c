@@ -132,7 +132,7 @@ static size_t snapshot_size(const struct machine *m)
 	return n;
 }
 
-/* --- small --- */
+/* ---- small ---- */
 
 static void a_million_equal_messages_are_a_few_dozen_bytes(void **state)
 {
@@ -178,7 +178,7 @@ static void varying_sizes_cost_two_bytes_each(void **state)
 	feed_done(&f);
 }
 
-/* --- canonical --- */
+/* ---- canonical ---- */
 
 static void a_snapshot_does_not_depend_on_how_the_state_came_about(void **state)
 {
@@ -261,7 +261,7 @@ static void a_snapshot_is_what_version_1_says(void **state)
 	feed_done(&f);
 }
 
-/* --- suspicious --- */
+/* ---- suspicious ---- */
 
 static void a_snapshot_that_was_cut_or_changed_is_refused(void **state)
 {
@@ -406,7 +406,7 @@ static void changed_entries_never_crash(void **state)
 	}
 }
 
-/* --- memory --- */
+/* ---- memory ---- */
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HEAP_IS_COUNTED 0

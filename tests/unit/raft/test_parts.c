@@ -9,7 +9,7 @@
 #include "raft/heap.h"
 #include "raft/log_budget.h"
 
-/* ---- heap ----------------------------------------------------------------------------------- */
+/* ---- heap ---- */
 
 static void test_libraft_frees_by_letting_go_of_a_block(void **state)
 {
@@ -43,7 +43,7 @@ static void test_libraft_frees_by_letting_go_of_a_block(void **state)
 	}
 }
 
-/* ---- batch ---------------------------------------------------------------------------------- */
+/* ---- batch ---- */
 
 static void test_a_batch_starts_with_an_empty_header_and_grows(void **state)
 {
@@ -70,7 +70,7 @@ static void test_a_batch_starts_with_an_empty_header_and_grows(void **state)
 	blob_unref(b.blob);
 }
 
-/* ---- configuration -------------------------------------------------------------------------- */
+/* ---- configuration ---- */
 
 static void test_configurations_survive_libraft_and_back(void **state)
 {
@@ -117,7 +117,7 @@ static void test_configurations_survive_libraft_and_back(void **state)
 	raft_configuration_close(&conf);
 }
 
-/* ---- entry cache ---------------------------------------------------------------------------- */
+/* ---- entry cache ---- */
 
 enum { SLOT = 1000 };
 
@@ -196,7 +196,7 @@ static void test_the_cache_refuses_what_is_larger_than_itself(void **state)
 	entry_cache_done(&c);
 }
 
-/* ---- log budget ----------------------------------------------------------------------------- */
+/* ---- log budget ---- */
 
 static void test_the_budget_asks_who_grew_heavy_first(void **state)
 {

@@ -29,7 +29,7 @@ size_t heap_in_use(void)
 }
 #endif
 
-/* ---- world ---------------------------------------------------------------------------------- */
+/* ---- world ---- */
 
 static uint64_t now_ms(void *arg)
 {
@@ -108,7 +108,7 @@ void world_until(struct world *w, bool (*until)(void *arg), void *arg)
 	}
 }
 
-/* ---- toy ------------------------------------------------------------------------------------ */
+/* ---- toy ---- */
 
 static void hash(struct toy *t, const void *p, size_t n)
 {

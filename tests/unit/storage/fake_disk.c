@@ -109,7 +109,7 @@ static ssize_t allowed(int fd, size_t n)
 	return -1;
 }
 
-/* ---- what the library calls ----------------------------------------------------------------- */
+/* ---- what the library calls ---- */
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
 {
@@ -176,7 +176,7 @@ int statvfs(const char *path, struct statvfs *st)
 	return 0;
 }
 
-/* ---- recording and crashing ----------------------------------------------------------------- */
+/* ---- recording and crashing ---- */
 
 void fake_disk_record(const char *data_mdb, const _Atomic uint64_t *mark)
 {

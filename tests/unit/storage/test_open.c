@@ -30,7 +30,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* ---- what is there -------------------------------------------------------------------------- */
+/* ---- what is there ---- */
 
 static void identity_stays_and_incarnation_rises(void **state)
 {
@@ -180,7 +180,7 @@ static void entries_survive_with_their_terms_and_types(void **state)
 	store_log_close(log);
 }
 
-/* ---- failures ------------------------------------------------------------------------------- */
+/* ---- failures ---- */
 
 static void expect_open(const char *dir, int want, const char *text)
 {
@@ -227,7 +227,7 @@ static void checking_nothing_finds_nothing(void **state)
 	assert_int_not_equal(access(path, F_OK), 0);
 }
 
-/* ---- changing a closed store ---------------------------------------------------------------- */
+/* ---- changing a closed store ---- */
 
 static void edit(struct rig *r, const char *table, MDB_val key,
 	void (*change)(uint8_t *p, size_t n, size_t at), size_t at)
