@@ -47,14 +47,14 @@ struct task {
 	struct mail mail;
 	struct node *node;
 	struct shard *shard;
-	int fd;
+	int value; /* a descriptor, or alarms */
 };
 
 static void node_post(
-	struct node *n, struct shard *to, int fd, void (*run)(struct mail *m, struct worker *w))
+	struct node *n, struct shard *to, int value, void (*run)(struct mail *m, struct worker *w))
 {
 	struct task *t = MEM_NEW(struct task);
-	*t = (struct task){{NULL, run}, n, to, fd};
+	*t = (struct task){{NULL, run}, n, to, value};
 	worker_post(&to->worker, &t->mail);
 }
 
@@ -64,7 +64,7 @@ static void node_on_connection(struct mail *m, struct worker *w)
 {
 	struct task *t = (struct task *)m;
 	struct shard *s = w->data;
-	connection_new(&s->env, t->fd);
+	connection_new(&s->env, t->value);
 	mem_free(t);
 }
 
@@ -95,6 +95,21 @@ static bool node_listen(struct node *n)
 			a->host != NULL ? a->host : "[::]", listener_port(l));
 	}
 	return true;
+}
+
+static void node_on_alarm(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	session_env_alarm(&t->shard->env, (enum session_alarm)t->value);
+	mem_free(t);
+}
+
+static void node_on_alarms_changed(void *arg, enum session_alarm raised)
+{
+	struct node *n = arg;
+	for (unsigned i = 0; i < n->n_shards; i++)
+		node_post(n, &n->shards[i], (int)raised, node_on_alarm);
 }
 
 static void node_on_serving(struct mail *m, struct worker *w)
@@ -189,6 +204,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 static void node_on_home_closed(void *arg)
 {
 	struct node *n = arg;
+	alarms_stop(&n->alarms);
 	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
 	for (unsigned i = 0; i < n->n_shards; i++)
@@ -367,6 +383,11 @@ static void node_run_workers(struct node *n)
 	for (unsigned i = 1; i < n->n_shards; i++)
 		worker_start(&n->shards[i].worker, node_begin_worker);
 	shard_begin(&n->shards[0]);
+	n->alarms = (struct alarms){.store = n->store,
+		.data_dir = n->data_dir,
+		.changed = node_on_alarms_changed,
+		.arg = n};
+	alarms_start(&n->alarms, &n->shards[0].worker, n->config);
 	int rc = node_load_rows(n);
 	if (rc == 0)
 		rc = node_open_home(n);

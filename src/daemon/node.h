@@ -10,6 +10,7 @@
 #ifndef WARREN_DAEMON_NODE_H
 #define WARREN_DAEMON_NODE_H
 
+#include "src/daemon/alarms.h"
 #include "src/daemon/config.h"
 #include "src/daemon/shard.h"
 #include "src/net/listener.h"
@@ -44,6 +45,7 @@ struct node {
 	struct session_env **envs;
 	unsigned n_shards;
 	struct catalog_home *home;
+	struct alarms alarms;
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;
 	unsigned next_shard;                /* for the next connection */

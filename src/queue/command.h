@@ -104,9 +104,11 @@ static inline uint8_t *command_put_enqueue(uint8_t *p, const struct message *m)
 	store_u16le(p + 16, (uint16_t)m->envelope.n);
 	store_u16le(p + 18, 0);
 	p += COMMAND_HEADER + COMMAND_ENQUEUE_FIXED;
-	memcpy(p, m->envelope.p, m->envelope.n);
+	if (m->envelope.n > 0)
+		memcpy(p, m->envelope.p, m->envelope.n);
 	p += m->envelope.n;
-	memcpy(p, m->props.p, m->props.n);
+	if (m->props.n > 0)
+		memcpy(p, m->props.p, m->props.n);
 	p += m->props.n;
 	if (m->body.n > 0)
 		memcpy(p, m->body.p, m->body.n);

@@ -83,7 +83,7 @@ struct consumer *consumers_next(struct consumers *cs);
 /* A message of body_n bytes goes to it: its number. */
 static inline uint64_t consumer_count(struct consumer *c, uint32_t body_n)
 {
-	c->delivered_bytes += body_n;
+	c->delivered_bytes += (uint64_t)body_n + CREDIT_OVERHEAD;
 	return ++c->last_number;
 }
 /* Ends the turn of consumers_next()'s. */

@@ -445,6 +445,18 @@ static void host_clear_stale(struct queue_host *h)
 	buf_done(&b);
 }
 
+/* The lease of an unused queue starts anew with its leader: while none was there, nobody could use
+ * it. */
+static void host_renew_lease(struct queue_host *h)
+{
+	if (machine_config(h->machine)->expires_ms == CONFIG_NONE)
+		return;
+	struct buf b = BUF_EMPTY;
+	command_put_status(&b, &(struct command_status){.touch = true});
+	host_propose(h, &b);
+	buf_done(&b);
+}
+
 static void host_set_config(struct queue_host *h)
 {
 	struct buf now = BUF_EMPTY;
@@ -487,6 +499,7 @@ static void host_leading(void *arg, bool yes, uint64_t term)
 	}
 	host_set_config(h);
 	host_clear_stale(h);
+	host_renew_lease(h);
 	host_take_early(h);
 	machine_resume(h->machine, &host_sink, h);
 	host_arm(h);

@@ -267,13 +267,12 @@ void machine_configure(struct machine *m, const struct queue_config *c)
 
 /* ---- entries ---- */
 
+/* An enqueue is dropped and not refused: whoever deleted the queue did not want what was still on its
+ * way to it, and a publisher is told the same as of a message that reaches no queue. */
 static void apply_when_gone(
 	struct machine *m, uint64_t client, uint64_t seq, const struct command *c)
 {
 	switch (c->type) {
-	case COMMAND_ENQUEUE:
-		m->sink->refused(m->arg, client, seq);
-		break;
 	case COMMAND_ATTACH:
 	case COMMAND_CANCEL:
 	case COMMAND_GET:

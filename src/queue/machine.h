@@ -64,7 +64,7 @@ struct machine_answer {
 struct machine_sink {
 	void (*deliver)(void *arg, const struct machine_delivery *d);
 	void (*answer)(void *arg, const struct machine_answer *a);
-	/* An enqueue was refused (overflow reject-publish, or the queue is deleted). */
+	/* An enqueue was refused (overflow reject-publish). */
 	void (*refused)(void *arg, uint64_t client, uint64_t seq);
 	/* Everything the client sent up to `seq` is applied; after its deliveries and answers of this
 	 * entry. Also called for repeats. */

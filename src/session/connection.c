@@ -67,7 +67,7 @@ bool session_env_flush(struct session_env *env)
 
 static bool connection_held(const struct connection *c)
 {
-	return c->busy > 0 || c->waiting || c->state == CONNECTION_DEAD ||
+	return c->busy > 0 || c->waiting || c->blocked || c->state == CONNECTION_DEAD ||
 	       stream_pending(c->stream) > OUT_LIMIT;
 }
 
@@ -166,6 +166,7 @@ static void connection_delete_exclusive(struct connection *c)
 void connection_release(struct connection *c)
 {
 	c->release_due = false;
+	c->blocked = false;
 	queue_unwait(&c->waiter);
 	c->waiting = false;
 	c->busy = 0; /* whatever is answered later, nobody waits for it */
@@ -422,12 +423,77 @@ static uint32_t connection_frame_limit(const struct connection *c)
 	return c->state >= CONNECTION_OPENING ? c->frame_max : c->env->limits->initial_frame_max;
 }
 
+/* ---- alarms ---- */
+
+static const char *const alarm_reasons[] = {
+	[SESSION_ALARM_MEMORY] = "low on memory",
+	[SESSION_ALARM_DISK] = "low on disk",
+	[SESSION_ALARM_BOTH] = "low on memory & disk",
+};
+
+static void connection_tell_blocked(struct connection *c)
+{
+	if (!c->can_blocked || c->told_blocked || c->state != CONNECTION_OPEN)
+		return;
+	c->told_blocked = true;
+	connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_BLOCKED,
+				      .u.connection_blocked.reason =
+					      slice_str(alarm_reasons[c->env->alarm])});
+}
+
+static void connection_tell_unblocked(struct connection *c)
+{
+	if (!c->told_blocked)
+		return;
+	c->told_blocked = false;
+	if (c->state == CONNECTION_OPEN)
+		connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_UNBLOCKED});
+}
+
+static bool frame_is_publish(const struct amqp_frame *f)
+{
+	return f->type == AMQP_FRAME_METHOD && f->payload.n >= 4 &&
+	       load_u32be(f->payload.p) == AMQP_BASIC_PUBLISH;
+}
+
+/* While there is an alarm, the input stops in front of the first publish: acknowledgements and all
+ * else before it are still taken, also on a connection that does both. */
+static bool connection_blocks(struct connection *c, const struct amqp_frame *f)
+{
+	if (!frame_is_publish(f))
+		return false;
+	c->publishes = true;
+	if (c->env->alarm == SESSION_ALARM_NONE)
+		return false;
+	c->blocked = true;
+	connection_tell_blocked(c);
+	return true;
+}
+
+void session_env_alarm(struct session_env *env, enum session_alarm alarm)
+{
+	env->alarm = alarm;
+	LIST_EACH_SAFE(node, &env->connections) {
+		struct connection *c = LIST_ENTRY(node, struct connection, link);
+		if (alarm != SESSION_ALARM_NONE) {
+			if (c->publishes)
+				connection_tell_blocked(c);
+			continue;
+		}
+		connection_tell_unblocked(c);
+		c->blocked = false;
+		connection_check_input(c);
+	}
+}
+
 /* One frame; returns its size, or 0 to stop. */
 static size_t connection_take_frame(struct connection *c, struct slice in)
 {
 	struct amqp_frame f;
 	switch (amqp_frame_parse(in, connection_frame_limit(c), &f)) {
 	case AMQP_FRAME_READY:
+		if (connection_blocks(c, &f))
+			return 0;
 		connection_on_frame(c, &f);
 		return f.size;
 	case AMQP_FRAME_BAD: {

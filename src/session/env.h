@@ -26,6 +26,14 @@ struct session_limits {
 	const char *const *loopback_users;
 };
 
+/* Resource alarms of the node; bits. */
+enum session_alarm {
+	SESSION_ALARM_NONE = 0,
+	SESSION_ALARM_MEMORY = 1,
+	SESSION_ALARM_DISK = 2,
+	SESSION_ALARM_BOTH = 3,
+};
+
 struct session_env {
 	struct worker *worker;
 	struct catalog *catalog;
@@ -50,6 +58,7 @@ struct session_env {
 	struct buf keys;           /* scratch: struct slice, routing keys of a publish */
 	struct buf scratch;        /* scratch: properties without BCC */
 	struct buf request_props;  /* scratch: properties of a request with direct reply-to */
+	enum session_alarm alarm; /* publishers are held while there is one */
 	bool stopping;
 	void (*drained)(void *arg); /* stopping, and the last connection is gone */
 };
@@ -58,6 +67,8 @@ struct session_env {
 bool session_env_flush(struct session_env *env);
 /* Once a second: heartbeats, handshake timeouts. */
 void session_env_tick(struct session_env *env);
+/* Alarms have been raised or cleared: holds or releases publishers, and tells them. */
+void session_env_alarm(struct session_env *env, enum session_alarm alarm);
 /* Closes all connections with 320 and refuses new ones; drained() follows. */
 void session_env_stop(struct session_env *env);
 void session_env_done(struct session_env *env);

@@ -8,6 +8,7 @@ The program is $WARREND, by default ../../warrend seen from this directory.
 With COMPAT_URL=amqp://user:password@host:port/ set, Broker stands for that
 running broker instead: start and stop do nothing, and `external` is true.
 COMPAT_RESTART may hold a shell command that restarts it (used by restart()).
+COMPAT_SETTINGS may hold further KEY=VALUE settings for every broker started.
 """
 
 import atexit
@@ -74,7 +75,7 @@ class Broker:
         """settings: further `key=value` strings for -s."""
         self.datadir = os.path.abspath(datadir)
         self.fixed_port = port
-        self.settings = list(settings)
+        self.settings = list(settings) + os.environ.get("COMPAT_SETTINGS", "").split()
         self.process = None
         external = os.environ.get("COMPAT_URL")
         self.external = bool(external)

@@ -248,16 +248,18 @@ class Client:
         head = self.stream.read(7)
         if len(head) < 7:
             return None
-        body = self.stream.read(struct.unpack(">BHI", head)[2] + 1)
-        return struct.unpack(">HH", body[:4])
+        self.payload = self.stream.read(struct.unpack(">BHI", head)[2] + 1)
+        return struct.unpack(">HH", self.payload[:4])
 
-    def login(self, user, password, vhost):
-        """'open' or 'refused'."""
+    def login(self, user, password, vhost, blocked=False):
+        """'open' or 'refused'; `blocked`: announces that connection.blocked is understood."""
+        capability = short("connection.blocked") + b"t\x01"
+        properties = short("capabilities") + b"F" + long(capability) if blocked else b""
         self.socket.sendall(b"AMQP\0\0\x09\x01")
         if self.receive() != (10, 10):
             raise AssertionError("no connection.start")
         response = b"\0" + user.encode() + b"\0" + password.encode()
-        self.send(10, 11, long(b"") + short("PLAIN") + long(response) + short("en_US"))
+        self.send(10, 11, long(properties) + short("PLAIN") + long(response) + short("en_US"))
         if self.receive() != (10, 30):
             return "refused"
         self.send(10, 31, struct.pack(">HIH", 2047, 131072, 0))

@@ -17,7 +17,7 @@ import struct
 import time
 
 from checks import Checks, disk_use, memory, work_directory
-from load import (RATE_LEAST, SECONDS, Link, Reader, Wrong, connect, declare, frame, header_frame,
+from load import (SECONDS, Link, Reader, Wrong, connect, declare, frame, header_frame,
                   publish_prefix, run)
 from scene import count_ready
 from broker import Broker, BrokerError, wait_until
@@ -70,8 +70,8 @@ def fill(broker, queue, messages):
     filler = Filler(queue, messages)
     link = Link(raw, filler)
     try:
-        run([link], lambda: filler.confirmed >= messages, SECONDS + messages / RATE_LEAST,
-            "%d messages are confirmed" % messages)
+        run([link], lambda: filler.confirmed >= messages, SECONDS, "%d messages are confirmed" % messages,
+            lambda: filler.confirmed)
     finally:
         link.close()
 

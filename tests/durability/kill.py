@@ -17,9 +17,10 @@ from checks import Checks, check_store, work_directory
 from load import NEW, Wrong
 from scene import Scene, count_ready, read_serials
 
-CHECK_EVERY = 5  # kills between two --check-store
-EARLY_EVERY = 7  # kills between two that are followed by one more during the start
-LOADED = 20
+CHECK_EVERY = 5        # kills between two --check-store
+EARLY_EVERY = 7        # kills between two that are followed by one more during the start
+LOADED = 20            # confirms and deliveries that show that the load flows
+KEPT_PER_KILL = 4000   # at most published to the queue without consumer
 
 
 def one_kill(scene, number):
@@ -54,6 +55,7 @@ def check_kept(scene):
 
 def test(checks, scene, kills):
     for number in range(1, kills + 1):
+        scene.kept.limit = number * KEPT_PER_KILL
         with checks.part("kill %d" % number, scene.broker):
             one_kill(scene, number)
         if checks.failed:

@@ -25,7 +25,6 @@ import rawamqp  # noqa: E402
 from rawamqp import Raw, Unexpected  # noqa: E402
 
 SECONDS = 20
-RATE_LEAST = 1000  # messages per second, below which we give up
 READ_SIZE = 256 * 1024
 SEND_AHEAD = 512 * 1024
 PERSISTENT = b"\x10\x00\x02"
@@ -176,9 +175,12 @@ class Link:
         self.actor.on_delivery(self.delivery[0], bool(self.delivery[1]), part)
 
 
-def run(links, until, seconds, what):
-    """Serve the links until the condition holds; TimeoutError when time is up."""
-    deadline = time.monotonic() + seconds
+def run(links, until, seconds, what, progress=lambda: None):
+    """Serve the links until the condition holds; TimeoutError when time is up.
+
+    With `progress` the time is up when its value has not changed for so long.
+    """
+    deadline, reached = time.monotonic() + seconds, progress()
     poll = select.poll()
     interest = {}
     while True:
@@ -189,7 +191,9 @@ def run(links, until, seconds, what):
         if until():
             return
         if time.monotonic() > deadline:
-            raise TimeoutError("after %g s still not: %s" % (seconds, what))
+            if progress() == reached:
+                raise TimeoutError("after %g s still not: %s" % (seconds, what))
+            deadline, reached = time.monotonic() + seconds, progress()
         serve_once(links, poll, interest)
 
 
@@ -336,6 +340,7 @@ class Consumer:
     """Gets a publisher's messages and acks them at random, singly and many at once."""
 
     BARRIER_SECONDS = 0.04
+    BACKLOG = 3000  # messages the publisher may be ahead
 
     def __init__(self, publisher, rng, prefetch=100):
         self.publisher, self.queue, self.rng, self.prefetch = publisher, publisher.queue, rng, prefetch
@@ -385,6 +390,7 @@ class Consumer:
         self.fresh += 1
 
     def fill(self, link):
+        self.publisher.limit = len(self.order) + self.BACKLOG
         if self.pending and (self.draining or self.rng.random() < 0.3):
             self.ack_some(link)
         now = time.monotonic()
@@ -462,14 +468,13 @@ class Reader:
 
     def read(self, broker, expected):
         """Read so many messages; Wrong if there are more. Returns when the acks are taken."""
-        seconds = SECONDS + expected / RATE_LEAST
         link = self.start(broker)
         try:
-            run([link], lambda: self.count >= expected, seconds,
-                "%d messages from %s, has %d" % (expected, self.queue, self.count))
+            run([link], lambda: self.count >= expected, SECONDS,
+                "%d messages come from %s" % (expected, self.queue), lambda: self.count)
             link.out += frame(rawamqp.METHOD, METHOD_ID.pack(*rawamqp.QUEUE_DECLARE)
                               + declare_arguments(self.queue, 1))
-            run([link], lambda: self.ready is not None, seconds, "an answer about %s" % self.queue)
+            run([link], lambda: self.ready is not None, SECONDS, "an answer about %s" % self.queue)
         finally:
             link.close()
         if self.count != expected or self.ready != 0:

@@ -37,12 +37,12 @@ class Scene:
         for actor in self.actors:
             self.links.append(actor.start(self.broker))
 
-    def serve(self, until, what, seconds=SECONDS):
+    def serve(self, until, what, progress=lambda: None):
         def condition():
             if any(link.closed for link in self.links):
                 raise Wrong("the broker has closed a connection while waiting for: %s" % what)
             return until()
-        run(self.links, condition, seconds, what)
+        run(self.links, condition, SECONDS, what, progress)
 
     def load(self, least, seconds):
         """Load until so many confirms and deliveries have come in this life, and for the seconds then."""
@@ -64,9 +64,9 @@ class Scene:
         for publisher in (self.kept, self.taken):
             publisher.running = False
         self.consumer.draining = True
-        self.serve(lambda: self.kept.idle() and self.taken.idle(), "all is confirmed", 2 * SECONDS)
+        self.serve(lambda: self.kept.idle() and self.taken.idle(), "all is confirmed", lambda: self.kept.fresh)
         self.consumer.ready = None
-        self.serve(self.consumer.empty, "all is consumed", 2 * SECONDS)
+        self.serve(self.consumer.empty, "all is consumed", lambda: self.consumer.fresh)
 
     def hang_up(self):
         for link in self.links:

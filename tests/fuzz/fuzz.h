@@ -12,6 +12,15 @@
 
 #include "src/base/bytes.h"
 
+/* Defined in builds with AddressSanitizer, by either compiler. */
+#if defined(__SANITIZE_ADDRESS__)
+#define FUZZ_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FUZZ_ASAN 1
+#endif
+#endif
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An invariant; not assert(), which NDEBUG takes away. */

@@ -334,7 +334,7 @@ static struct machine_delivery model_hand(struct model *m, uint64_t seq, size_t 
 {
 	struct model_message *x = model_at(m, seq);
 	struct model_consumer *c = &m->consumers[i];
-	c->delivered_bytes += x->body_n;
+	c->delivered_bytes += x->body_n + CREDIT_OVERHEAD;
 	m->counts.delivered++;
 	m->counts.redelivered += x->returns > 0;
 	x->state = MODEL_OUT;
@@ -615,9 +615,7 @@ static void model_delete(
 static void model_command_gone(
 	struct model *m, uint64_t client, uint64_t seq, const struct command *c)
 {
-	if (c->type == COMMAND_ENQUEUE)
-		text_refused(&m->effects, client, seq);
-	else if (c->type == COMMAND_CLIENT_DOWN)
+	if (c->type == COMMAND_CLIENT_DOWN)
 		model_client_down(m, &c->u.client_down);
 	else if (c->type == COMMAND_ATTACH || c->type == COMMAND_CANCEL || c->type == COMMAND_GET ||
 		 c->type == COMMAND_PURGE || c->type == COMMAND_DELETE || c->type == COMMAND_STATUS)

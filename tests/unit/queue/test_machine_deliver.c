@@ -77,16 +77,16 @@ static void without_acks_prefetch_does_not_count(void **state)
 static void a_consumer_is_sent_messages_while_its_bytes_are_below_its_credit(void **state)
 {
 	struct fixture *f = *state;
-	attach_as(f, 1, &(struct command_attach){.consumer = 1, .credit_bytes = 4});
+	attach_as(f, 1, &(struct command_attach){.consumer = 1, .credit_bytes = CREDIT_OVERHEAD + 4});
 	enqueue(f, 2, "abc");
 	enqueue(f, 2, "def");
 	enqueue(f, 2, "ghi");
 	apply(f);
 	assert_effects(f, "attach ok to 1; 1/1 gets abc #1; 1/1 gets def #2");
-	credit(f, 1, 1, 6);
+	credit(f, 1, 1, 2 * (CREDIT_OVERHEAD + 3));
 	apply(f);
 	assert_effects(f, "");
-	credit(f, 1, 1, 7);
+	credit(f, 1, 1, 2 * (CREDIT_OVERHEAD + 3) + 1);
 	apply(f);
 	assert_effects(f, "1/1 gets ghi #3");
 }

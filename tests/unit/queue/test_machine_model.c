@@ -105,7 +105,7 @@ static void put_attach(struct world *w, struct buf *b)
 	if (chance(w, 30))
 		a.priority = (int32_t)rnd(w, 3) - 1;
 	a.prefetch = w->hoards ? 0 : (uint32_t)rnd(w, 12);
-	a.credit_bytes = chance(w, 70) ? UINT64_MAX : rnd(w, 200);
+	a.credit_bytes = chance(w, 70) ? UINT64_MAX : rnd(w, 1000);
 	a.tag = slice_make("tag", rnd(w, 4));
 	command_put_attach(b, &a);
 }
@@ -166,7 +166,7 @@ static uint32_t put_command(struct world *w, struct buf *b, size_t client)
 		command_put_cancel(b, &(struct command_cancel){consumer, chance(w, 50)});
 		break;
 	case COMMAND_CREDIT:
-		command_put_credit(b, &(struct command_credit){consumer, rnd(w, 2000)});
+		command_put_credit(b, &(struct command_credit){consumer, rnd(w, 10000)});
 		break;
 	case COMMAND_SETTLE:
 		put_settle(w, b, client);

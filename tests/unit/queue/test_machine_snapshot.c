@@ -251,7 +251,7 @@ static void a_snapshot_is_what_version_1_says(void **state)
 		"\0\0"              /* returned; no more lanes */
 		"\1"                /* consumers */
 		"\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\2"
-		"\377\377\377\377\377\377\377\377\377\1\17\3\0"
+		"\377\377\377\377\377\377\377\377\377\1\317\1\3\0"
 		"\2\2\4\0\0\1\2" /* unsettled: 2 and 3 */
 		"\0\0"           /* nobody active, nobody waits */
 		"\0\0";          /* dead letters */

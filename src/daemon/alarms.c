@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/daemon/alarms.h"
+
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+
+enum {
+	CHECK_MS = 250,
+	MARGIN = 32, /* cleared when a 32nd better than the limit: no flapping */
+};
+
+uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole)
+{
+	return amount->relative ? (uint64_t)((double)whole * amount->share) : amount->bytes;
+}
+
+static bool over(bool raised, uint64_t used, uint64_t limit)
+{
+	return limit != 0 && used > (raised ? limit - limit / MARGIN : limit);
+}
+
+static bool under(bool raised, uint64_t left, uint64_t limit)
+{
+	return limit != 0 && left < (raised ? limit + limit / MARGIN : limit);
+}
+
+enum session_alarm alarms_judge(const struct alarms *a, uint64_t memory_used, uint64_t disk_free,
+	bool store_blocked)
+{
+	enum session_alarm raised = SESSION_ALARM_NONE;
+	if (over(a->raised & SESSION_ALARM_MEMORY, memory_used, a->memory_bytes))
+		raised |= SESSION_ALARM_MEMORY;
+	if (store_blocked || under(a->raised & SESSION_ALARM_DISK, disk_free, a->disk_free_bytes))
+		raised |= SESSION_ALARM_DISK;
+	return raised;
+}
+
+/* Resident memory of the process. */
+static uint64_t memory_used(void)
+{
+	unsigned long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%lu %lu", &size, &resident) != 2)
+		resident = 0;
+	fclose(f);
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t disk_free(const char *path)
+{
+	struct statvfs fs;
+	if (statvfs(path, &fs) != 0)
+		return UINT64_MAX; /* unknown is no alarm; writes will tell */
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static void tell(const struct alarms *a, enum session_alarm which, const char *name)
+{
+	if (a->raised & which)
+		log_warning("alarm", "%s resource limit alarm set: publishers are blocked", name);
+	else
+		log_warning("alarm", "%s resource limit alarm cleared", name);
+}
+
+static void alarms_on_timer(void *arg)
+{
+	struct alarms *a = arg;
+	enum session_alarm before = a->raised;
+	a->raised = alarms_judge(
+		a, memory_used(), disk_free(a->data_dir), store_blocked(a->store));
+	enum session_alarm changed = before ^ a->raised;
+	if (changed & SESSION_ALARM_MEMORY)
+		tell(a, SESSION_ALARM_MEMORY, "memory");
+	if (changed & SESSION_ALARM_DISK)
+		tell(a, SESSION_ALARM_DISK, "disk");
+	if (changed != SESSION_ALARM_NONE)
+		a->changed(a->arg, a->raised);
+	timer_set(a->timer, CHECK_MS);
+}
+
+static uint64_t machine_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void alarms_start(struct alarms *a, struct worker *w, const struct config *config)
+{
+	uint64_t memory = machine_memory();
+	a->memory_bytes = alarms_amount(&config->memory_limit, memory);
+	a->disk_free_bytes = alarms_amount(&config->disk_free_limit, memory);
+	a->timer = timer_new(w, alarms_on_timer, a);
+	log_info("alarm", "memory high watermark set to %lu MiB, disk free limit to %lu MiB",
+		(unsigned long)(a->memory_bytes >> 20), (unsigned long)(a->disk_free_bytes >> 20));
+	alarms_on_timer(a); /* before the first client comes */
+}
+
+void alarms_stop(struct alarms *a)
+{
+	timer_free(a->timer);
+	a->timer = NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The node's resource alarms: memory above its watermark, and a disk without space. While one is
+ * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, told to
+ * all shards.
+ */
+#ifndef WARREN_DAEMON_ALARMS_H
+#define WARREN_DAEMON_ALARMS_H
+
+#include "src/daemon/config.h"
+#include "src/loop/timer.h"
+#include "src/session/env.h"
+#include "storage/store.h"
+
+struct alarms {
+	struct timer *timer;
+	struct store *store;
+	const char *data_dir;
+	uint64_t memory_bytes;    /* watermark; 0: none */
+	uint64_t disk_free_bytes; /* limit; 0: none */
+	enum session_alarm raised;
+	void (*changed)(void *arg, enum session_alarm raised);
+	void *arg;
+};
+
+/* Checks now and from now on; `changed` is called on the worker's thread whenever the set of alarms changes. */
+void alarms_start(struct alarms *a, struct worker *w, const struct config *config);
+void alarms_stop(struct alarms *a);
+
+/* ---- pure, for tests ---- */
+
+/* The alarms to be raised for these figures, given those that are: an alarm is cleared only when
+ * there is a little more room than it was raised for. */
+enum session_alarm alarms_judge(const struct alarms *a, uint64_t memory_used, uint64_t disk_free,
+	bool store_blocked);
+/* Bytes that an amount means, given what it may be a share of. */
+uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole);
+
+#endif

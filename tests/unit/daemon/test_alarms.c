@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "src/daemon/alarms.h"
+
+static void an_alarm_is_raised_above_the_limit_and_cleared_a_little_below(void **state)
+{
+	struct alarms a = {.memory_bytes = 3200, .disk_free_bytes = 0};
+	(void)state;
+	assert_int_equal(alarms_judge(&a, 3200, 0, false), SESSION_ALARM_NONE);
+	assert_int_equal(alarms_judge(&a, 3201, 0, false), SESSION_ALARM_MEMORY);
+	a.raised = SESSION_ALARM_MEMORY;
+	assert_int_equal(alarms_judge(&a, 3200, 0, false), SESSION_ALARM_MEMORY);
+	assert_int_equal(alarms_judge(&a, 3100, 0, false), SESSION_ALARM_NONE);
+}
+
+static void disk_space_is_judged_the_other_way_round(void **state)
+{
+	struct alarms a = {.disk_free_bytes = 3200};
+	(void)state;
+	assert_int_equal(alarms_judge(&a, 1 << 30, 3200, false), SESSION_ALARM_NONE);
+	assert_int_equal(alarms_judge(&a, 1 << 30, 3199, false), SESSION_ALARM_DISK);
+	a.raised = SESSION_ALARM_DISK;
+	assert_int_equal(alarms_judge(&a, 1 << 30, 3299, false), SESSION_ALARM_DISK);
+	assert_int_equal(alarms_judge(&a, 1 << 30, 3300, false), SESSION_ALARM_NONE);
+}
+
+static void a_store_that_cannot_write_is_a_disk_alarm_whatever_is_free(void **state)
+{
+	struct alarms a = {.memory_bytes = 1, .disk_free_bytes = 1};
+	(void)state;
+	assert_int_equal(alarms_judge(&a, 0, UINT64_MAX, true), SESSION_ALARM_DISK);
+	assert_int_equal(alarms_judge(&a, 2, UINT64_MAX, true), SESSION_ALARM_BOTH);
+}
+
+static void without_a_limit_there_is_no_alarm(void **state)
+{
+	struct alarms a = {0};
+	(void)state;
+	assert_int_equal(alarms_judge(&a, UINT64_MAX, 0, false), SESSION_ALARM_NONE);
+}
+
+static void an_amount_is_bytes_or_a_share(void **state)
+{
+	(void)state;
+	assert_int_equal(alarms_amount(&(struct config_amount){.bytes = 7}, 1000), 7);
+	assert_int_equal(
+		alarms_amount(&(struct config_amount){.relative = true, .share = 0.4}, 1000), 400);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_alarm_is_raised_above_the_limit_and_cleared_a_little_below),
+		cmocka_unit_test(disk_space_is_judged_the_other_way_round),
+		cmocka_unit_test(a_store_that_cannot_write_is_a_disk_alarm_whatever_is_free),
+		cmocka_unit_test(without_a_limit_there_is_no_alarm),
+		cmocka_unit_test(an_amount_is_bytes_or_a_share),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
