@@ -4,17 +4,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
 #include "storage/format.h"
 
-/* Address space costs nothing, growing a map in use is not possible (libraft-notes 3.3). */
+/* Address space costs nothing, growing a map in use is not possible. */
 static const size_t ENV_MAP_BYTES = (size_t)16 << 40;
 /* What is tried at least where address space is limited. */
 static const size_t ENV_MAP_LEAST = (size_t)1 << 30;
@@ -159,6 +162,31 @@ static int env_open_mapped(struct env *env, enum env_mode mode, size_t map_bytes
 	return rc;
 }
 
+/* LMDB does not tell where its map lies; the kernel does, by the file's inode. */
+static void env_find_map(struct env *env)
+{
+	char line[PATH_MAX + 128];
+	struct stat st;
+	int fd;
+	env->map_from = env->map_to = 0;
+	if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0)
+		return;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	if (maps == NULL)
+		return;
+	while (fgets(line, sizeof line, maps) != NULL) {
+		unsigned long from, to, inode;
+		unsigned major_no, minor_no;
+		if (sscanf(line, "%lx-%lx %*s %*x %x:%x %lu", &from, &to, &major_no, &minor_no,
+			    &inode) == 5 &&
+			inode == st.st_ino && makedev(major_no, minor_no) == st.st_dev) {
+			env->map_from = from;
+			env->map_to = to;
+		}
+	}
+	fclose(maps);
+}
+
 static int env_open_mdb(struct env *env, enum env_mode mode, struct env_text err)
 {
 	int rc = ENOMEM;
@@ -169,7 +197,22 @@ static int env_open_mdb(struct env *env, enum env_mode mode, struct env_text err
 		return env_fail_mdb(env, err, rc, "data.mdb");
 	int dead;
 	mdb_reader_check(env->mdb, &dead);
+	env_find_map(env);
 	return env_cover_map(env, err);
+}
+
+void env_let_go(const struct env *env, const void *p, size_t n)
+{
+	/* Reading a page maps its neighbours in a window of this size, too. */
+	enum { AROUND = 64 * 1024 };
+	uintptr_t from = (uintptr_t)p & ~(uintptr_t)(AROUND - 1);
+	uintptr_t to = ((uintptr_t)p + n + AROUND - 1) & ~(uintptr_t)(AROUND - 1);
+	if (from < env->map_from)
+		from = env->map_from;
+	if (to > env->map_to)
+		to = env->map_to;
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED); /* only advice: may fail */
 }
 
 /* ---- tables and format ---------------------------------------------------------------------- */

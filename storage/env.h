@@ -40,6 +40,7 @@ struct env {
 	MDB_dbi row;
 	char *path;
 	int lock_fd;
+	uintptr_t map_from, map_to; /* addresses of data.mdb in this process; 0 if not found */
 	struct reserve reserve;
 	struct store_identity identity;
 };
@@ -50,6 +51,9 @@ int env_open(struct env *env, const char *path, enum env_mode mode, struct env_t
 void env_close(struct env *env);
 /* Rewrites what is there, so that the transaction is not empty: LMDB skips empty ones. */
 int env_touch(struct env *env, MDB_txn *txn);
+/* Bytes of the map have been read and copied: their pages may leave this process (they stay in the
+ * kernel's cache), else a drained backlog would count as memory of ours. Any thread. */
+void env_let_go(const struct env *env, const void *p, size_t n);
 /* The STORE_ error for what LMDB returned. */
 int env_error(int mdb_rc);
 /* Writes a message; returns rc. */

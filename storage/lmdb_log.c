@@ -75,9 +75,10 @@ static int place_copy(const struct env *env, MDB_txn *txn, const struct place *p
 		val.mv_size - place->entry.offset < place->entry.length)
 		return STORE_DAMAGED;
 	*ret_blob = blob_new(place->entry.length);
+	const uint8_t *bytes = (const uint8_t *)val.mv_data + place->entry.offset;
 	if (place->entry.length > 0)
-		memcpy((*ret_blob)->data, (const uint8_t *)val.mv_data + place->entry.offset,
-			place->entry.length);
+		memcpy((*ret_blob)->data, bytes, place->entry.length);
+	env_let_go(env, bytes, place->entry.length);
 	return STORE_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/log.h"
@@ -16,6 +17,7 @@ enum {
 	RECLAIM_PORTION = 16 << 20, /* bytes punched between two rounds ... */
 	RECLAIM_SHARE = 16,         /* ... or this part of what is free: each portion reads the list */
 	RECLAIM_PAUSE_MS = 20,      /* between portions */
+	RECLAIM_PORTION_MS = 10,    /* a portion ends after so long: commits wait for it */
 	RECLAIM_AGAIN = 4 << 20,    /* bytes left over by a pass that are worth another ... */
 	RECLAIM_AGAIN_MS = 500,     /* ... after so long ... */
 	RECLAIM_LITTLE = 1 << 20,   /* ... if this one achieved more than this */
@@ -181,13 +183,26 @@ static uint64_t punch_run(struct reclaim *r, const struct free_pages *f, uint64_
 	return 0;
 }
 
-/* Punches up to `portion` bytes; true if the pass is through. */
+static uint64_t clock_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Punches up to `portion` bytes, or as long as RECLAIM_PORTION_MS: many small holes take the file
+ * system longer than one large. True if the pass is through. */
 static bool punch_portion(struct reclaim *r, const struct free_pages *f, uint64_t portion)
 {
 	uint64_t punched = 0, from, to;
+	uint64_t until_ms = clock_ms() + RECLAIM_PORTION_MS;
 	while (!r->unable && next_run(f, r->next_page, &from, &to)) {
 		if (punched >= portion)
 			break;
+		if (clock_ms() >= until_ms) {
+			r->pass_bytes += punched;
+			return false;
+		}
 		uint64_t most = from + (portion - punched) / f->page_bytes + RECLAIM_RUN;
 		if (to > most)
 			to = most;

@@ -23,8 +23,8 @@
 #include "storage/records.h"
 
 /* Where a round cuts records: one batch of 64 KiB and its headers fit, and with LMDB's page header
- * and the record's own the bytes fill 17 whole pages. Larger records are no faster (libraft-notes
- * 3.2), smaller ones die sooner. */
+ * and the record's own the bytes fill 17 whole pages. Larger records are no faster, smaller ones
+ * die sooner. */
 enum {
 	ROUND_RECORD_BYTES = 17 * 4096 - 16 - 8,
 	ROUND_RECORD_ENTRIES = 1024,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A thread's read transaction, made once and renewed for each use: short, since a read transaction
- * that stays open makes the file grow at the rate of writing (libraft-notes 3.3).
+ * that stays open makes the file grow at the rate of writing.
  */
 #ifndef WARREN_STORAGE_VIEW_H
 #define WARREN_STORAGE_VIEW_H

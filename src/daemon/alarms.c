@@ -38,17 +38,18 @@ enum session_alarm alarms_judge(const struct alarms *a, uint64_t memory_used, ui
 	return raised;
 }
 
-/* Resident memory of the process. */
+/* Resident memory of the process, without pages of files: those (the store's map above all) the
+ * kernel takes back by itself when it needs room. */
 static uint64_t memory_used(void)
 {
-	unsigned long size, resident = 0;
+	unsigned long size, resident, shared;
 	FILE *f = fopen("/proc/self/statm", "r");
 	if (f == NULL)
 		return 0;
-	if (fscanf(f, "%lu %lu", &size, &resident) != 2)
-		resident = 0;
+	if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) != 3)
+		resident = shared = 0;
 	fclose(f);
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	return (uint64_t)(resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t disk_free(const char *path)

@@ -58,7 +58,8 @@ static bool put_value(struct buf *b, const char *key, const char *value)
 			return put_boolean(b, key, value + 2);
 		}
 	}
-	return put_integer(b, key, value) || put_boolean(b, key, value) || put_string(b, key, value);
+	return put_integer(b, key, value) || put_boolean(b, key, value) ||
+	       put_string(b, key, value);
 }
 
 /* KEY=VALUE, which this function may write into */

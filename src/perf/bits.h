@@ -22,7 +22,6 @@ bool bits_add(struct bits *b, uint64_t member);
 bool bits_has(const struct bits *b, uint64_t member);
 
 /* How many are in `all` but neither in `seen` nor in `excused`. */
-uint64_t bits_missing(
-	const struct bits *all, const struct bits *seen, const struct bits *excused);
+uint64_t bits_missing(const struct bits *all, const struct bits *seen, const struct bits *excused);
 
 #endif

@@ -53,8 +53,8 @@ static inline void histogram_record(struct histogram *h, uint64_t value)
 /* Adds everything in `from` to `to`. */
 void histogram_merge(struct histogram *to, const struct histogram *from);
 
-/* The value that `percent` % (0..100) of the recorded ones do not exceed: the top of its bucket, but
- * never more than the largest recorded. 0 while empty. */
+/* The value that `percent` % (0..100) of the recorded ones do not exceed: the top of its bucket,
+ * but never more than the largest recorded. 0 while empty. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
 /* 0 while empty. */

@@ -18,10 +18,13 @@ static inline uint64_t mix64(uint64_t x)
 	return x ^ x >> 31;
 }
 
-/* One number per message and purpose (`salt`). */
-static inline uint64_t mix_message(uint32_t producer, uint64_t sequence, uint32_t salt)
+/* What a message's number is wanted for. */
+enum mix_purpose { MIX_SIZE = 1, MIX_PRIORITY, MIX_FILLER };
+
+/* One number per message and purpose. */
+static inline uint64_t mix_message(uint32_t producer, uint64_t sequence, enum mix_purpose purpose)
 {
-	return mix64(mix64((uint64_t)salt << 32 | producer) ^ sequence);
+	return mix64(mix64((uint64_t)purpose << 32 | producer) ^ sequence);
 }
 
 #endif

@@ -111,14 +111,30 @@ static int take_action(struct options *o, size_t at, const char *arg, struct mis
 /* --- the table --- */
 
 #define AT(field) offsetof(struct options, field)
-#define HEADLINE(text) {text, NULL, NULL, KIND_HEADLINE, 0, 0, 0, NULL}
-#define FLAG(name, field, help) {name, NULL, help, KIND_FLAG, AT(field), 0, 0, NULL}
-#define NUMBER(name, arg, field, min, max, help)                                                   \
-	{name, arg, help, KIND_NUMBER, AT(field), min, max, NULL}
-#define REAL(name, arg, field, min, max, help)                                                     \
-	{name, arg, help, KIND_REAL, AT(field), min, max, NULL}
-#define TEXT(name, arg, field, help) {name, arg, help, KIND_TEXT, AT(field), 0, 0, NULL}
-#define TAKEN(name, arg, at, take, help) {name, arg, help, KIND_TAKEN, at, 0, 0, take}
+#define HEADLINE(text)                                         \
+	{                                                      \
+		text, NULL, NULL, KIND_HEADLINE, 0, 0, 0, NULL \
+	}
+#define FLAG(name, field, help)                                    \
+	{                                                          \
+		name, NULL, help, KIND_FLAG, AT(field), 0, 0, NULL \
+	}
+#define NUMBER(name, arg, field, min, max, help)                        \
+	{                                                               \
+		name, arg, help, KIND_NUMBER, AT(field), min, max, NULL \
+	}
+#define REAL(name, arg, field, min, max, help)                        \
+	{                                                             \
+		name, arg, help, KIND_REAL, AT(field), min, max, NULL \
+	}
+#define TEXT(name, arg, field, help)                              \
+	{                                                         \
+		name, arg, help, KIND_TEXT, AT(field), 0, 0, NULL \
+	}
+#define TAKEN(name, arg, at, take, help)                    \
+	{                                                   \
+		name, arg, help, KIND_TAKEN, at, 0, 0, take \
+	}
 
 static const struct row rows[] = {
 	HEADLINE("What to do"),
@@ -169,9 +185,11 @@ static const struct row rows[] = {
 	HEADLINE("Publishing and consuming"),
 	FLAG("spread", spread, "each producer publishes to all queues in turn"),
 	NUMBER("confirm", "WINDOW", confirm, 0, WINDOW_MAX, "unconfirmed per producer; 0: off (0)"),
-	NUMBER("prefetch", "N", prefetch, 0, 65535, "unacknowledged per consumer; 0: no limit (1000)"),
+	NUMBER("prefetch", "N", prefetch, 0, 65535,
+		"unacknowledged per consumer; 0: no limit (1000)"),
 	NUMBER("ack-every", "N", ack_every, 0, 65535, "acknowledge every N-th; 0: automatic (1)"),
-	TAKEN("consumer-arguments", "LIST", AT(consumer_arguments), take_arguments, "KEY=VALUE,..."),
+	TAKEN("consumer-arguments", "LIST", AT(consumer_arguments), take_arguments,
+		"KEY=VALUE,..."),
 	NUMBER("tick-us", "N", tick_us, 1, 1000000, "grid of the due times of --rate (200)"),
 	NUMBER("coalesce-us", "N", coalesce_us, 0, 100000, "sleep before each poll (0)"),
 
@@ -312,7 +330,7 @@ static void default_names(struct options *o)
 	if (o->routing_key == NULL)
 		o->routing_key = o->queue;
 	else if (many && !pattern_varies(o->routing_key) && *o->exchange != '\0' &&
-		strcmp(type, "x-consistent-hash") != 0 && o->binding_key == NULL)
+		 strcmp(type, "x-consistent-hash") != 0 && o->binding_key == NULL)
 		o->copies_all = true;
 	if (o->binding_key == NULL)
 		o->binding_key = o->routing_key;
@@ -396,14 +414,15 @@ static void print_row(FILE *to, const struct row *r)
 		fprintf(to, "\n%s:\n", r->name);
 		return;
 	}
-	int n = fprintf(to, "  --%s%s%s", r->name, r->arg != NULL ? " " : "",
-		r->arg != NULL ? r->arg : "");
+	int n = fprintf(
+		to, "  --%s%s%s", r->name, r->arg != NULL ? " " : "", r->arg != NULL ? r->arg : "");
 	fprintf(to, "%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "", r->help);
 }
 
 void options_print_help(FILE *to)
 {
-	fputs("Usage: warren-perf [OPTION]...\nPut an AMQP 0-9-1 broker under load and measure it.\n",
+	fputs("Usage: warren-perf [OPTION]...\nPut an AMQP 0-9-1 broker under load and measure "
+	      "it.\n",
 		to);
 	for (unsigned i = 0; i < ROWS; i++)
 		print_row(to, &rows[i]);

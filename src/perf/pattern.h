@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Names with a number in them: "orders-%i" is orders-0, orders-1, ...; "%%" is a percent sign. Pure.
+ * Names with a number in them: "orders-%i" is orders-0, orders-1, ...; "%%" is a percent sign.
+ * Pure.
  */
 #ifndef WARREN_PERF_PATTERN_H
 #define WARREN_PERF_PATTERN_H

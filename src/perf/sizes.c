@@ -75,5 +75,6 @@ uint32_t sizes_pick(const struct sizes *s, uint64_t random)
 		for (; at >= p->weight; p++)
 			at -= p->weight;
 	}
-	return p->min == p->max ? p->min : p->min + (uint32_t)(mix64(random) % (p->max - p->min + 1));
+	return p->min == p->max ? p->min
+				: p->min + (uint32_t)(mix64(random) % (p->max - p->min + 1));
 }

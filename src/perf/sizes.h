@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How large messages are: "1024", a range "100-2000" in which every size is as likely as another, or
- * a distribution of either with weights, "16:90,1k-4k:9,1m:1". k and m are 1024 and 1024 * 1024. Pure.
+ * How large messages are: "1024", a range "100-2000" in which every size is as likely as another,
+ * or a distribution of either with weights, "16:90,1k-4k:9,1m:1". k and m are 1024 and 1024 * 1024.
+ * Pure.
  */
 #ifndef WARREN_PERF_SIZES_H
 #define WARREN_PERF_SIZES_H

@@ -3,8 +3,7 @@
 
 #include "src/base/mem.h"
 
-int socket_resolve(
-	struct turn *t, const char *host, const char *port, struct sockaddr_storage *ret)
+int socket_resolve(struct turn *t, const char *host, const char *port, struct sockaddr_storage *ret)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	uv_getaddrinfo_t req;
@@ -51,12 +50,10 @@ static void on_written(uv_write_t *write, int status)
 /* The rest of `out` behind its first n octets goes to libuv, which waits for the kernel. */
 static int write_rest(struct socket *s, size_t n)
 {
-	s->sent += n;
 	struct buf empty = s->writing;
 	s->writing = s->out;
 	s->out = empty;
-	buf_consume(&s->writing, n);
-	uv_buf_t b = uv_buf_init((char *)s->writing.p, (unsigned)s->writing.n);
+	uv_buf_t b = uv_buf_init((char *)s->writing.p + n, (unsigned)(s->writing.n - n));
 	return uv_write(&s->write, (uv_stream_t *)&s->tcp, &b, 1, on_written);
 }
 

@@ -41,8 +41,8 @@ struct socket {
 	uint64_t sent;      /* octets */
 	uint64_t received;
 	bool connected;
-	bool wanted;         /* somebody waits for room */
-	unsigned buffer;     /* octets for the kernel's buffers */
+	bool wanted;     /* somebody waits for room */
+	unsigned buffer; /* octets for the kernel's buffers */
 };
 
 /* Looks a host up, once and blocking. 0 or a libuv error. */

@@ -40,7 +40,8 @@ void stamp_put_long(uint8_t *body, size_t n, const struct stamp *s)
 	store_u32le(body + AT_PRODUCER, s->producer);
 	store_u32le(body + AT_FLAGS, s->flags);
 	store_u64le(body + AT_SEQUENCE, s->sequence);
-	fill(body + STAMP_LONG, n - STAMP_LONG, mix_message(s->producer, s->sequence, s->run));
+	fill(body + STAMP_LONG, n - STAMP_LONG,
+		mix_message(s->producer, s->sequence, MIX_FILLER) ^ s->run);
 	store_u64le(body + AT_CHECKSUM, checksum(body, n));
 }
 

@@ -5,8 +5,8 @@
  *   0 magic:4 "WPRF" or "WPRV"   4 run:4   8 due:8        monotonic clock, ns
  *   16 producer:4   20 flags:4   24 sequence:8   32 checksum:8   40 filler...     only in WPRV
  *
- * Bodies of fewer than STAMP_SHORT octets have no stamp. WPRV is the form for --verify: the checksum
- * covers all other octets, and the filler differs from message to message. Pure.
+ * Bodies of fewer than STAMP_SHORT octets have no stamp. WPRV is the form for --verify: the
+ * checksum covers all other octets, and the filler differs from message to message. Pure.
  */
 #ifndef WARREN_PERF_STAMP_H
 #define WARREN_PERF_STAMP_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The loop, in turns: libuv runs what is ready; then, before it waits for more, the jobs of this turn
- * (producers that can go on) run once each, and after them everything that was written is flushed:
- * one write per socket and turn. While a job is waiting for the next turn, the loop does not sleep.
+ * The loop, in turns: libuv runs what is ready; then, before it waits for more, the jobs of this
+ * turn (producers that can go on) run once each, and after them everything that was written is
+ * flushed: one write per socket and turn. While a job is waiting for the next turn, the loop does
+ * not sleep.
  */
 #ifndef WARREN_PERF_TURN_H
 #define WARREN_PERF_TURN_H
@@ -29,7 +30,8 @@ struct turn {
 	unsigned coalesce_us;
 };
 
-/* 0 or a libuv error. With coalesce_us the loop sleeps so long before it waits: fewer, larger turns. */
+/* 0 or a libuv error. With coalesce_us the loop sleeps so long before it waits: fewer, larger
+ * turns. */
 int turn_init(struct turn *t, unsigned coalesce_us);
 /* Closes the loop; every handle of others must have been closed (its callbacks run in here). */
 void turn_done(struct turn *t);

@@ -21,7 +21,7 @@ struct queue_clients;
 
 /* Unapplied bytes of one client, and of all clients of a worker, above which publishers pause. */
 enum {
-	QUEUE_CLIENT_WINDOW = 8 << 20,
+	QUEUE_CLIENT_WINDOW = 2 << 20,
 	QUEUE_CLIENTS_WINDOW = 64 << 20,
 };
 

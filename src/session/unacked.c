@@ -13,16 +13,19 @@ void unacked_done(struct unacked *u)
 
 static void unacked_put(struct unacked *u, const struct unacked_item *item)
 {
-	size_t i = item->tag & (u->cap - 1);
+	size_t home = item->tag & (u->cap - 1);
+	size_t i = home;
 	while (u->items[i].tag != 0)
 		i = (i + 1) & (u->cap - 1);
 	u->items[i] = *item;
+	u->displaced += i != home;
 }
 
 static void unacked_grow(struct unacked *u)
 {
 	struct unacked old = *u;
 	u->cap = old.cap ? old.cap * 2 : UNACKED_FIRST;
+	u->displaced = 0;
 	u->items = mem_zalloc(u->cap * sizeof *u->items);
 	for (size_t i = 0; i < old.cap; i++)
 		if (old.items[i].tag != 0)
@@ -50,12 +53,14 @@ void unacked_restore(struct unacked *u, const struct unacked_item *item)
 	u->n++;
 }
 
-/* Closes the gap at i by moving back items that probed past it. */
+/* Closes the gap at i by moving back items that probed past it. While no item is displaced, as on the
+ * usual channel, there are none, and nothing is searched. */
 static void unacked_remove_at(struct unacked *u, size_t i)
 {
 	size_t mask = u->cap - 1;
 	size_t j = i;
-	for (;;) {
+	u->displaced -= (u->items[i].tag & mask) != i;
+	while (u->displaced > 0) {
 		j = (j + 1) & mask;
 		if (u->items[j].tag == 0)
 			break;
@@ -63,6 +68,7 @@ static void unacked_remove_at(struct unacked *u, size_t i)
 		if (((j - home) & mask) < ((j - i) & mask))
 			continue;
 		u->items[i] = u->items[j];
+		u->displaced -= home == i;
 		i = j;
 	}
 	u->items[i].tag = 0;
@@ -75,7 +81,7 @@ bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_item *ret)
 		return false;
 	size_t i = tag & (u->cap - 1);
 	while (u->items[i].tag != tag) {
-		if (u->items[i].tag == 0)
+		if (u->items[i].tag == 0 || u->displaced == 0)
 			return false;
 		i = (i + 1) & (u->cap - 1);
 	}

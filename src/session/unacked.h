@@ -24,6 +24,7 @@ struct unacked {
 	struct unacked_item *items;
 	size_t cap; /* power of two or 0 */
 	size_t n;
+	size_t displaced; /* items that are not where their tag says */
 	uint64_t lowest; /* no tag below is outstanding */
 };
 

@@ -195,7 +195,7 @@ def test(checks, directory, no_ack, reads, options):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--keep", metavar="DIR")

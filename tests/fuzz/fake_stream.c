@@ -197,15 +197,20 @@ static void peer_done(struct peer *p)
 	buf_done(&p->in);
 }
 
-/* What the client sends may be its tune-ok; a later one is an error and changes nothing. */
+/* Looks for the client's tune-ok in what it sends in one piece; a later one is an error and changes
+ * nothing. */
 static void peer_tuned(struct peer *p, struct slice sent)
 {
 	struct amqp_frame f;
 	struct amqp_method m;
-	if (p->frame_max == 0 && amqp_frame_parse(sent, 0, &f) == AMQP_FRAME_READY &&
-		f.type == AMQP_FRAME_METHOD && amqp_method_decode(f.payload, &m) == 0 &&
-		m.id == AMQP_CONNECTION_TUNE_OK)
-		p->frame_max = m.u.connection_tune_ok.frame_max;
+	size_t at = amqp_greeting_parse(sent) == AMQP_GREETING_OK ? AMQP_GREETING_SIZE : 0;
+	while (p->frame_max == 0 &&
+		amqp_frame_parse(slice_make(sent.p + at, sent.n - at), 0, &f) == AMQP_FRAME_READY) {
+		at += f.size;
+		if (f.type == AMQP_FRAME_METHOD && amqp_method_decode(f.payload, &m) == 0 &&
+			m.id == AMQP_CONNECTION_TUNE_OK)
+			p->frame_max = m.u.connection_tune_ok.frame_max;
+	}
 }
 
 /* ---- the stream ---- */
@@ -276,8 +281,7 @@ static const struct stream_ops fake_ops = {
 	.release = fake_release,
 };
 
-struct stream *stream_tcp_new(
-	struct worker *w, int fd, const struct stream_owner *owner, void *arg)
+struct stream *stream_tcp_new(struct worker *w, int fd, const struct stream_owner *owner, void *arg)
 {
 	CHECK(fd >= 0 && fd < STREAMS_MAX && all[fd] == NULL);
 	struct fake *f = MEM_NEW(struct fake);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What all fuzz targets share. A target is one LLVMFuzzerTestOneInput(): libFuzzer calls it in builds
- * with --enable-fuzzers, replay.c does in all others.
+ * What all fuzz targets share. A target is one LLVMFuzzerTestOneInput(): libFuzzer calls it in
+ * builds with --enable-fuzzers, replay.c does in all others.
  */
 #ifndef WARREN_TESTS_FUZZ_FUZZ_H
 #define WARREN_TESTS_FUZZ_FUZZ_H
@@ -24,11 +24,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An invariant; not assert(), which NDEBUG takes away. */
-#define CHECK(condition)                                                              \
-	((condition) ? (void)0                                                        \
-		     : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__,    \
-				#condition),                                          \
-				  abort()))
+#define CHECK(condition)                                                                        \
+	((condition) ? (void)0                                                                  \
+		     : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition), \
+			       abort()))
 
 /* The bytes in a block of just their size, so that a sanitizer sees each read beside them. free()
  * the pointer. */

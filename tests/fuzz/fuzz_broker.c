@@ -11,8 +11,8 @@
  *  - any bytes can be applied; what is not answered with OK has changed nothing (digest);
  *  - the answer's group, queue and exchange are what can be found;
  *  - routing gives distinct queues that exist;
- *  - the rows told as dirty make a store from which a broker of the same digest can be loaded, and so
- *    do all rows;
+ *  - the rows told as dirty make a store from which a broker of the same digest can be loaded, and
+ * so do all rows;
  *  - a loaded broker answers further commands as the original does.
  */
 #include "src/amqp/table.h"
@@ -132,7 +132,8 @@ static struct slice some_vhost(struct run *r)
 
 static struct slice some_exchange(struct run *r)
 {
-	return PICK(r, "", "amq.direct", "amq.topic", "amq.fanout", "amq.headers", "a", "b", "c", "d");
+	return PICK(
+		r, "", "amq.direct", "amq.topic", "amq.fanout", "amq.headers", "a", "b", "c", "d");
 }
 
 static struct slice some_queue(struct run *r)
@@ -173,7 +174,8 @@ static struct slice some_table(struct run *r)
 	if (what & 4)
 		amqp_table_put_int(b, "n", what & 8);
 	if (what & 16)
-		amqp_table_put_string(b, "x-queue-type", PICK(r, "classic", "quorum", "stream", "?"));
+		amqp_table_put_string(
+			b, "x-queue-type", PICK(r, "classic", "quorum", "stream", "?"));
 	if (what & 32)
 		amqp_table_put_void(b, "x-void");
 	return buf_slice(b);
@@ -201,7 +203,8 @@ static void put_queue(struct run *r)
 		&(struct broker_queue_spec){.durable = bits & 1,
 			.exclusive = bits & 2,
 			.auto_delete = bits & 4,
-			.owner = {bits & 2 ? 1u + who % 3 : 0, bits & 2 ? who / 3 % 4 : 0, who / 16},
+			.owner = {bits & 2 ? 1u + who % 3 : 0, bits & 2 ? who / 3 % 4 : 0,
+				who / 16},
 			.home_node = 1 + who % 3,
 			.home_incarnation = who / 3 % 4,
 			.created_ms = bits,
@@ -380,8 +383,8 @@ static void route(struct run *r)
 static void may(struct run *r)
 {
 	struct slice user = some_name(r), vhost = some_vhost(r), name = some_key(r);
-	broker_may(r->broker, broker_user_find(r->broker, user), broker_vhost_find(r->broker, vhost),
-		get_u8(&r->in) % BROKER_RIGHTS, name);
+	broker_may(r->broker, broker_user_find(r->broker, user),
+		broker_vhost_find(r->broker, vhost), get_u8(&r->in) % BROKER_RIGHTS, name);
 }
 
 static void save(struct run *r)

@@ -64,7 +64,8 @@ static void check_limits(const struct config *c)
 	check_text(c->default_vhost, 1, 255);
 	check_text(c->default_configure, 0, 4096);
 	CHECK(c->log_level >= LOG_DEBUG && c->log_level <= LOG_NONE);
-	CHECK(!c->memory_limit.relative || (c->memory_limit.share >= 0 && c->memory_limit.share <= 1));
+	CHECK(!c->memory_limit.relative ||
+		(c->memory_limit.share >= 0 && c->memory_limit.share <= 1));
 	CHECK(!c->disk_free_limit.relative ||
 		(c->disk_free_limit.share >= 0 && c->disk_free_limit.share <= 100));
 }

@@ -72,14 +72,13 @@ static void parse_on(struct parse *p, struct slice stream, size_t n, uint32_t fr
 			fuzz_free(in);
 			return;
 		}
-		p->found[p->n++] = (struct found){
-			p->at, f.size, f.payload_size, f.channel, f.type, f.fault};
+		p->found[p->n++] =
+			(struct found){p->at, f.size, f.payload_size, f.channel, f.type, f.fault};
 		check_texts(&f);
 		if (result == AMQP_FRAME_READY) {
 			CHECK(f.fault == AMQP_FRAME_OK && f.size <= in.n);
 			CHECK(f.payload.n == f.size - AMQP_FRAME_OVERHEAD);
-			CHECK(frame_max == 0 ||
-				f.size <= (size_t)frame_max + AMQP_FRAME_FUDGE);
+			CHECK(frame_max == 0 || f.size <= (size_t)frame_max + AMQP_FRAME_FUDGE);
 			check_written_again(slice_make(in.p, f.size), &f);
 			p->at += f.size;
 		} else {

@@ -11,10 +11,10 @@
  *
  * Invariants:
  *  - any octets can be applied or restored;
- *  - two machines with the same entries have the same result, effects, counts, digest, deadline, also
- *    if one is replaced by a restored snapshot of the other now and then;
- *  - what is delivered, answered or dead names an enqueue command in an entry that was not released;
- *    its body has the size told;
+ *  - two machines with the same entries have the same result, effects, counts, digest, deadline,
+ * also if one is replaced by a restored snapshot of the other now and then;
+ *  - what is delivered, answered or dead names an enqueue command in an entry that was not
+ * released; its body has the size told;
  *  - ready, unacked and dead messages lie in entries that machine_live() names;
  *  - a restored snapshot gives the same snapshot again.
  */
@@ -29,12 +29,13 @@
 #include "tests/fuzz/fuzz.h"
 
 enum {
-	ENTRIES_MAX = 64,
-	COMMANDS_MAX = 400,
+	ENTRIES_MAX = 32,
+	COMMANDS_MAX = 200,
+	REPLACED_MAX = 6,
 	DIGEST_EACH = 8, /* entries; each replacement compares digests, too */
-	/* A snapshot says "a million messages of this size" in a few octets; what restores in reasonable
-	 * time ends here. */
-	SNAPSHOT_SEQ_MAX = 20000,
+	/* A snapshot says "a million messages of this size" in a few octets; what restores in
+	 * reasonable time ends here. */
+	SNAPSHOT_SEQ_MAX = 2000,
 	SNAPSHOT_SEQ_AT = 6, /* behind index and stamp */
 };
 
@@ -50,7 +51,7 @@ struct run {
 	uint64_t effects;
 	uint64_t stamp_ms;
 	uint64_t seq[4];
-	unsigned commands;
+	unsigned commands, replaced;
 };
 
 /* ---- effects ---- */
@@ -60,9 +61,8 @@ static void note(struct run *r, const void *p, size_t n)
 	r->effects = XXH3_64bits_withSeed(p, n, r->effects);
 }
 
-#define NOTE(r, ...)                                                         \
-	note(r, (const uint64_t[]){__VA_ARGS__},                             \
-		sizeof((const uint64_t[]){__VA_ARGS__}))
+#define NOTE(r, ...) \
+	note(r, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}))
 
 /* The message at a place, or false if its entry is not of this run. */
 static bool message_at(struct run *r, uint64_t index, uint32_t offset, struct message *ret)
@@ -138,8 +138,8 @@ static void on_ended(void *arg, bool expired)
 	NOTE((struct run *)arg, 8, expired);
 }
 
-static const struct machine_sink sink = {on_deliver, on_answer, on_refused, on_applied, on_cancelled,
-	on_dead, on_release, on_ended};
+static const struct machine_sink sink = {
+	on_deliver, on_answer, on_refused, on_applied, on_cancelled, on_dead, on_release, on_ended};
 
 /* ---- invariants ---- */
 
@@ -220,6 +220,9 @@ static void redeliver(struct run *r)
 
 static void replace(struct run *r)
 {
+	if (r->replaced == REPLACED_MAX)
+		return;
+	r->replaced++;
 	machine_free(r->b);
 	r->b = restored(r->a);
 	r->second = false;
@@ -282,16 +285,17 @@ static void put_config(struct run *r, struct buf *b)
 	c.max_length = some_limit(r, set & 4);
 	c.max_bytes = some_limit(r, set & 8);
 	c.delivery_limit = some_limit(r, set & 16);
-	c.max_priority = set & 32 ? get_u8(&r->in) : 0;
+	c.max_priority = set & 64 ? 255 : set & 32 ? get_u8(&r->in) % 8 : 0;
 	command_put_config(b, &c);
 }
 
 static void put_client_down(struct run *r, struct buf *b)
 {
 	uint8_t what = get_u8(&r->in);
-	command_put_client_down(b, &(struct command_client_down){
-					   .client = what & 128 ? client_id_make(0, 0, what & 3) : what & 3,
-					   .node = what & 64});
+	command_put_client_down(
+		b, &(struct command_client_down){
+			   .client = what & 128 ? client_id_make(0, 0, what & 3) : what & 3,
+			   .node = what & 64});
 }
 
 static void put_raw(struct run *r, struct buf *b)
@@ -442,8 +446,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else
 			made_entry(&r);
 	}
-	if (go)
+	if (go) {
+		r.replaced = 0;
 		replace(&r);
+	}
 	machine_free(r.a);
 	machine_free(r.b);
 	for (size_t i = 0; i < r.n; i++)

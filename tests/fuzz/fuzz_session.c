@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Under test: src/session and what is below it on a node (catalog, clients, hosts, groups over
- * memory logs), from the octets of one to three clients to those they are sent; src/net/stream.c with
- * a kind of stream that needs no socket.
+ * memory logs), from the octets of one to three clients to those they are sent; src/net/stream.c
+ * with a kind of stream that needs no socket.
  *
  *   input := stage u8 | cut u8 | step*            step := what u8 | its choices
  *
@@ -39,7 +39,8 @@ enum {
 	CLIENTS = 3,
 	STEPS_MAX = 300,
 	CHANNELS = 4,
-	PENDING_MAX = 20 << 20, /* the session takes no input above 16 MiB; one read may still add */
+	PENDING_MAX =
+		20 << 20, /* the session takes no input above 16 MiB; one read may still add */
 	MEMORY_MAX = 96 << 20,
 	FRAME_MAX = 4096,
 };
@@ -149,8 +150,7 @@ static void put_handshake(struct run *r, enum stage to)
 			.u.connection_tune_ok = {
 				.channel_max = CHANNELS, .frame_max = FRAME_MAX, .heartbeat = 10});
 	if (to >= STAGE_OPENED)
-		METHOD(r, 0, CONNECTION_OPEN,
-			.u.connection_open.virtual_host = slice_str("/"));
+		METHOD(r, 0, CONNECTION_OPEN, .u.connection_open.virtual_host = slice_str("/"));
 	if (to >= STAGE_CHANNEL)
 		METHOD(r, 1, CHANNEL_OPEN, .u = {{0}});
 	if (to >= STAGE_DECLARED)
@@ -269,16 +269,15 @@ static void put_content(struct run *r)
 {
 	static const char *const exchanges[] = {"", "amq.topic", "amq.headers", "x"};
 	static const char *const keys[] = {"q", "d", "a.b", ""};
-	static const char *const props[] = {
-		"\0\0", "\x10\0\2", "\x08\0\5", "\x01\0\x03"
-						"100",
+	static const char *const props[] = {"\0\0", "\x10\0\2", "\x08\0\5",
+		"\x01\0\x03"
+		"100",
 		"\x02\0\x15"
 		"amq.rabbitmq.reply-to"};
 	static const size_t props_n[] = {2, 3, 3, 6, 24};
 	uint8_t what = get_u8(&r->in);
 	uint8_t p = get_u8(&r->in) % 8;
-	struct slice raw =
-		p < 5 ? slice_make(props[p], props_n[p]) : some_payload(r);
+	struct slice raw = p < 5 ? slice_make(props[p], props_n[p]) : some_payload(r);
 	struct slice body = some_payload(r);
 	struct buf big = BUF_EMPTY;
 	if (what & 64) { /* more than a frame */
@@ -302,9 +301,8 @@ static void put_settle(struct run *r)
 		break;
 	case 1:
 		METHOD(r, channel, BASIC_NACK,
-			.u.basic_nack = {.delivery_tag = tag,
-				.multiple = what & 4,
-				.requeue = what & 8});
+			.u.basic_nack = {
+				.delivery_tag = tag, .multiple = what & 4, .requeue = what & 8});
 		break;
 	case 2:
 		METHOD(r, channel, BASIC_REJECT,
@@ -378,8 +376,8 @@ static void put_short(struct run *r)
 		break;
 	case 15:
 		METHOD(r, channel, QUEUE_BIND,
-			.u.queue_bind = {.queue = q,
-				.exchange = slice_str(bit ? "x" : "amq.headers")});
+			.u.queue_bind = {
+				.queue = q, .exchange = slice_str(bit ? "x" : "amq.headers")});
 		break;
 	case 16:
 		METHOD(r, channel, QUEUE_DECLARE,

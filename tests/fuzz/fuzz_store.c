@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Under test: storage/format.c and storage/directory.c, the values of the store as read from a disk.
+ * Under test: storage/format.c and storage/directory.c, the values of the store as read from a
+ * disk.
  *
  *   input := what u8 | seal u8 | key u64 | value        the upper half of `what` are octets of a
  *                                                       row's key
@@ -8,7 +9,8 @@
  * Few mutations would get past a checksum, so with `seal` odd it is made right before decoding.
  *
  * Invariants:
- *  - a decoder says 0, NEWER or DAMAGED, reads nothing beside the value, and gives slices within it;
+ *  - a decoder says 0, NEWER or DAMAGED, reads nothing beside the value, and gives slices within
+ * it;
  *  - what decoded and is encoded again decodes to the same;
  *  - with a wrong key, or a changed octet under the checksum, it does not decode;
  *  - a directory that opens has as many slots as it says, and their lengths add up.
@@ -74,8 +76,7 @@ static void fuzz_snap(uint8_t *p, size_t n, bool sealed, uint64_t group)
 {
 	struct snap_row row, head, again;
 	if (sealed && n >= SNAP_HEADER) {
-		store_u64le(p + 40,
-			XXH3_64bits_withSeed(p + SNAP_HEADER, n - SNAP_HEADER, group));
+		store_u64le(p + 40, XXH3_64bits_withSeed(p + SNAP_HEADER, n - SNAP_HEADER, group));
 		seal(p, n, 48, group);
 	}
 	struct slice value = slice_make(p, n);
@@ -107,9 +108,8 @@ static void fuzz_row(uint8_t *p, size_t n, bool sealed, struct slice key)
 {
 	struct slice value, again;
 	if (sealed && n >= ROW_HEADER)
-		store_u64le(p + 8,
-			XXH3_64bits_withSeed(
-				p + ROW_HEADER, n - ROW_HEADER, XXH3_64bits(key.p, key.n)));
+		store_u64le(p + 8, XXH3_64bits_withSeed(p + ROW_HEADER, n - ROW_HEADER,
+					   XXH3_64bits(key.p, key.n)));
 	struct slice stored = slice_make(p, n);
 	if (known(row_decode(stored, key, &value)) != STORE_OK)
 		return;

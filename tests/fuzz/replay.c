@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * main() of the programs replay_WHAT: gives files to a fuzz target, each once, without libFuzzer. So
- * `make check` runs every corpus and every regression with any compiler.
+ * main() of the programs replay_WHAT: gives files to a fuzz target, each once, without libFuzzer.
+ * So `make check` runs every corpus and every regression with any compiler.
  *
  *   replay_WHAT [FILE or DIRECTORY]...     by default $srcdir/tests/fuzz/{corpus,regressions}/WHAT
  */
