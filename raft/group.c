@@ -25,6 +25,8 @@ struct full_batch {
 	struct batch batch;
 };
 
+enum { INSTALL_MS = 24 * 3600 * 1000 }; /* never: install.c gives up streams itself */
+
 void group_broken(const struct group *g, const char *what)
 {
 	log_error("raft", "group %" PRIu64 ": %s, aborting", g->id, what);
@@ -54,6 +56,11 @@ static bool has_batch(const struct group *g)
 	return g->open.n > 0 || !list_empty(&g->full);
 }
 
+bool group_has_work(const struct group *g)
+{
+	return has_batch(g) || g->barrier;
+}
+
 /* The oldest batch; its blob's reference is the caller's. */
 static struct batch take_batch(struct group *g)
 {
@@ -78,6 +85,8 @@ static void drop_batches(struct group *g)
 
 void group_dirty(struct group *g)
 {
+	if (g->freeze.frozen)
+		freeze_thaw(g);
 	if (g->phase <= GROUP_RUNNING && list_empty(&g->dirty))
 		list_push_back(&g->groups->dirty, &g->dirty);
 }
@@ -93,7 +102,7 @@ static void proposal_ended(struct group *g)
 {
 	g->proposed = false;
 	g->proposed_bytes = 0;
-	if (has_batch(g) || g->barrier)
+	if (group_has_work(g))
 		group_dirty(g);
 }
 
@@ -108,8 +117,10 @@ static void on_applied(struct raft_apply *req, int status, void *result)
 
 static void on_barrier(struct raft_barrier *req, int status)
 {
-	(void)status;
-	proposal_ended(req->data);
+	struct group *g = req->data;
+	if (status == 0)
+		g->ready_term = g->term_raft; /* R2: everything before is committed and applied */
+	proposal_ended(g);
 }
 
 /* What a block has beyond n bytes would be wasted as long as the entry is needed. A copy that fits,
@@ -126,15 +137,37 @@ static struct blob *fitted(struct blob *b, size_t n)
 	return fit;
 }
 
+/* Without R3, which a test may ask for. */
+static void on_further_applied(struct raft_apply *req, int status, void *result)
+{
+	struct group *g = req->data;
+	(void)status;
+	(void)result;
+	mem_free(req);
+	g->further--;
+	if (group_has_work(g))
+		group_dirty(g);
+}
+
+static int propose_further(struct group *g, const struct raft_buffer *buf)
+{
+	struct raft_apply *req = MEM_NEW(struct raft_apply);
+	req->data = g;
+	g->further++;
+	return raft_apply(&g->raft, req, buf, 1, on_further_applied);
+}
+
 static int propose_batch(struct group *g)
 {
 	struct batch b = take_batch(g);
 	g->app->seal(g->arg, b.blob->data);
 	b.blob = fitted(b.blob, b.n);
-	g->request.apply = (struct raft_apply){.data = g};
-	g->proposed_bytes = b.n;
 	/* The block's reference goes to raft. */
 	struct raft_buffer buf = {.base = b.blob->data, .len = b.n};
+	if (g->proposed)
+		return propose_further(g, &buf);
+	g->request.apply = (struct raft_apply){.data = g};
+	g->proposed_bytes = b.n;
 	return raft_apply(&g->raft, &g->request.apply, &buf, 1, on_applied);
 }
 
@@ -144,11 +177,19 @@ static int propose_barrier(struct group *g)
 	return raft_barrier(&g->raft, &g->request.barrier, on_barrier);
 }
 
+/* R3. Changes of membership and transfers come alone. */
+static bool may_propose(const struct group *g)
+{
+	if (!RULE(g, r3_one) && !g->barrier && has_batch(g))
+		return true;
+	return !g->proposed && !g->change.in_raft && !g->transfer.in_raft;
+}
+
 bool group_propose(struct group *g)
 {
-	if (g->phase != GROUP_RUNNING || !g->leading || g->proposed)
+	if (g->phase != GROUP_RUNNING || !g->leading || !may_propose(g))
 		return false; /* made dirty again when that changes */
-	if (!has_batch(g) && !g->barrier)
+	if (!group_has_work(g))
 		return false;
 	int rv = has_batch(g) ? propose_batch(g) : propose_barrier(g);
 	/* The one error that remains (R4, no failing allocation) is not being leader; `leading`
@@ -169,25 +210,59 @@ void group_want_barrier(struct group *g)
 
 /* ---- leading -------------------------------------------------------------------------------- */
 
-/* libraft 0.15 tells nobody of changes of its state, so they are looked for after every call.
- *
- * A leader's effects may count once an entry of its own term is committed, for which groups with
- * several voters need a barrier (R2). A sole voter needs none: whatever is in its log when it
- * starts is durable on a majority, itself, so libraft commits and applies all of it inside
- * raft_start(). */
-static void tell_leading(struct group *g)
+/* R2: libraft commits entries of older terms by counting, and a new leader does not know which of
+ *     them are committed. So it commits an entry of its own term first, and leads from then on. A
+ *     member that is alone needs none: whatever is in its log when it starts is durable on a
+ *     majority, itself, so libraft commits and applies all of it inside raft_start(). */
+static bool leads(const struct group *g)
+{
+	if (!g->leading_raft)
+		return false;
+	return g->ready_term == g->term_raft || !RULE(g, r2_barrier);
+}
+
+static void begin_to_lead(struct group *g)
+{
+	group_net_lead(g);
+	if (group_io_alone(g) && raft_last_applied(&g->raft) == raft_last_index(&g->raft)) {
+		g->ready_term = g->term_raft;
+		return;
+	}
+	if (!RULE(g, r2_barrier))
+		return;
+	if (propose_barrier(g) != 0)
+		group_broken(g, "a new leader may not propose");
+	g->proposed = true;
+}
+
+/* libraft 0.15 tells nobody of changes of its state, so they are looked for after every call. */
+static void look_at_raft(struct group *g)
 {
 	bool leading = raft_state(&g->raft) == RAFT_LEADER;
 	uint64_t term = libraft_term(&g->raft);
-	if (leading == g->leading && (term == g->term || !leading))
+	if (leading == g->leading_raft && term == g->term_raft)
 		return;
-	if (leading && raft_last_applied(&g->raft) != raft_last_index(&g->raft))
-		group_broken(g, "a sole voter has not applied its log");
+	bool begins = leading && (!g->leading_raft || term != g->term_raft);
+	g->leading_raft = leading;
+	g->term_raft = term;
+	if (!leading)
+		install_not_leading(g);
+	if (begins)
+		begin_to_lead(g);
+}
+
+static void tell_leading(struct group *g)
+{
+	bool leading = leads(g);
+	if (leading == g->leading && (g->term_raft == g->term || !leading))
+		return;
+	if (!leading)
+		drop_batches(g); /* their clients send them to the next leader */
 	g->leading = leading;
-	g->term = term;
-	if (has_batch(g) || g->barrier)
+	g->term = g->term_raft;
+	if (group_has_work(g))
 		group_dirty(g);
-	g->app->leading(g->arg, leading, term);
+	g->app->leading(g->arg, leading, g->term);
 }
 
 void group_settle(struct group *g)
@@ -198,10 +273,68 @@ void group_settle(struct group *g)
 			group_broken(g, "raft has become unavailable");
 		g->fsm.applied = raft_last_applied(&g->raft); /* barriers, too */
 	}
-	if (g->phase == GROUP_RUNNING)
+	if (g->phase == GROUP_RUNNING) {
+		look_at_raft(g);
+		g->fsm.applied = raft_last_applied(&g->raft);
 		tell_leading(g);
+		membership_settle(g);
+		group_tick_begins(g);
+	}
 	if (g->phase == GROUP_CLOSING && g->io.writes == 0 && list_empty(&g->closable))
 		list_push_back(&g->groups->closable, &g->closable);
+}
+
+/* ---- clock ---------------------------------------------------------------------------------- */
+
+void group_tick_begins(struct group *g)
+{
+	if (g->phase == GROUP_RUNNING && list_empty(&g->ticking) && !g->freeze.frozen &&
+		!group_io_alone(g))
+		list_push_back(&g->groups->ticking, &g->ticking);
+}
+
+/* R8: a follower that becomes candidate while it writes mishandles what it is writing. Nor may it
+ *     while appends wait for a snapshot to be written: it hears from its leader. */
+static bool may_tick(const struct group *g)
+{
+	if (g->removed != NOT_REMOVED)
+		return false;
+	if (raft_state((struct raft *)&g->raft) != RAFT_FOLLOWER || !RULE(g, r8_no_tick))
+		return true;
+	return g->io.appends == 0 && !g->io.installing && list_empty(&g->net.inbox);
+}
+
+void group_tick(struct group *g)
+{
+	if (g->phase != GROUP_RUNNING || group_io_alone(g)) {
+		list_remove(&g->ticking);
+		return;
+	}
+	install_tick(g);
+	if (freeze_tick(g) && may_tick(g))
+		g->io.tick(&g->io.raft);
+	group_settle(g);
+}
+
+/* ---- work that may not be done where it came up --------------------------------------------- */
+
+void group_todo(struct group *g)
+{
+	if (g->phase <= GROUP_RUNNING && list_empty(&g->todo))
+		list_push_back(&g->groups->todo, &g->todo);
+}
+
+void group_do(struct group *g)
+{
+	if (g->phase == GROUP_STARTING && g->io.writes == 0) {
+		group_start(g);
+		group_settle(g);
+		return;
+	}
+	if (g->phase != GROUP_RUNNING)
+		return;
+	install_do(g);
+	membership_do(g);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -221,10 +354,17 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 	list_init(&g->cached);
 	list_init(&g->dirty);
 	list_init(&g->full);
+	list_init(&g->ticking);
+	list_init(&g->thaw);
+	list_init(&g->todo);
+	group_net_init(g);
+	install_init(g);
 	group_fsm_init(g);
 	int rv = group_io_open(g, spec);
 	if (rv != 0) {
 		store_log_close(g->log);
+		list_remove(&g->todo);
+		group_io_done(g);
 		mem_free(g);
 		return rv;
 	}
@@ -243,12 +383,17 @@ void group_start(struct group *g)
 	if (rv != 0)
 		group_broken(g, raft_strerror(rv));
 	g->raft.data = g;
+	raft_set_pre_vote(&g->raft, true);
+	raft_set_heartbeat_timeout(&g->raft, groups_heartbeat_ms(g->groups));
+	raft_set_election_timeout(&g->raft, groups_election_ms(g->groups));
+	raft_set_install_snapshot_timeout(&g->raft, INSTALL_MS);
 	group_fsm_configure(g);
 	rv = raft_start(&g->raft); /* applies what the log holds */
 	if (rv != 0)
 		group_broken(g, raft_strerror(rv));
 	g->started = true;
 	g->phase = GROUP_RUNNING;
+	g->freeze.quiet_ms = groups_now(g->groups);
 }
 
 void group_close(struct group *g, bool drop)
@@ -259,6 +404,9 @@ void group_close(struct group *g, bool drop)
 	g->phase = GROUP_CLOSING;
 	drop_batches(g);
 	list_remove(&g->dirty);
+	list_remove(&g->ticking);
+	list_remove(&g->thaw);
+	list_remove(&g->todo);
 	if (g->io.writes == 0)
 		list_push_back(&g->groups->closable, &g->closable);
 }
@@ -273,6 +421,8 @@ static void group_gone(struct group *g)
 	drop_batches(g);
 	group_fsm_done(g);
 	group_io_done(g);
+	group_net_done(g);
+	install_done(g);
 	mem_free(g);
 	app->closed(arg);
 }
@@ -298,8 +448,10 @@ static void on_raft_closed(struct raft *r)
 
 static void close_raft(struct group *g)
 {
+	membership_close(g);
 	if (!g->started)
 		return;
+	group_net_cancel(g);
 	raft_close(&g->raft, on_raft_closed);
 	g->io.close_cb(&g->io.raft);
 	if (g->started)
@@ -344,11 +496,18 @@ uint64_t group_applied(const struct group *g)
 	return g->fsm.applied;
 }
 
+bool group_frozen(const struct group *g)
+{
+	return g->freeze.frozen;
+}
+
 /* ---- entries -------------------------------------------------------------------------------- */
 
 void group_release(struct group *g, uint64_t index)
 {
 	entry_cache_drop(&g->groups->cache, &g->cached, index);
+	if (install_defers(g, index))
+		return;
 	/* Above the newest snapshot the entry belongs to raft's log; the next snapshot will not
 	 * name it among the live ones. */
 	if (index <= g->fsm.snapshot_index && g->phase != GROUP_DROPPING)

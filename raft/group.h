@@ -53,22 +53,32 @@ struct group_app {
 	 * snapshot. */
 	void (*live)(void *arg, struct buf *live);
 	/* This member leads and everything committed before is applied / it leads no more (closed()
-	 * implies that). */
+	 * implies that). Batches that were not proposed by then are dropped before this is called:
+	 * their clients send again, to whoever leads next. */
 	void (*leading)(void *arg, bool yes, uint64_t term);
 	/* The group is closed; its memory is gone after this returns. */
 	void (*closed)(void *arg);
+	/* Optional: for another member, the whole state as of the last applied entry, such as
+	 * restore() takes it, and all entries that are needed, as live() says them. Without it
+	 * snapshot() with `previous` 0 is asked. */
+	void (*whole)(void *arg, struct buf *data, struct buf *live);
+	/* Optional: this member was removed from the group; group_close(drop) is what remains. May
+	 * call into the group. */
+	void (*removed)(void *arg);
 };
 
 struct group_member {
-	uint64_t id; /* raft server id, never 0 */
-	char address[64];
+	uint64_t id;   /* raft server id, never 0 and never used again once its log is lost */
+	uint64_t node; /* where it lives; 0: `id` names the node, too */
 	bool voter;
 };
 
 struct group_spec {
-	uint64_t id;                        /* group id: 0 metadata, then never reused */
-	uint64_t self;                      /* raft id of this member */
-	const struct group_member *members; /* first configuration; used only if the log is empty */
+	uint64_t id;   /* group id: 0 metadata, then never reused */
+	uint64_t self; /* raft id of this member */
+	/* The first configuration, the same on all its voters; used only if the log is empty. None:
+	 * this member joins a group that exists, and waits until the leader reaches it. */
+	const struct group_member *members;
 	unsigned n_members;
 	struct store_log *log; /* taken over: closed with the group */
 	const struct group_app *app;
@@ -78,8 +88,9 @@ struct group_spec {
 /* Opens a member: loads the log and restores the snapshot (app->restore, app->live) before it
  * returns. Then something must become durable first: with an empty log the first configuration, for
  * a sole voter a new term (rule R5). The group starts when it is; apply() of the entries after the
- * snapshot and leading() come then. Batches may be filled at once, they wait. 0, STORE_DAMAGED or
- * STORE_IO (log closed, nothing created). */
+ * snapshot and leading() come then. Batches may be filled at once, they wait. 0, STORE_DAMAGED
+ * (also if a crash cut short the install of a snapshot: the member must come back under a new id)
+ * or STORE_IO (log closed, nothing created). */
 int group_open(struct group **ret, struct groups *groups, const struct group_spec *spec);
 /* Asynchronous: finishes writes (what they complete is still applied), then app->closed(), from
  * groups_flush() or store_port_poll(). Batches that were not proposed yet are dropped. `drop` also
@@ -90,6 +101,47 @@ uint64_t group_id(const struct group *g);
 bool group_leading(const struct group *g);
 uint64_t group_term(const struct group *g);
 uint64_t group_applied(const struct group *g);
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+enum group_err {
+	GROUP_NOT_LEADER = -1, /* not done: ask group_leader() */
+	GROUP_BUSY = -2,       /* not done: another change or transfer is under way */
+	GROUP_NO_MEMBER = -3,  /* not done */
+	GROUP_SELF = -4,       /* not done: a leader hands over before it goes */
+	GROUP_TIMEOUT = -5,    /* not done: the other did not keep up or did not answer */
+	GROUP_UNKNOWN = -6,    /* leadership was lost meanwhile: look again later */
+	GROUP_NO_QUORUM = -7,  /* not done: the voters left that answer would be no majority */
+};
+typedef void (*group_done)(void *arg, int status);
+
+/* Changes, by the leader, one at a time. 0: `done` will be called, from groups_flush() (or when the
+ * group closes); otherwise it will not. Asking for what is so already succeeds. */
+int group_add_standby(
+	struct group *g, const struct group_member *member, group_done done, void *arg);
+/* Waits as long as it takes until the standby has caught up. */
+int group_promote(struct group *g, uint64_t id, group_done done, void *arg);
+int group_demote(struct group *g, uint64_t id, group_done done, void *arg);
+int group_remove(struct group *g, uint64_t id, group_done done, void *arg);
+/* To a voter; id 0: to the one that has most, of those who answer. Proposes nothing until it is
+ * over: at most an election timeout. Batches wait, and are dropped if it succeeds. */
+int group_transfer(struct group *g, uint64_t id, group_done done, void *arg);
+
+struct group_member_state {
+	uint64_t id;
+	uint64_t node;
+	bool voter;
+	bool spare;      /* its addition was cut short and it gets nothing: add it again */
+	bool installing; /* a snapshot is on its way to it */
+	uint64_t match; /* on the leader: what it is known to have; elsewhere only of this member */
+	uint64_t lag;   /* entries that it lacks of the leader's */
+};
+/* The members by the newest configuration, at most `max` of them; returns how many there are. */
+unsigned group_members(const struct group *g, struct group_member_state *ret, unsigned max);
+uint64_t group_leader(const struct group *g); /* raft id; 0: not known */
+bool group_frozen(const struct group *g);     /* at rest: raft/freeze.h */
+
+/* ---- batches -------------------------------------------------------------------------------- */
 
 /* The open batch; append bytes with batch_put(). Whoever appends calls group_dirty() once. */
 struct batch *group_batch(struct group *g);

@@ -21,11 +21,20 @@ enum {
 	SNAPSHOT_FACTOR = 4,
 	ENTRY_OVERHEAD = 128, /* of an entry in libraft's log besides its bytes */
 	/* Never 0, which would make io->snapshot_put() believe in an install. */
-	TRAILING_SOLE_VOTER = 1,
+	TRAILING_ALONE = 1,
+	/* With other members: what they may lack without needing a whole snapshot, at least as much
+	 * as may be under way to them. */
+	TRAILING_BYTES = 2 * 1024 * 1024,
+	TRAILING_MIN = 16,
+	TRAILING_MAX = 192,
 };
 
-static bool snapshot_is_due(const struct group_fsm *f)
+static bool snapshot_is_due(const struct group *g)
 {
+	const struct group_fsm *f = &g->fsm;
+	unsigned entries = g->groups->config.snapshot_entries;
+	if (entries != 0)
+		return f->log_entries >= entries;
 	return f->log_bytes >= SNAPSHOT_FACTOR * f->snapshot_bytes &&
 	       (f->log_bytes >= SNAPSHOT_BYTES || f->log_entries >= SNAPSHOT_ENTRIES);
 }
@@ -42,7 +51,7 @@ static void count_entry(struct group *g, size_t n)
 	f->log_bytes += f->last_bytes;
 	f->log_entries++;
 	log_budget_add(&g->groups->log_budget, &f->share, f->last_bytes);
-	if (snapshot_is_due(f))
+	if (snapshot_is_due(g))
 		group_fsm_want_snapshot(g);
 }
 
@@ -63,19 +72,43 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 	return 0; /* always: raft would apply the entry again, for ever */
 }
 
+static unsigned trailing(const struct group *g)
+{
+	const struct group_fsm *f = &g->fsm;
+	if (group_io_alone(g))
+		return TRAILING_ALONE;
+	size_t each = f->log_entries > 0 ? f->log_bytes / f->log_entries : 1;
+	size_t n = TRAILING_BYTES / (each > 0 ? each : 1);
+	unsigned max = g->groups->config.trailing_entries;
+	if (max != 0 && n > max)
+		return max;
+	return n < TRAILING_MIN ? TRAILING_MIN : n > TRAILING_MAX ? TRAILING_MAX : (unsigned)n;
+}
+
+/* R10: a snapshot would store a configuration that may yet be rolled back. After a restart only we
+ *     know that it may. */
+static bool configuration_may_go(const struct group *g)
+{
+	const struct conf_at *c = confs_newest(&g->io.confs);
+	return (libraft_changing(&g->raft) ||
+		       (c != NULL && c->index > raft_last_applied((struct raft *)&g->raft))) &&
+	       RULE(g, r10_busy);
+}
+
 static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
 	struct group *g = fsm->data;
 	struct group_fsm *f = &g->fsm;
-	/* R10: a snapshot would store a configuration that may yet be rolled back. raft asks again
-	 * with the next entry. */
-	if (libraft_changing(&g->raft))
+	/* raft asks again with the next entry. While a snapshot streams to another member, that
+	 * would be too old by its end, and entries that it needs would go. */
+	if (configuration_may_go(g) || install_streams(g))
 		return RAFT_BUSY;
 	bool at_command = f->applied == raft_last_applied(&g->raft);
 	f->applied = raft_last_applied(&g->raft);
 	struct fsm_snapshot *state = MEM_NEW(struct fsm_snapshot);
 	g->app->snapshot(g->arg, f->snapshot_index, &state->data, &state->live, &state->rows);
 	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
+	raft_set_snapshot_trailing(&g->raft, trailing(g));
 	f->taken = state;
 	f->snapshot_bytes = state->data.n + state->live.n + state->rows.n;
 	f->log_bytes = 0;
@@ -105,12 +138,23 @@ static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[
 	return 0;
 }
 
-/* From raft_start(). The application has been restored by group_fsm_restore() already, when failing
- * was still possible; the buffer is a descriptor. */
+/* The buffer is a descriptor. From raft_start(): the application has been restored by
+ * group_fsm_restore() already, when failing was still possible. Or after an install. */
 static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 {
-	(void)fsm;
+	struct group *g = fsm->data;
+	struct group_fsm *f = &g->fsm;
 	raft_free(buf->base);
+	if (!g->io.installing)
+		return 0;
+	struct slice state = install_state(g);
+	f->applied = f->snapshot_index = g->io.kept_index;
+	f->snapshot_bytes = state.n;
+	f->log_bytes = 0;
+	f->log_entries = 0;
+	log_budget_clear(&g->groups->log_budget, &f->share);
+	if (g->app->restore(g->arg, f->applied, state) != 0)
+		group_broken(g, "the state that another member sent cannot be understood");
 	return 0;
 }
 
@@ -145,7 +189,7 @@ void group_fsm_init(struct group *g)
 void group_fsm_configure(struct group *g)
 {
 	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
-	raft_set_snapshot_trailing(&g->raft, TRAILING_SOLE_VOTER);
+	raft_set_snapshot_trailing(&g->raft, TRAILING_ALONE);
 }
 
 void group_fsm_done(struct group *g)

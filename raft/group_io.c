@@ -9,6 +9,9 @@
  *     entry of a term is durable before the term;
  *   - no completion runs inside the call that queued it.
  *
+ * What is written is taken note of on the way (terms, configurations, where raft's log begins), so
+ * that nobody has to look into raft's log.
+ *
  * R4: an append never fails. The store retries until it can or aborts the process; every completion
  *     passes 0. (libraft's leader, told of a failure, reuses the index in the same term although
  *     others may hold the first version.)
@@ -25,6 +28,7 @@
 
 #include "raft/configuration.h"
 #include "raft/group_priv.h"
+#include "raft/install.h"
 #include "src/base/log.h"
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -39,6 +43,14 @@ static void write_ended(struct group *g)
 {
 	g->io.writes--;
 	group_settle(g);
+}
+
+void group_io_unblock(struct group *g)
+{
+	if (g->phase != GROUP_RUNNING)
+		return;
+	group_net_unblock(g);
+	install_unblock(g);
 }
 
 /* A write nobody waits for. */
@@ -64,12 +76,32 @@ static struct io_write *io_write_new(struct group *g)
 	return w;
 }
 
-/* Term and vote may return before they are durable: the FIFO keeps later entries behind them, and a
- * group of one sends no message that could tell of them earlier. */
+struct io_hard {
+	struct store_req req;
+	struct group *g;
+	uint64_t number;
+};
+
+static void io_hard_done(struct store_req *req)
+{
+	struct io_hard *h = LIST_ENTRY(req, struct io_hard, req);
+	struct group *g = h->g;
+	uint64_t number = h->number;
+	mem_free(h);
+	group_net_hard_done(g, number);
+	write_ended(g);
+}
+
+/* Term and vote may return before they are durable: the FIFO keeps later entries behind them, and
+ * messages wait for them (hard-state barrier, group_net.c). */
 static int submit_hard_state(struct group *g)
 {
-	struct io_write *w = io_write_new(g);
-	store_log_hard(g->log, &w->req, g->io.term, g->io.vote);
+	struct io_hard *h = MEM_NEW(struct io_hard);
+	h->g = g;
+	h->number = ++g->io.hard;
+	h->req.done = io_hard_done;
+	write_begins(g);
+	store_log_hard(g->log, &h->req, g->io.term, g->io.vote);
 	return 0;
 }
 
@@ -92,15 +124,38 @@ struct io_append {
 	struct store_req req;
 	struct group *g;
 	struct raft_io_append *raft;
+	uint64_t last; /* index of the last entry */
+	uint64_t last_term;
+	bool command;
 };
+
+/* R4: 0. A test may have one fail. */
+static int append_status(struct group *g, const struct io_append *a)
+{
+	if (RULE(g, r4_never_fails) || g->io.failed_once || !a->command || !g->leading)
+		return 0;
+	g->io.failed_once = true;
+	g->io.next = a->last;
+	return RAFT_IOERR;
+}
 
 static void io_append_done(struct store_req *req)
 {
-	struct io_append *a = LIST_ENTRY(req, struct io_append, req);
-	struct group *g = a->g;
-	struct raft_io_append *raft = a->raft;
-	mem_free(a);
-	raft->cb(raft, 0); /* R4; may apply */
+	struct io_append a = *LIST_ENTRY(req, struct io_append, req);
+	struct group *g = a.g;
+	mem_free(LIST_ENTRY(req, struct io_append, req));
+	bool first_of_term =
+		g->leading_raft && a.last_term == g->term_raft && g->io.durable_term != a.last_term;
+	g->io.appends--;
+	g->io.durable_term = a.last_term;
+	g->net.covered = a.last; /* R1: a follower's late answer covers this append */
+	a.raft->cb(a.raft, append_status(g, &a)); /* may apply */
+	g->net.covered = UINT64_MAX;
+	group_settle(g);
+	/* R2: what was withheld goes out now, not with the next heartbeat. */
+	if (first_of_term && g->leading_raft && g->phase == GROUP_RUNNING)
+		g->io.tick(&g->io.raft);
+	group_io_unblock(g);
 	write_ended(g);
 }
 
@@ -117,6 +172,17 @@ static struct store_entry stored_entry(const struct raft_entry *e)
 	};
 }
 
+static void note_entries(struct group *g, const struct raft_entry entries[], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct raft_entry *e = &entries[i];
+		terms_push(&g->io.terms, e->term);
+		if (e->type == RAFT_CHANGE && confs_push(&g->io.confs, g->io.next + i,
+						      slice_make(e->buf.base, e->buf.len)) != 0)
+			group_broken(g, "a configuration cannot be understood");
+	}
+}
+
 static int io_append(struct raft_io *io, struct raft_io_append *raft,
 	const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -130,8 +196,13 @@ static int io_append(struct raft_io *io, struct raft_io_append *raft,
 	struct io_append *a = MEM_NEW(struct io_append);
 	a->g = g;
 	a->raft = raft;
+	a->last = g->io.next + n - 1;
+	a->last_term = entries[n - 1].term;
+	a->command = entries[n - 1].type == RAFT_COMMAND;
 	a->req.done = io_append_done;
+	g->io.appends++;
 	write_begins(g);
+	note_entries(g, entries, n);
 	store_log_append(g->log, &a->req, g->io.next, list, n);
 	g->io.next += n;
 	if (list != &one)
@@ -145,6 +216,8 @@ static int io_truncate(struct raft_io *io, raft_index index)
 	struct io_write *w = io_write_new(g);
 	store_log_truncate(g->log, &w->req, index);
 	g->io.next = index;
+	terms_truncate(&g->io.terms, index);
+	confs_truncate(&g->io.confs, index);
 	return 0;
 }
 
@@ -157,6 +230,17 @@ struct io_snapshot {
 	struct raft_buffer conf;
 };
 
+/* As libraft does it: `trailing` entries stay, if there are more. */
+static void note_trimmed(struct group *g, uint64_t index)
+{
+	struct group_io *io = &g->io;
+	io->kept_index = index;
+	if (index > io->trailing && index - io->trailing >= io->log_start)
+		io->log_start = index - io->trailing + 1;
+	terms_trim(&io->terms, io->log_start < index ? io->log_start : index);
+	confs_trim(&io->confs, index);
+}
+
 static void io_snapshot_done(struct store_req *req)
 {
 	struct io_snapshot *s = LIST_ENTRY(req, struct io_snapshot, req);
@@ -165,8 +249,11 @@ static void io_snapshot_done(struct store_req *req)
 	uint64_t index = req->u.snapshot.index;
 	raft_free(s->conf.base);
 	mem_free(s);
+	g->io.snapshots--;
 	g->app->snapshot_done(g->arg, index);
 	raft->cb(raft, 0); /* trims the log, and finalizes: the state goes */
+	note_trimmed(g, index);
+	group_io_unblock(g);
 	write_ended(g);
 }
 
@@ -175,6 +262,12 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
 	const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
 {
 	struct group *g = io->impl;
+	/* What raft means by 0: the state came from a leader and replaces the whole log. For a
+	 * snapshot of our own group_fsm keeps it above 0. */
+	if (trailing == 0) {
+		install_put(g, raft, snapshot, cb);
+		return 0;
+	}
 	const struct fsm_snapshot *state = g->fsm.taken;
 	struct io_snapshot *s = MEM_NEW(struct io_snapshot);
 	s->g = g;
@@ -192,9 +285,8 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
 	s->req.u.snapshot.n_live = (unsigned)(state->live.n / sizeof(struct store_range));
 	s->req.u.snapshot.rows = (struct store_row *)(void *)state->rows.p;
 	s->req.u.snapshot.n_rows = (unsigned)(state->rows.n / sizeof(struct store_row));
-	/* What raft means by 0: the state came from a leader and replaces the whole log. For a
-	 * snapshot of our own group_fsm keeps it above 0. */
-	s->req.u.snapshot.install = trailing == 0;
+	g->io.trailing = trailing;
+	g->io.snapshots++;
 	write_begins(g);
 	store_log_snapshot(g->log, &s->req);
 	g->fsm.snapshot_index = snapshot->index;
@@ -205,9 +297,7 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
 
 static raft_time io_time(struct raft_io *io)
 {
-	struct group *g = io->impl;
-	const struct groups_config *config = &g->groups->config;
-	return config->now_ms(config->arg);
+	return freeze_clock(io->impl);
 }
 
 static int io_random(struct raft_io *io, int min, int max)
@@ -215,26 +305,6 @@ static int io_random(struct raft_io *io, int min, int max)
 	struct group *g = io->impl;
 	const struct groups_config *config = &g->groups->config;
 	return max > min ? min + (int)(config->random(config->arg) % (unsigned)(max - min)) : min;
-}
-
-/* ---- others --------------------------------------------------------------------------------- */
-
-/* A group of one has nobody to write to, and nobody who needs its snapshot. */
-static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
-	raft_io_send_cb cb)
-{
-	(void)req;
-	(void)message;
-	(void)cb;
-	group_broken(io->impl, "a group of one sends");
-}
-
-static int io_snapshot_get(
-	struct raft_io *io, struct raft_io_snapshot_get *req, raft_io_snapshot_get_cb cb)
-{
-	(void)req;
-	(void)cb;
-	group_broken(io->impl, "a group of one asks for a snapshot to send");
 }
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -280,11 +350,10 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *vote,
 
 static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
-	/* A group of one needs no clock and gets no messages. */
-	(void)io;
-	(void)msecs;
-	(void)tick;
-	(void)recv;
+	struct group *g = io->impl;
+	(void)msecs; /* groups_tick() comes as often as it likes */
+	g->io.tick = tick;
+	g->io.recv = recv;
 	return 0;
 }
 
@@ -337,6 +406,25 @@ static void start_first_entry(struct io_start *s, struct raft_buffer conf)
 	store_log_append(s->g->log, &s->append, 1, &e, 1);
 }
 
+static void note_loaded(struct group *g, const struct io_start *s)
+{
+	struct group_io *io = &g->io;
+	uint64_t index = 0, term = 0;
+	if (s->snapshot != NULL) {
+		index = s->snapshot->index;
+		term = s->snapshot->term;
+		confs_reset(
+			&io->confs, s->snapshot->configuration_index, &s->snapshot->configuration);
+	}
+	terms_reset(&io->terms, index, term);
+	io->kept_index = index;
+	io->log_start = index + 1;
+	io->next = index + 1;
+	note_entries(g, s->entries, (unsigned)s->n_entries);
+	io->next += s->n_entries;
+	io->durable_term = s->n_entries > 0 ? s->entries[s->n_entries - 1].term : term;
+}
+
 static struct raft_buffer encode_members(struct group *g, const struct group_spec *spec)
 {
 	struct raft_configuration conf;
@@ -344,12 +432,12 @@ static struct raft_buffer encode_members(struct group *g, const struct group_spe
 	raft_configuration_init(&conf);
 	for (unsigned i = 0; i < spec->n_members; i++) {
 		const struct group_member *m = &spec->members[i];
+		char address[MEMBER_ADDRESS];
+		member_address(address, m->id, m->node);
 		if (raft_configuration_add(
-			    &conf, m->id, m->address, m->voter ? RAFT_VOTER : RAFT_STANDBY) != 0)
+			    &conf, m->id, address, m->voter ? RAFT_VOTER : RAFT_STANDBY) != 0)
 			group_broken(g, "the first configuration names a member twice");
 	}
-	if (!configuration_sole_voter(&conf, spec->self))
-		group_broken(g, "only groups of one voter can be made yet");
 	if (raft_configuration_encode(&conf, &bytes) != 0)
 		group_broken(g, "a configuration cannot be encoded");
 	raft_configuration_close(&conf);
@@ -444,19 +532,25 @@ static int newest_configuration(struct raft_configuration *ret_conf, const struc
 	return 0;
 }
 
-static int check(struct group *g, const struct group_spec *spec, const struct store_load *load)
+static int check(struct group *g, const struct group_spec *spec, const struct store_load *load,
+	bool *ret_sole)
 {
 	struct raft_configuration conf;
+	if (load->has_snapshot && install_is_mark(buf_slice(&load->snapshot_data))) {
+		log_error("raft",
+			"group %" PRIu64 ": a crash cut short the install of a snapshot; the "
+			"member's log is lost",
+			g->id);
+		return STORE_DAMAGED;
+	}
 	if (!load_is_sound(load) || newest_configuration(&conf, load) != 0) {
 		log_error("raft",
 			"group %" PRIu64 ": the stored log is not one that raft can have written",
 			g->id);
 		return STORE_DAMAGED;
 	}
-	bool sole = configuration_sole_voter(&conf, spec->self);
+	*ret_sole = configuration_sole_voter(&conf, spec->self);
 	raft_configuration_close(&conf);
-	if (!sole)
-		group_broken(g, "only groups of one voter can be started yet");
 	return 0;
 }
 
@@ -487,12 +581,24 @@ static void open_first(
 	/* Hard state without an entry: the process ended between the two. */
 	start_hard(s, load->term != 0 ? load->term : 1, load->vote);
 	start_first_entry(s, encode_members(g, spec));
-	g->io.next = 2;
+	note_loaded(g, s);
+}
+
+/* A member that joins starts with nothing, and is silent until a leader reaches it. */
+static void open_joining(struct group *g, const struct store_load *load)
+{
+	struct io_start *s = io_start_new(g);
+	s->first = 1;
+	s->term = g->io.term = load->term;
+	s->vote = g->io.vote = load->vote;
+	note_loaded(g, s);
+	group_todo(g); /* starts it */
 }
 
 static int open_again(struct group *g, const struct group_spec *spec, const struct store_load *load)
 {
-	int rv = check(g, spec, load);
+	bool sole;
+	int rv = check(g, spec, load, &sole);
 	if (rv == 0)
 		rv = restore(g, load);
 	if (rv != 0)
@@ -500,12 +606,18 @@ static int open_again(struct group *g, const struct group_spec *spec, const stru
 	struct io_start *s = io_start_new(g);
 	start_take_snapshot(s, load);
 	start_take_entries(s, load);
-	g->io.next = s->first + s->n_entries;
+	note_loaded(g, s);
 	/* R5: a sole voter becomes leader again without an election, hence in its old term. What
 	 * the crash took from its tail it would write anew under the same index and term, though a
 	 * standby may hold the first version. A new term, durable before raft_start(), tells them
 	 * apart. */
-	start_hard(s, load->term + 1, 0);
+	if (sole && RULE(g, r5_new_term)) {
+		start_hard(s, load->term + 1, 0);
+		return 0;
+	}
+	s->term = g->io.term = load->term;
+	s->vote = g->io.vote = load->vote;
+	group_todo(g); /* starts it */
 	return 0;
 }
 
@@ -536,11 +648,11 @@ int group_io_open(struct group *g, const struct group_spec *spec)
 		/* bootstrap and recover are synchronous; start_first_entry() is not. */
 		.set_term = io_set_term,
 		.set_vote = io_set_vote,
-		.send = io_send,
+		.send = group_net_send,
 		.append = io_append,
 		.truncate = io_truncate,
 		.snapshot_put = io_snapshot_put,
-		.snapshot_get = io_snapshot_get,
+		.snapshot_get = install_get,
 		.time = io_time,
 		.random = io_random,
 	};
@@ -549,8 +661,10 @@ int group_io_open(struct group *g, const struct group_spec *spec)
 		return rv;
 	if (load.has_snapshot || load.n_entries > 0)
 		rv = open_again(g, spec, &load);
-	else
+	else if (spec->n_members > 0)
 		open_first(g, spec, &load);
+	else
+		open_joining(g, &load);
 	store_load_done(&load);
 	return rv;
 }
@@ -560,4 +674,12 @@ void group_io_done(struct group *g)
 	if (g->io.start != NULL)
 		io_start_free(g->io.start);
 	g->io.start = NULL;
+	terms_done(&g->io.terms);
+	confs_done(&g->io.confs);
+}
+
+bool group_io_alone(const struct group *g)
+{
+	const struct conf_at *c = confs_newest(&g->io.confs);
+	return c != NULL && c->conf.n == 1 && c->conf.servers[0].id == g->self;
 }

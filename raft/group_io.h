@@ -7,8 +7,10 @@
 #ifndef WARREN_RAFT_GROUP_IO_H
 #define WARREN_RAFT_GROUP_IO_H
 
+#include "raft/confs.h"
 #include "raft/group.h"
 #include "raft/libraft.h"
+#include "raft/terms.h"
 
 struct io_start;
 
@@ -19,12 +21,32 @@ struct group_io {
 	uint64_t term;          /* hard state as last submitted: both are written together */
 	uint64_t vote;
 	unsigned writes; /* store requests under way */
+	raft_io_tick_cb tick;
+	raft_io_recv_cb recv;
 	raft_io_close_cb close_cb;
+	/* What is under way, by kind. */
+	uint64_t hard;      /* writes of term or vote submitted */
+	uint64_t hard_done; /* and durable */
+	unsigned appends;
+	unsigned snapshots; /* of our own and installed ones */
+	bool installing; /* one of them is installed: raft has neither log nor state until then */
+	/* What we know of raft's log, without looking into it. */
+	struct terms terms;
+	struct confs confs;
+	uint64_t log_start;    /* first entry that raft has in memory */
+	uint64_t kept_index;   /* of its newest snapshot */
+	unsigned trailing;     /* entries that it keeps behind the snapshot under way */
+	uint64_t durable_term; /* of the newest entry that is durable here */
+	bool failed_once;      /* a test has an append fail */
 };
 
 /* Loads the log, restores the application's snapshot, and submits what must be durable before
  * raft_start(); group_start() is called when it is. 0 or an error of store_log_load(). */
 int group_io_open(struct group *g, const struct group_spec *spec);
+/* A write has ended: gives raft what waited for that. */
+void group_io_unblock(struct group *g);
+/* This member is the only one that the newest configuration knows. */
+bool group_io_alone(const struct group *g);
 /* raft is closed or was never started. */
 void group_io_done(struct group *g);
 

@@ -14,9 +14,14 @@
 #define WARREN_RAFT_GROUP_PRIV_H
 
 #include "raft/entry_cache.h"
+#include "raft/freeze.h"
 #include "raft/group_fsm.h"
 #include "raft/group_io.h"
+#include "raft/group_net.h"
 #include "raft/groups.h"
+#include "raft/install.h"
+#include "raft/membership.h"
+#include "raft/rules.h"
 #include "src/base/mem.h"
 
 #define uthash_malloc(n) mem_alloc(n)
@@ -51,18 +56,39 @@ struct group {
 	size_t full_bytes;     /* in them */
 	size_t proposed_bytes; /* of the entry under way */
 	bool proposed;         /* an entry is under way; at most one is (R3) */
+	unsigned further;      /* entries under way beside that, without R3 */
 	bool barrier;          /* an entry must be proposed even if there is no batch */
 	bool leading;          /* as last said to app->leading() */
 	uint64_t term;         /* the same */
+	bool leading_raft;     /* raft leads, as of the last group_settle() */
+	uint64_t term_raft;    /* in this term */
+	uint64_t ready_term;   /* the barrier of this term is committed (R2) */
 	union {
 		struct raft_apply apply;
 		struct raft_barrier barrier;
 	} request; /* in raft's hands while `proposed` */
 
+	/* Other members. */
+	struct list ticking; /* in groups.ticking: needs a clock */
+	struct list thaw;    /* in groups.thawing */
+	struct list todo;    /* in groups.todo */
+	struct freeze freeze;
+	struct change change;
+	struct transfer transfer;
+	struct installs installs;
+	bool was_member;    /* a configuration that is applied has this member */
+	uint64_t looked_at; /* index of the last one looked at */
+	enum { NOT_REMOVED, REMOVED_UNTOLD, REMOVED_TOLD } removed;
+
 	struct raft raft;
 	struct group_io io;
+	struct group_net_state net;
 	struct group_fsm fsm;
 };
+
+/* Whether a rule is obeyed; only tests have tables. */
+#define RULE(g, rule) \
+	((g)->groups->config.rules_off == NULL || !(g)->groups->config.rules_off->rule)
 
 /* What must be durable is: starts raft, unless the group is closing. */
 void group_start(struct group *g);
@@ -72,6 +98,14 @@ void group_settle(struct group *g);
 bool group_propose(struct group *g);
 /* Brings about an entry, so that a snapshot can be taken. */
 void group_want_barrier(struct group *g);
+/* A batch or a barrier waits. */
+bool group_has_work(const struct group *g);
+/* groups_flush() will call group_do(). */
+void group_todo(struct group *g);
+void group_do(struct group *g);
+/* The group needs a clock, if it has other members. */
+void group_tick_begins(struct group *g);
+void group_tick(struct group *g);
 /* A closing group without writes under way: closes raft, and then the log. */
 void group_finish(struct group *g);
 
@@ -82,7 +116,17 @@ struct groups {
 	struct list closable; /* closing groups without writes under way */
 	struct entry_cache cache;
 	struct log_budget log_budget;
+	struct list ticking; /* groups that need a clock */
+	struct list thawing; /* frozen groups that will */
+	struct list todo;    /* groups with something to do that may not be done where it came up */
+	struct list undeliverable; /* struct net_message for nodes without a link */
+	struct node_link *links;   /* by node */
 };
+
+uint64_t groups_now(const struct groups *gs);
+unsigned groups_election_ms(const struct groups *gs);
+unsigned groups_heartbeat_ms(const struct groups *gs);
+bool groups_linked(const struct groups *gs, uint64_t node);
 
 /* Says what broke and aborts: libraft did what our shim cannot lead to. */
 _Noreturn void group_broken(const struct group *g, const char *what);

@@ -5,6 +5,17 @@
 
 #include "raft/group_priv.h"
 #include "raft/heap.h"
+#include "src/base/log.h"
+
+enum { HEARTBEAT_MS = 100, ELECTION_MS = 1000 };
+
+/* A node that is or was linked. */
+struct node_link {
+	uint64_t node;
+	uint64_t incarnation;
+	bool up;
+	UT_hash_handle hh;
+};
 
 void groups_global_init(void)
 {
@@ -17,17 +28,74 @@ struct groups *groups_new(const struct groups_config *config)
 	gs->config = *config;
 	list_init(&gs->dirty);
 	list_init(&gs->closable);
+	list_init(&gs->ticking);
+	list_init(&gs->thawing);
+	list_init(&gs->todo);
+	list_init(&gs->undeliverable);
 	entry_cache_init(&gs->cache, config->cache_bytes);
 	log_budget_init(&gs->log_budget);
 	return gs;
 }
 
+static bool return_undeliverable(struct groups *gs)
+{
+	struct list due;
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &gs->undeliverable);
+	bool any = !list_empty(&due);
+	while ((node = list_pop(&due)) != NULL) {
+		struct net_message *m = LIST_ENTRY(node, struct net_message, link);
+		m->done(m, true);
+	}
+	return any;
+}
+
 void groups_free(struct groups *gs)
 {
 	assert(gs->by_id == NULL);
+	return_undeliverable(gs);
 	entry_cache_done(&gs->cache);
+	struct node_link *l, *next;
+	HASH_ITER(hh, gs->links, l, next)
+	{
+		HASH_DEL(gs->links, l);
+		mem_free(l);
+	}
 	mem_free(gs);
 }
+
+/* ---- what the groups ask of it -------------------------------------------------------------- */
+
+uint64_t groups_now(const struct groups *gs)
+{
+	return gs->config.now_ms(gs->config.arg);
+}
+
+unsigned groups_election_ms(const struct groups *gs)
+{
+	return gs->config.election_ms != 0 ? gs->config.election_ms : ELECTION_MS;
+}
+
+unsigned groups_heartbeat_ms(const struct groups *gs)
+{
+	return gs->config.heartbeat_ms != 0 ? gs->config.heartbeat_ms : HEARTBEAT_MS;
+}
+
+static struct node_link *find_link(const struct groups *gs, uint64_t node)
+{
+	struct node_link *l;
+	HASH_FIND(hh, gs->links, &node, sizeof node, l);
+	return l;
+}
+
+bool groups_linked(const struct groups *gs, uint64_t node)
+{
+	const struct node_link *l = find_link(gs, node);
+	return l != NULL && l->up;
+}
+
+/* ---- turns ---------------------------------------------------------------------------------- */
 
 struct group *groups_find(struct groups *gs, uint64_t id)
 {
@@ -69,22 +137,144 @@ static bool finish_closing(struct groups *gs)
 	return any;
 }
 
+static bool do_todo(struct groups *gs)
+{
+	struct list due;
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &gs->todo);
+	bool any = !list_empty(&due);
+	while ((node = list_pop(&due)) != NULL)
+		group_do(LIST_ENTRY(node, struct group, todo));
+	return any;
+}
+
 bool groups_flush(struct groups *gs)
 {
 	bound_logs(gs);
-	bool any = propose_dirty(gs);
+	bool any = return_undeliverable(gs);
+	any |= do_todo(gs);
+	any |= propose_dirty(gs);
 	any |= finish_closing(gs);
 	return any;
 }
 
+/* ---- time ----------------------------------------------------------------------------------- */
+
+static unsigned thaw_due(struct groups *gs)
+{
+	uint64_t now = groups_now(gs);
+	unsigned n = 0;
+	LIST_EACH_SAFE(node, &gs->thawing)
+	{
+		struct group *g = LIST_ENTRY(node, struct group, thaw);
+		if (now >= g->freeze.thaw_ms)
+			freeze_thaw(g);
+		else
+			n++;
+	}
+	return n;
+}
+
 unsigned groups_tick(struct groups *gs)
 {
-	/* Sole voters have nobody to hear from and nobody to beat for. */
-	(void)gs;
+	/* Groups that are alone have nobody to hear from and nobody to beat for. */
+	unsigned n = thaw_due(gs);
+	struct list due;
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &gs->ticking);
+	while ((node = list_pop(&due)) != NULL) {
+		list_push_back(&gs->ticking, node);
+		group_tick(LIST_ENTRY(node, struct group, ticking));
+		n++;
+	}
+	return n;
+}
+
+/* ---- other nodes ---------------------------------------------------------------------------- */
+
+int groups_receive(struct groups *gs, uint64_t node, struct blob *blob, const uint8_t *p, size_t n)
+{
+	struct wire w;
+	int rv = wire_decode(&w, slice_make(p, n));
+	if (rv == WIRE_UNKNOWN_VERSION)
+		log_error("raft", "a message of version %d arrived; this node knows version %d",
+			p[0], WIRE_VERSION);
+	if (rv == WIRE_UNKNOWN_KIND)
+		return 0; /* from a newer node: as if it was lost */
+	if (rv != WIRE_OK)
+		return -1;
+	struct group *g = groups_find(gs, w.group);
+	/* Whoever lost its log has another id now; what was meant for the former one is not for it.
+	 */
+	if (g == NULL || g->phase != GROUP_RUNNING || w.to != g->self || w.from == g->self)
+		return 0;
+	group_net_receive(g, node, &w, blob);
 	return 0;
+}
+
+/* The node's loss concerns those who follow a leader there; its return also a leader that rested
+ * without a member there. */
+static bool concerns(const struct group *g, uint64_t node, bool up)
+{
+	const struct conf_at *c = confs_newest(&g->io.confs);
+	uint64_t leader = group_leader(g);
+	for (unsigned i = 0; c != NULL && i < c->conf.n; i++) {
+		const struct raft_server *s = &c->conf.servers[i];
+		if (member_node(s->id, s->address) == node &&
+			(g->leading_raft ? up : s->id == leader))
+			return true;
+	}
+	return false;
+}
+
+static void thaw_concerned(struct groups *gs, uint64_t node, bool up)
+{
+	struct group *g, *next;
+	HASH_ITER(hh, gs->by_id, g, next)
+	{
+		if (g->freeze.frozen && concerns(g, node, up) && RULE(g, thaw_on_link))
+			freeze_thaw_soon(g);
+	}
+}
+
+void groups_link_up(struct groups *gs, uint64_t node, uint64_t incarnation)
+{
+	struct node_link *l = find_link(gs, node);
+	if (l == NULL) {
+		l = MEM_NEW(struct node_link);
+		l->node = node;
+		HASH_ADD(hh, gs->links, node, sizeof l->node, l);
+	}
+	if (l->up && l->incarnation != incarnation)
+		groups_link_down(gs, node);
+	l->up = true;
+	l->incarnation = incarnation;
+	thaw_concerned(gs, node, true);
+}
+
+void groups_link_down(struct groups *gs, uint64_t node)
+{
+	struct node_link *l = find_link(gs, node);
+	if (l == NULL || !l->up)
+		return;
+	l->up = false;
+	struct group *g, *next;
+	HASH_ITER(hh, gs->by_id, g, next)
+	{
+		if (g->phase == GROUP_RUNNING)
+			group_net_link_down(g, node);
+	}
+	thaw_concerned(gs, node, false);
 }
 
 unsigned groups_count(const struct groups *gs)
 {
 	return HASH_COUNT(gs->by_id);
+}
+
+const struct group_net *groups_net(const struct groups *gs)
+{
+	return gs->config.net;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The border to other nodes: what a worker's groups need of the links, as a struct of functions that
- * the owner of the links fills in (and the simulator, with links of its own).
+ * The border to other nodes: what a worker's groups need of the links, as a struct of functions
+ * that the owner of the links fills in (and the simulator, with links of its own).
  *
  *   out   net->send(arg, node, message) ... message->done(message, lost)
  *   in    groups_receive(gs, node, ...)             link state   groups_link_up/down(gs, node)
@@ -36,8 +36,9 @@ struct net_message {
 	const struct net_part *parts;
 	unsigned n_parts;
 	size_t n; /* bytes of head and parts */
-	/* The link needs the message no more: its bytes were handed to the kernel (lost == false), or
-	 * the link broke before that. On the worker's thread, never from inside send(). May send. */
+	/* The link needs the message no more: its bytes were handed to the kernel (lost == false),
+	 * or the link broke before that. On the worker's thread, never from inside send(). May
+	 * send. */
 	void (*done)(struct net_message *m, bool lost);
 };
 

@@ -11,24 +11,26 @@
 
 /* true: the rule is not obeyed. */
 struct rules_off {
-	bool r1_clamp;           /* an answer claims at most what its request covered */
-	bool r2_barrier;         /* a new leader commits a barrier before it counts */
-	bool r2_withhold;        /* no entries of a term before one of it is durable here */
-	bool r3_one;             /* one entry under way: off, up to 64 are */
-	bool r4_never_fails;     /* off: the next append of a command fails */
-	bool r5_new_term;        /* a sole voter starts in a new term */
-	bool r6_anchor;          /* probes below the log start are anchored at the commit index */
-	bool r7_never_refuses;   /* off: sending results fails */
-	bool r8_no_tick;         /* no tick while a follower writes, nor votes while it installs */
-	bool r9_copy;            /* off: a TimeoutNow's request is called back */
-	bool r10_busy;           /* no snapshot while a configuration is uncommitted */
-	bool r10_rollback;       /* configurations are rolled back by us */
-	bool hard_barrier;       /* messages wait behind term and vote */
-	bool split;              /* large appends are cut and not repeated */
-	bool split_commit;       /* what is cut off is not called committed */
-	bool mask_rejected;      /* rejections are masked while a snapshot streams */
-	bool thaw_on_link;       /* a lost link or a new incarnation thaws */
-	bool freeze_asks;        /* off: a leader freezes without asking the others */
+	bool r1_clamp;         /* an answer claims at most what its request covered */
+	bool r2_barrier;       /* a new leader commits a barrier before it counts */
+	bool r2_withhold;      /* no entries of a term before one of it is durable here */
+	bool r3_one;           /* one entry under way */
+	bool r4_never_fails;   /* off: the next append of a command fails */
+	bool r5_new_term;      /* a sole voter starts in a new term */
+	bool r6_anchor;        /* probes below the log start are anchored at the commit index */
+	bool r7_never_refuses; /* off: sending results fails */
+	bool r8_no_tick;       /* no tick while a follower writes, nor votes while it installs */
+	bool r9_copy;          /* off: a TimeoutNow's request is called back */
+	bool r10_busy;         /* no snapshot while a configuration is uncommitted */
+	bool r10_rollback;     /* configurations are rolled back by us */
+	bool r11_votes;        /* votes whatever its own configuration calls it */
+	bool r12_term;         /* a refused pre-vote tells a higher term */
+	bool hard_barrier;     /* messages wait behind term and vote */
+	bool split;            /* large appends are cut and not repeated */
+	bool split_commit;     /* what is cut off is not called committed */
+	bool mask_rejected;    /* rejections are masked while a snapshot streams */
+	bool thaw_on_link;     /* a lost link or a new incarnation thaws */
+	bool freeze_asks;      /* off: a leader freezes without asking the others */
 };
 
 #endif

@@ -157,7 +157,7 @@ static int get_by_kind(struct reader *r, struct wire *w)
 static bool has_bytes(enum wire_kind kind)
 {
 	return kind == WIRE_APPEND || kind == WIRE_INSTALL || kind == WIRE_INSTALL_STATE ||
-		kind == WIRE_INSTALL_ENTRIES;
+	       kind == WIRE_INSTALL_ENTRIES;
 }
 
 int wire_decode(struct wire *ret_w, struct slice bytes)

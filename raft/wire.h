@@ -21,7 +21,7 @@
  *                   u64 entries, u32 conf bytes, u32 0; the configuration
  *   INSTALL_STATE   u64 stream, u64 part; bytes of the state
  *   INSTALL_ENTRIES u64 stream, u64 part, u32 n, u32 0
- *                   n times: u64 index, u32 bytes, u32 0;   then the bytes of the entries
+ *                   n times: u64 index, u32 bytes, u8 1 if it is gone, u8[3] 0;  then their bytes
  *   INSTALL_ACK     u64 stream, u64 part, u64 index    flags: done, refused
  *
  * A message of an unknown version is refused with an error that names both.
@@ -33,9 +33,9 @@
 
 enum {
 	WIRE_VERSION = 1,
-	WIRE_HEAD = 40,       /* bytes before what depends on the kind */
-	WIRE_FIXED_MAX = 96,  /* no kind has more before its lists */
-	WIRE_ENTRY = 16,      /* bytes of each entry of a list */
+	WIRE_HEAD = 40,      /* bytes before what depends on the kind */
+	WIRE_FIXED_MAX = 96, /* no kind has more before its lists */
+	WIRE_ENTRY = 16,     /* bytes of each entry of a list */
 	WIRE_ENTRIES_MAX = 65536,
 };
 
@@ -55,12 +55,12 @@ enum wire_kind { /* numbers are never used again */
 };
 
 enum wire_flag {
-	WIRE_DISRUPT = 1,     /* VOTE */
-	WIRE_PRE_VOTE = 2,    /* VOTE, VOTED */
-	WIRE_GRANTED = 4,     /* VOTED */
-	WIRE_REAL_VOTE = 8,   /* VOTED: answers a VOTE that was no pre-vote */
-	WIRE_DONE = 16,       /* INSTALL_ACK: installed */
-	WIRE_REFUSED = 32,    /* INSTALL_ACK: this stream is not wanted (any more) */
+	WIRE_DISRUPT = 1,   /* VOTE */
+	WIRE_PRE_VOTE = 2,  /* VOTE, VOTED */
+	WIRE_GRANTED = 4,   /* VOTED */
+	WIRE_REAL_VOTE = 8, /* VOTED: answers a VOTE that was no pre-vote */
+	WIRE_DONE = 16,     /* INSTALL_ACK: installed */
+	WIRE_REFUSED = 32,  /* INSTALL_ACK: this stream is not wanted (any more) */
 };
 
 /* A message without its lists and bytes; which fields count depends on the kind. */
@@ -86,8 +86,9 @@ struct wire {
 struct wire_entry {
 	uint64_t number; /* APPEND: term; INSTALL_ENTRIES: index */
 	uint32_t n;
-	uint8_t type; /* APPEND */
+	uint8_t type; /* APPEND: libraft's; INSTALL_ENTRIES: 0 or WIRE_GONE */
 };
+enum { WIRE_GONE = 1 }; /* nobody will need this entry, although the state still says so */
 
 /* Writes the head of a message: everything before the list. `more` bytes will follow (list and
  * bytes of entries, or the state's; for INSTALL the configuration). Returns bytes written, at most

@@ -135,8 +135,7 @@ const char *broker_code_text(enum broker_code code);
 /* The newest known incarnation of a node; 0 if none. */
 uint64_t broker_node_incarnation(const struct broker *b, uint64_t node);
 
-/* --- for src/broker only ------------------------------------------------------------------------
- */
+/* ---- for src/broker only ---- */
 
 /* The number of a new row. */
 uint64_t broker_next_number(struct broker *b);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/cluster/catalog.h"
 
+#include <sched.h>
+
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/broker/rows.h"
@@ -26,8 +28,7 @@ struct catalog_home {
 	struct buf row_bytes; /* of the snapshot under way */
 };
 
-/* ---- a worker's copy ---------------------------------------------------------------------------
- */
+/* ---- a worker's copy ---- */
 
 struct catalog *catalog_new(const struct catalog_config *config)
 {
@@ -110,23 +111,52 @@ static void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
 	c->config.applied(c->config.arg);
 }
 
-/* ---- mail between workers -----------------------------------------------------------------------
- */
+/* ---- mail between workers ---- */
+
+/* Closed until an entry is in the mailbox of every worker. The first of them must not act on it
+ * before: it might answer a client, and that client's next bytes might reach a worker to which the
+ * entry is still to be posted. */
+struct catalog_gate {
+	_Atomic bool open;
+	_Atomic unsigned refs;
+};
 
 /* A section on its way to the home, or an entry on its way to a copy. */
 struct catalog_mail {
 	struct mail mail;
 	struct catalog *to;
+	struct catalog_gate *gate; /* of an entry */
 	struct blob *blob;
 	const uint8_t *p;
 	size_t n;
 };
 
-static void catalog_post(struct catalog *to, struct blob *blob, const uint8_t *p, size_t n,
-	void (*deliver)(struct mail *m, struct worker *w))
+static struct catalog_gate *gate_new(unsigned refs)
+{
+	struct catalog_gate *g = MEM_NEW(struct catalog_gate);
+	atomic_init(&g->refs, refs);
+	return g;
+}
+
+static void gate_unref(struct catalog_gate *g)
+{
+	if (atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) == 1)
+		mem_free(g);
+}
+
+/* As long as it takes the home to post a few more mails. */
+static void gate_pass(struct catalog_gate *g)
+{
+	while (!atomic_load_explicit(&g->open, memory_order_acquire))
+		sched_yield();
+	gate_unref(g);
+}
+
+static void catalog_post(struct catalog *to, struct catalog_gate *gate, struct blob *blob,
+	const uint8_t *p, size_t n, void (*deliver)(struct mail *m, struct worker *w))
 {
 	struct catalog_mail *m = MEM_NEW(struct catalog_mail);
-	*m = (struct catalog_mail){{NULL, deliver}, to, blob, p, n};
+	*m = (struct catalog_mail){{NULL, deliver}, to, gate, blob, p, n};
 	worker_post(to->config.worker, &m->mail);
 }
 
@@ -151,6 +181,7 @@ static void catalog_on_entry(struct mail *mail, struct worker *w)
 {
 	struct catalog_mail *m = (struct catalog_mail *)mail;
 	(void)w;
+	gate_pass(m->gate);
 	catalog_apply(m->to, m->p, m->n);
 	broker_rows_clean(m->to->broker); /* only the home's copy writes rows */
 	blob_unref(m->blob);
@@ -168,7 +199,7 @@ bool catalog_flush(struct catalog *c)
 	} else {
 		struct blob *blob = blob_new(c->out.n);
 		memcpy(blob->data, c->out.p, c->out.n);
-		catalog_post(c->all[0], blob, blob->data, c->out.n, catalog_on_section);
+		catalog_post(c->all[0], NULL, blob, blob->data, c->out.n, catalog_on_section);
 	}
 	buf_clear(&c->out);
 	c->out_count = 0;
@@ -190,8 +221,11 @@ static void home_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 {
 	struct catalog_home *h = arg;
 	(void)index;
+	struct catalog_gate *gate = gate_new(h->config.n_catalogs);
 	for (unsigned i = 1; i < h->config.n_catalogs; i++)
-		catalog_post(h->config.catalogs[i], blob_ref(blob), p, n, catalog_on_entry);
+		catalog_post(h->config.catalogs[i], gate, blob_ref(blob), p, n, catalog_on_entry);
+	atomic_store_explicit(&gate->open, true, memory_order_release);
+	gate_unref(gate);
 	catalog_apply(h->config.catalogs[0], p, n);
 }
 

@@ -27,8 +27,8 @@ static bool under(bool raised, uint64_t left, uint64_t limit)
 	return limit != 0 && left < (raised ? limit + limit / MARGIN : limit);
 }
 
-enum session_alarm alarms_judge(const struct alarms *a, uint64_t memory_used, uint64_t disk_free,
-	bool store_blocked)
+enum session_alarm alarms_judge(
+	const struct alarms *a, uint64_t memory_used, uint64_t disk_free, bool store_blocked)
 {
 	enum session_alarm raised = SESSION_ALARM_NONE;
 	if (over(a->raised & SESSION_ALARM_MEMORY, memory_used, a->memory_bytes))
@@ -72,8 +72,7 @@ static void alarms_on_timer(void *arg)
 {
 	struct alarms *a = arg;
 	enum session_alarm before = a->raised;
-	a->raised = alarms_judge(
-		a, memory_used(), disk_free(a->data_dir), store_blocked(a->store));
+	a->raised = alarms_judge(a, memory_used(), disk_free(a->data_dir), store_blocked(a->store));
 	enum session_alarm changed = before ^ a->raised;
 	if (changed & SESSION_ALARM_MEMORY)
 		tell(a, SESSION_ALARM_MEMORY, "memory");
@@ -84,9 +83,18 @@ static void alarms_on_timer(void *arg)
 	timer_set(a->timer, CHECK_MS);
 }
 
+/* Of the machine, or of the container if that has less. */
 static uint64_t machine_memory(void)
 {
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	unsigned long long most;
+	FILE *f = fopen("/sys/fs/cgroup/memory.max", "r");
+	if (f == NULL)
+		return machine;
+	if (fscanf(f, "%llu", &most) == 1 && most < machine) /* "max" is no number */
+		machine = most;
+	fclose(f);
+	return machine;
 }
 
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config)

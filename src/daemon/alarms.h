@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The node's resource alarms: memory above its watermark, and a disk without space. While one is
- * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, told to
- * all shards.
+ * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, told
+ * to all shards.
  */
 #ifndef WARREN_DAEMON_ALARMS_H
 #define WARREN_DAEMON_ALARMS_H
@@ -23,7 +23,8 @@ struct alarms {
 	void *arg;
 };
 
-/* Checks now and from now on; `changed` is called on the worker's thread whenever the set of alarms changes. */
+/* Checks now and from now on; `changed` is called on the worker's thread whenever the set of alarms
+ * changes. */
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config);
 void alarms_stop(struct alarms *a);
 
@@ -31,8 +32,8 @@ void alarms_stop(struct alarms *a);
 
 /* The alarms to be raised for these figures, given those that are: an alarm is cleared only when
  * there is a little more room than it was raised for. */
-enum session_alarm alarms_judge(const struct alarms *a, uint64_t memory_used, uint64_t disk_free,
-	bool store_blocked);
+enum session_alarm alarms_judge(
+	const struct alarms *a, uint64_t memory_used, uint64_t disk_free, bool store_blocked);
 /* Bytes that an amount means, given what it may be a share of. */
 uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole);
 

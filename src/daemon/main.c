@@ -15,8 +15,8 @@
 
 enum { NAME_MAX_OCTETS = 256, ERR_MAX = 512 };
 
-/* jemalloc's options, where it is linked: memory that a burst has used goes back to the system within
- * seconds, also if the node is idle then. */
+/* jemalloc's options, where it is linked: memory that a burst has used goes back to the system
+ * within seconds, also if the node is idle then. */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
 

@@ -14,7 +14,7 @@
 #include "src/broker/rows.h"
 #include "src/session/connection.h"
 
-enum { ERR_MAX = 512 };
+enum { ERR_MAX = 512, NODE_WORKERS_MAX = 256 };
 
 static void node_stop(struct node *n, enum node_exit why);
 
@@ -359,7 +359,7 @@ static unsigned node_worker_count(const struct config *c)
 	if (c->worker_threads > 0)
 		return (unsigned)c->worker_threads;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	return cores > 0 ? (unsigned)cores : 1;
+	return cores < 1 ? 1 : cores > NODE_WORKERS_MAX ? NODE_WORKERS_MAX : (unsigned)cores;
 }
 
 static void node_init_shards(struct node *n)

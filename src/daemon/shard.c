@@ -120,14 +120,25 @@ static void shard_open_all(struct shard *s)
 
 struct orphan {
 	struct store_req req;
+	struct shard *shard;
 	struct store_log *log;
 };
+
+/* Nothing of the shard is under way in the store any more. */
+static void shard_check_stopped(struct shard *s)
+{
+	if (s->hosts_closed && s->orphans == 0)
+		node_shard_stopped(s->node, s);
+}
 
 static void shard_on_orphan_dropped(struct store_req *req)
 {
 	struct orphan *o = (struct orphan *)req;
+	struct shard *s = o->shard;
 	store_log_close(o->log);
 	mem_free(o);
+	s->orphans--;
+	shard_check_stopped(s);
 }
 
 static void shard_drop_orphan(struct shard *s, uint64_t group)
@@ -135,6 +146,8 @@ static void shard_drop_orphan(struct shard *s, uint64_t group)
 	struct orphan *o = MEM_NEW(struct orphan);
 	o->log = store_log_open(&s->port, group);
 	o->req.done = shard_on_orphan_dropped;
+	o->shard = s;
+	s->orphans++;
 	store_log_drop(o->log, &o->req);
 }
 
@@ -219,6 +232,12 @@ static struct queue_clients *shard_clients_of(
 	return node->shards[no].clients;
 }
 
+static bool shard_queue_defined(void *arg, uint64_t group)
+{
+	struct shard *s = arg;
+	return broker_queue_by_group(catalog_broker(s->catalog), group) != NULL;
+}
+
 static void shard_on_queue_ended(void *arg, uint64_t group)
 {
 	struct shard *s = arg;
@@ -299,6 +318,7 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.port = &s->port,
 		.clients = s->clients,
 		.clients_of = shard_clients_of,
+		.defined = shard_queue_defined,
 		.ended = shard_on_queue_ended,
 		.dead = shard_on_dead,
 		.arg = s,
@@ -318,7 +338,8 @@ void shard_begin(struct shard *s)
 static void shard_on_hosts_closed(void *arg)
 {
 	struct shard *s = arg;
-	node_shard_stopped(s->node, s);
+	s->hosts_closed = true;
+	shard_check_stopped(s);
 }
 
 static void shard_on_drained(void *arg)
@@ -342,6 +363,8 @@ void shard_stop(struct shard *s)
 
 void shard_done(struct shard *s)
 {
+	while (worker_deliver(&s->worker))
+		; /* what is left finds everybody still there */
 	dead_letters_free(s->dead_letters);
 	session_env_done(&s->env);
 	queue_hosts_free(s->hosts);

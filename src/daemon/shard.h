@@ -31,7 +31,9 @@ struct shard {
 	uint64_t random_state;
 	bool serving;  /* its queues are open */
 	bool stopping; /* no queue is opened any more */
-	bool emptying; /* stopping: waits until what its clients sent is applied */
+	bool hosts_closed;
+	unsigned orphans; /* logs being dropped */
+	bool emptying;    /* stopping: waits until what its clients sent is applied */
 	uint64_t emptying_until_ms;
 };
 

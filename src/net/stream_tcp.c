@@ -99,6 +99,9 @@ static void on_write(uv_write_t *req, int status)
 	if (uv_is_closing((uv_handle_t *)&t->tcp))
 		return;
 	worker_deliver(s->worker);
+	/* The mail may have closed the stream, and that begun a write of its own. */
+	if (t->writing.n > 0 || uv_is_closing((uv_handle_t *)&t->tcp))
+		return;
 	if (status != 0 && s->closing)
 		close_now(t);
 	else if (status != 0)

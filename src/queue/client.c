@@ -63,6 +63,7 @@ struct queue_clients {
 	struct queue_client *last; /* last found */
 	struct list dirty;
 	size_t backlog;
+	struct list waiters; /* for the window of all clients */
 	uint32_t next_no;
 };
 
@@ -74,6 +75,7 @@ struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_b
 	qs->id = client_id;
 	qs->border = *border;
 	list_init(&qs->dirty);
+	list_init(&qs->waiters);
 	return qs;
 }
 
@@ -266,8 +268,7 @@ bool queue_clients_flush(struct queue_clients *qs)
 	return true;
 }
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands ---- */
 
 void queue_publish(
 	struct queue_client *qc, const struct message *m, struct queue_publisher *pub, uint64_t tag)
@@ -285,8 +286,9 @@ bool queue_full(const struct queue_client *qc)
 
 void queue_wait(struct queue_client *qc, struct queue_waiter *w)
 {
+	bool own = qc->backlog > QUEUE_CLIENT_WINDOW;
 	w->client = qc;
-	list_push_back(&qc->waiters, &w->link);
+	list_push_back(own ? &qc->waiters : &qc->all->waiters, &w->link);
 }
 
 void queue_unwait(struct queue_waiter *w)
@@ -340,6 +342,17 @@ void queue_settle(struct queue_consumer *c, uint64_t from, uint64_t to, enum set
 		list_push_back(&qc->all->dirty, &qc->dirty);
 }
 
+bool queue_settle_notify(struct queue_consumer *c, struct queue_publisher *pub)
+{
+	struct queue_client *qc = c->client;
+	if (qc == NULL)
+		return false;
+	if (c->settle_to != 0)
+		consumer_write_settle(c);
+	*wait_ring_push(&qc->waits) = (struct wait){qc->next_seq - 1, pub, 0, false};
+	return true;
+}
+
 void queue_credit(struct queue_consumer *c, uint64_t credit_bytes)
 {
 	if (c->client == NULL)
@@ -389,8 +402,7 @@ void queue_status(struct queue_client *qc, bool touch, struct queue_request *r)
 	client_command(qc, &b, r);
 }
 
-/* ---- events -----------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 void queue_clients_deliver(
 	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d)
@@ -402,12 +414,24 @@ void queue_clients_deliver(
 		a->consumer->deliver(a->consumer, d);
 }
 
-static void client_answer(struct queue_client *qc, struct queue_request *r,
-	const struct machine_answer *a, const struct queue_delivery *d)
+static void client_answer(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
 {
-	(void)qc;
 	list_remove(&r->link);
 	r->done(r, a, d);
+}
+
+/* Answers come in order: a request that was passed over is answered nevermore. */
+static void client_answer_skipped(struct queue_client *qc, uint64_t seq)
+{
+	while (!list_empty(&qc->requests)) {
+		struct queue_request *r = LIST_ENTRY(qc->requests.next, struct queue_request, link);
+		if (r->seq >= seq)
+			break;
+		struct machine_answer a = {
+			.client = qc->all->id, .seq = r->seq, .status = MACHINE_UNAVAILABLE};
+		client_answer(r, &a, NULL);
+	}
 }
 
 void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
@@ -416,9 +440,12 @@ void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct
 	struct queue_client *qc = clients_find(qs, group);
 	if (qc == NULL || list_empty(&qc->requests))
 		return;
+	client_answer_skipped(qc, a->seq);
+	if (list_empty(&qc->requests))
+		return;
 	struct queue_request *r = LIST_ENTRY(qc->requests.next, struct queue_request, link);
 	if (r->seq == a->seq)
-		client_answer(qc, r, a, d);
+		client_answer(r, a, d);
 }
 
 void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq)
@@ -452,19 +479,26 @@ static void client_settle_waits(struct queue_client *qc, uint64_t seq)
 	}
 }
 
-static void client_wake_waiters(struct queue_client *qc)
+static void wake_all(struct list *waiters)
 {
-	if (qc->backlog > QUEUE_CLIENT_WINDOW / 2 || qc->all->backlog > QUEUE_CLIENTS_WINDOW)
-		return;
 	struct list ready;
-	list_init(&ready);
-	list_move_all(&ready, &qc->waiters);
 	struct list *node;
+	list_init(&ready);
+	list_move_all(&ready, waiters);
 	while ((node = list_pop(&ready)) != NULL) {
 		struct queue_waiter *w = LIST_ENTRY(node, struct queue_waiter, link);
 		w->client = NULL;
 		w->ready(w);
 	}
+}
+
+/* Those that this client held, and those that all together held. Who is woken looks again. */
+static void client_wake_waiters(struct queue_client *qc)
+{
+	if (qc->backlog <= QUEUE_CLIENT_WINDOW / 2)
+		wake_all(&qc->waiters);
+	if (qc->all->backlog <= QUEUE_CLIENTS_WINDOW / 2)
+		wake_all(&qc->all->waiters);
 }
 
 void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq)
@@ -495,30 +529,44 @@ void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t 
 	c->cancelled(c);
 }
 
-static void client_answer_gone(struct queue_client *qc)
+static void client_answer_all(struct queue_client *qc, enum machine_status status)
 {
 	struct list *node;
 	while ((node = list_pop(&qc->requests)) != NULL) {
 		struct queue_request *r = LIST_ENTRY(node, struct queue_request, link);
-		struct machine_answer a = {
-			.client = qc->all->id, .seq = r->seq, .status = MACHINE_GONE};
+		struct machine_answer a = {.client = qc->all->id, .seq = r->seq, .status = status};
 		r->done(r, &a, NULL);
 	}
 }
 
-/* Publishes that were under way are confirmed: their queue is deleted, as the operator wished. */
-void queue_clients_gone(struct queue_clients *qs, uint64_t group)
+/* Ends everything outstanding and the client itself. */
+static void client_end(struct queue_client *qc, enum machine_status status, bool refused)
 {
-	struct queue_client *qc = clients_find(qs, group);
-	if (qc == NULL)
-		return;
+	struct queue_clients *qs = qc->all;
+	for (uint64_t at = qc->waits.first; refused && at < qc->waits.end; at++)
+		wait_ring_at(&qc->waits, at)->refused = true;
 	client_settle_waits(qc, UINT64_MAX);
-	client_answer_gone(qc);
+	client_answer_all(qc, status);
 	while (qc->consumers != NULL)
-		queue_clients_cancelled(qs, group, qc->consumers->no);
+		queue_clients_cancelled(qs, qc->group, qc->consumers->no);
 	qs->backlog -= qc->backlog;
 	qc->backlog = 0;
 	ring_done(&qc->sents);
 	client_wake_waiters(qc);
 	client_free(qc);
+}
+
+/* Publishes that were under way are confirmed: their queue is deleted, as somebody wished. */
+void queue_clients_gone(struct queue_clients *qs, uint64_t group)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc != NULL)
+		client_end(qc, MACHINE_GONE, false);
+}
+
+void queue_clients_unavailable(struct queue_clients *qs, uint64_t group)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc != NULL)
+		client_end(qc, MACHINE_UNAVAILABLE, true);
 }

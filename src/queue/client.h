@@ -42,7 +42,8 @@ struct queue_publisher {
 struct queue_request {
 	struct list link;
 	uint64_t seq;
-	/* a->status MACHINE_GONE if the queue went away first; `d` is a get's message or NULL. */
+	/* a->status MACHINE_GONE if the queue went away first, MACHINE_UNAVAILABLE if nobody serves
+	 * it; `d` is a get's message or NULL. */
 	void (*done)(struct queue_request *r, const struct machine_answer *a,
 		const struct queue_delivery *d);
 };
@@ -52,7 +53,7 @@ struct queue_consumer {
 	struct queue_client *client; /* NULL while not attached */
 	uint32_t no;                 /* unique within the worker's registry */
 	void (*deliver)(struct queue_consumer *c, const struct queue_delivery *d);
-	/* The queue is gone. The consumer is detached already. */
+	/* The queue is gone or not served. The consumer is detached already. */
 	void (*cancelled)(struct queue_consumer *c);
 	/* Settles collected since the last command: one range of one outcome. */
 	struct list settling;
@@ -103,6 +104,9 @@ void queue_attach(struct queue_client *qc, struct queue_consumer *c,
  */
 void queue_settle(
 	struct queue_consumer *c, uint64_t from, uint64_t to, enum settle_outcome outcome);
+/* `pub` is told when what was settled for this consumer so far is applied; false if its queue is
+ * gone, then it is not. */
+bool queue_settle_notify(struct queue_consumer *c, struct queue_publisher *pub);
 void queue_credit(struct queue_consumer *c, uint64_t credit_bytes);
 /* requeue: forgets the consumer and returns what it holds; it is detached when this returns and
  * nothing more is called for it. Otherwise it stays attached so that it can be settled. r may be
@@ -113,8 +117,7 @@ void queue_purge(struct queue_client *qc, struct queue_request *r);
 void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r);
 void queue_status(struct queue_client *qc, bool touch, struct queue_request *r);
 
-/* ---- events, from the border ------------------------------------------------------------------
- */
+/* ---- events, from the border ---- */
 
 void queue_clients_deliver(struct queue_clients *qs, uint64_t group, uint32_t consumer,
 	const struct queue_delivery *d);
@@ -126,5 +129,7 @@ void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t 
 /* The queue does not exist any more: everything outstanding is answered, consumers are cancelled.
  */
 void queue_clients_gone(struct queue_clients *qs, uint64_t group);
+/* The queue exists but nobody serves it: publishes are refused, requests fail. */
+void queue_clients_unavailable(struct queue_clients *qs, uint64_t group);
 
 #endif

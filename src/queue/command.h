@@ -85,6 +85,15 @@ struct message {
 	struct slice body;
 };
 
+/* The exchange and the routing key, inside the envelope. */
+static inline void message_names(const struct message *m, struct slice *exchange, struct slice *key)
+{
+	const uint8_t *p = m->envelope.p;
+	*exchange = slice_make(p + 1, p[0]);
+	p += 1 + p[0];
+	*key = slice_make(p + 1, p[0]);
+}
+
 /* Bytes that command_put_enqueue() will write. */
 static inline size_t command_enqueue_size(const struct message *m)
 {

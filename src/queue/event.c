@@ -10,6 +10,7 @@ enum event_type {
 	EVENT_APPLIED,
 	EVENT_CANCELLED,
 	EVENT_GONE,
+	EVENT_UNAVAILABLE,
 };
 
 struct event {
@@ -54,6 +55,9 @@ static void event_run(struct queue_clients *to, const struct event *e)
 		break;
 	case EVENT_GONE:
 		queue_clients_gone(to, e->group);
+		break;
+	case EVENT_UNAVAILABLE:
+		queue_clients_unavailable(to, e->group);
 		break;
 	}
 }
@@ -154,6 +158,11 @@ void event_put_cancelled(struct event_mail *em, uint64_t group, uint32_t consume
 void event_put_gone(struct event_mail *em, uint64_t group)
 {
 	event_new(em, EVENT_GONE, group);
+}
+
+void event_put_unavailable(struct event_mail *em, uint64_t group)
+{
+	event_new(em, EVENT_UNAVAILABLE, group);
 }
 
 bool event_delivery(struct queue_delivery *ret, const struct machine_delivery *d,

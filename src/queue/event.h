@@ -34,6 +34,7 @@ void event_put_refused(struct event_mail *em, uint64_t group, uint64_t seq);
 void event_put_applied(struct event_mail *em, uint64_t group, uint64_t seq);
 void event_put_cancelled(struct event_mail *em, uint64_t group, uint32_t consumer);
 void event_put_gone(struct event_mail *em, uint64_t group);
+void event_put_unavailable(struct event_mail *em, uint64_t group);
 
 /* Builds what a session sees of a delivery; false if there is no message there. */
 bool event_delivery(struct queue_delivery *ret, const struct machine_delivery *d,

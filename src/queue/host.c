@@ -59,8 +59,7 @@ struct queue_hosts {
 
 static const struct group_app host_app;
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ---- */
 
 static void view_drop(struct entry_view *v)
 {
@@ -93,8 +92,7 @@ static bool host_locate(
 	return true;
 }
 
-/* ---- events -----------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 /* The registry of the client's worker: ours (then *ret_mail is NULL), or mail to another's. NULL if
  * the client is of no living worker. */
@@ -254,8 +252,7 @@ static const struct machine_sink host_sink = {
 	.ended = host_on_ended,
 };
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands ---- */
 
 static void host_append(struct queue_host *h, const uint8_t *section, size_t n)
 {
@@ -316,7 +313,10 @@ void queue_hosts_submit(
 	if (to == NULL)
 		return;
 	struct event_mail *em = event_mail_new(to);
-	event_put_gone(em, group);
+	if (hs->config.defined(hs->config.arg, group))
+		event_put_unavailable(em, group);
+	else
+		event_put_gone(em, group);
 	event_mail_post(em, w);
 }
 
@@ -331,8 +331,7 @@ void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq)
 	buf_done(&b);
 }
 
-/* ---- time --------------------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static void host_arm(struct queue_host *h)
 {
@@ -364,8 +363,7 @@ static void host_on_timer(void *arg)
 	host_arm(h);
 }
 
-/* ---- the group's state machine -----------------------------------------------------------------
- */
+/* ---- the group's state machine ---- */
 
 static void host_seal(void *arg, uint8_t *header)
 {
@@ -383,6 +381,9 @@ static void host_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 		log_error("queue", "group %lu: entry %lu is malformed", (unsigned long)h->id,
 			(unsigned long)index);
 	h->applying = (struct entry_view){0};
+	/* Whoever deleted it may be gone before its definition is. */
+	if (h->leading && machine_gone(h->machine))
+		host_tell_ended(h);
 	host_arm(h);
 }
 
@@ -528,8 +529,7 @@ static const struct group_app host_app = {
 	.closed = host_closed,
 };
 
-/* ---- registry ----------------------------------------------------------------------------------
- */
+/* ---- registry ---- */
 
 struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 {

@@ -26,6 +26,8 @@ struct queue_hosts_config {
 	/* The worker whose clients have this id (client_id_worker), and their registry: its pointer
 	 * is only used on that worker's thread. NULL: no such client on this node. */
 	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
+	/* The queue is defined, whether or not it is hosted here. */
+	bool (*defined)(void *arg, uint64_t group);
 	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion
 	 * is to be completed: removes its definition. May be called repeatedly. */
 	void (*ended)(void *arg, uint64_t group);
@@ -55,7 +57,8 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
 
-/* Takes over a section (see queue_border) of a client. An unknown group answers "gone". */
+/* Takes over a section (see queue_border) of a client. Of a
+ * group not hosted here the client is told that it is gone, or if it is defined, unavailable. */
 void queue_hosts_submit(
 	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n);
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);

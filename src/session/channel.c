@@ -34,6 +34,11 @@ struct channel *channel_new(struct connection *c, uint16_t number)
 /* Consumers go, and what was delivered and not settled returns to the queues. */
 static void channel_release(struct channel *ch)
 {
+	if (ch->op != NULL) {
+		ch->op->channel = NULL;
+		ch->op = NULL;
+		connection_idle(ch->conn);
+	}
 	consumer_drop_held(ch);
 	struct consumer *c, *next;
 	HASH_ITER(hh, ch->consumers, c, next)
@@ -52,8 +57,6 @@ static void channel_release(struct channel *ch)
 
 void channel_free(struct channel *ch)
 {
-	if (ch->op != NULL)
-		ch->op->channel = NULL;
 	channel_release(ch);
 	connection_remove_channel(ch->conn, ch);
 	mem_free(ch->route);
@@ -208,10 +211,13 @@ static void op_catalog_done(struct catalog_request *r, const struct broker_resul
 {
 	struct channel_op *op =
 		(struct channel_op *)((char *)r - offsetof(struct channel_op, catalog));
-	if (op->channel == NULL)
-		op_free(op);
-	else
+	if (op->channel != NULL) {
 		op->catalog_done(op, result);
+		return;
+	}
+	if (op->orphaned != NULL)
+		op->orphaned(op, result);
+	op_free(op);
 }
 
 struct channel_op *channel_op_begin(struct channel *ch, uint32_t method, struct slice name)
@@ -220,6 +226,7 @@ struct channel_op *channel_op_begin(struct channel *ch, uint32_t method, struct 
 	assert(ch->op == NULL);
 	struct channel_op *op = MEM_NEW(struct channel_op);
 	op->channel = ch;
+	op->env = channel_env(ch);
 	op->method = method;
 	op->name = slice_make(mem_dup(name.p, name.n), name.n);
 	ch->op = op;
@@ -289,6 +296,17 @@ void channel_no_queue(struct channel *ch, uint32_t method, struct slice name)
 {
 	channel_error(ch, 404, method, "no queue '%.*s' in vhost '%.*s'", SLICE_FMT(name),
 		SLICE_FMT(ch->conn->vhost));
+}
+
+void channel_queue_failed(
+	struct channel *ch, uint32_t method, struct slice name, enum machine_status status)
+{
+	if (status == MACHINE_UNAVAILABLE)
+		channel_error(ch, 404, method,
+			"queue '%.*s' in vhost '%.*s' has crashed and failed to restart",
+			SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
+	else
+		channel_no_queue(ch, method, name);
 }
 
 bool channel_unlocked(struct channel *ch, uint32_t method, const struct broker_queue *q)

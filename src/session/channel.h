@@ -16,7 +16,7 @@ struct tx;
 
 enum channel_mode { CHANNEL_NORMAL, CHANNEL_CONFIRM, CHANNEL_TX };
 
-enum { CHANNEL_ROUTE_MAX = 8, CHANNEL_ENVELOPE_MAX = 512 };
+enum { CHANNEL_ROUTE_MAX = 8, CHANNEL_ENVELOPE_MAX = 512, CHANNEL_CONSUMERS_MAX = 16384 };
 
 /* The last route, valid while the broker's versions are the same. */
 struct channel_route {
@@ -35,10 +35,9 @@ struct channel_content {
 	struct slice envelope;
 	struct slice props;
 	uint64_t body_size;
-	struct slice whole; /* body in one frame, in place */
-	struct blob *body;  /* body of several frames */
-	uint64_t body_n;    /* octets received */
-	struct buf kept;    /* envelope and props once the read buffer is gone */
+	struct blob *body; /* body of several frames */
+	uint64_t body_n;   /* octets received */
+	struct buf kept;   /* envelope and props once the read buffer is gone */
 };
 
 struct channel {
@@ -72,11 +71,14 @@ struct channel_op {
 	struct queue_request queue;
 	struct catalog_request catalog;
 	struct channel *channel;
+	struct session_env *env;
 	uint32_t method; /* that it serves */
 	bool nowait;
 	void (*queue_done)(struct channel_op *op, const struct machine_answer *a,
 		const struct queue_delivery *d);
 	void (*catalog_done)(struct channel_op *op, const struct broker_result *result);
+	/* Undoes what the catalog has done for a channel that is gone; may be NULL. */
+	void (*orphaned)(struct channel_op *op, const struct broker_result *result);
 	/* What the method needs later. */
 	struct buf bytes;
 	struct slice name;
@@ -115,8 +117,7 @@ void channel_drained(struct channel *ch);
 /* Sends confirms that the turn has collected. */
 void channel_flush(struct channel *ch);
 
-/* ---- rules shared by several classes; each returns false after closing the channel -------------
- */
+/* ---- rules shared by several classes; each returns false after closing the channel ---- */
 
 /* The connection's vhost and user still exist. */
 bool channel_vhost(struct channel *ch, uint32_t method, struct broker_vhost **ret);
@@ -130,11 +131,12 @@ bool channel_queue(
 bool channel_unlocked(struct channel *ch, uint32_t method, const struct broker_queue *q);
 /* The queue's client on this worker. */
 struct queue_client *channel_client(struct channel *ch, const struct broker_queue *q);
-/* 404 for a queue that went away while it was asked. */
+/* 404 for a queue that went away while it was asked, or that nobody serves. */
 void channel_no_queue(struct channel *ch, uint32_t method, struct slice name);
+void channel_queue_failed(
+	struct channel *ch, uint32_t method, struct slice name, enum machine_status status);
 
-/* ---- classes ------------------------------------------------------------------------------------
- */
+/* ---- classes ---- */
 
 void on_channel_method(struct channel *ch, const struct amqp_method *m);
 void on_exchange_method(struct channel *ch, const struct amqp_method *m);

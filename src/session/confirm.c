@@ -5,7 +5,7 @@
 #include "src/base/mem.h"
 
 /* Of a number's state. */
-#define CONFIRM_REFUSED (1u << 31)     /* some queue has refused it */
+#define CONFIRM_REFUSED (1u << 31)          /* some queue has refused it */
 #define CONFIRM_COUNT (CONFIRM_REFUSED - 1) /* answers still missing */
 
 struct confirm {

@@ -18,8 +18,7 @@ enum {
 
 static const struct stream_owner connection_stream;
 
-/* ---- output -------------------------------------------------------------------------------------
- */
+/* ---- output ---- */
 
 struct buf *connection_out(struct connection *c)
 {
@@ -169,7 +168,6 @@ void connection_release(struct connection *c)
 	c->blocked = false;
 	queue_unwait(&c->waiter);
 	c->waiting = false;
-	c->busy = 0; /* whatever is answered later, nobody waits for it */
 	for (unsigned i = 0; i < c->n_slots; i++)
 		if (c->channels[i] != NULL)
 			channel_free(c->channels[i]);
@@ -436,9 +434,9 @@ static void connection_tell_blocked(struct connection *c)
 	if (!c->can_blocked || c->told_blocked || c->state != CONNECTION_OPEN)
 		return;
 	c->told_blocked = true;
-	connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_BLOCKED,
-				      .u.connection_blocked.reason =
-					      slice_str(alarm_reasons[c->env->alarm])});
+	connection_send(c, 0,
+		&(struct amqp_method){.id = AMQP_CONNECTION_BLOCKED,
+			.u.connection_blocked.reason = slice_str(alarm_reasons[c->env->alarm])});
 }
 
 static void connection_tell_unblocked(struct connection *c)
@@ -460,7 +458,10 @@ static bool frame_is_publish(const struct amqp_frame *f)
  * else before it are still taken, also on a connection that does both. */
 static bool connection_blocks(struct connection *c, const struct amqp_frame *f)
 {
-	if (!frame_is_publish(f))
+	if (c->state != CONNECTION_OPEN || !frame_is_publish(f))
+		return false;
+	const struct channel *ch = connection_channel(c, f->channel);
+	if (ch == NULL || ch->closing)
 		return false;
 	c->publishes = true;
 	if (c->env->alarm == SESSION_ALARM_NONE)
@@ -473,7 +474,8 @@ static bool connection_blocks(struct connection *c, const struct amqp_frame *f)
 void session_env_alarm(struct session_env *env, enum session_alarm alarm)
 {
 	env->alarm = alarm;
-	LIST_EACH_SAFE(node, &env->connections) {
+	LIST_EACH_SAFE(node, &env->connections)
+	{
 		struct connection *c = LIST_ENTRY(node, struct connection, link);
 		if (alarm != SESSION_ALARM_NONE) {
 			if (c->publishes)

@@ -49,14 +49,14 @@ struct connection {
 	struct slice user;         /* owned */
 	struct slice vhost;        /* owned */
 	struct channel **channels; /* by number; NULL where there is none */
-	unsigned n_slots, n_channels;
-	bool release_due; /* channels go at the end of the turn, */
-	bool shut_due;    /* and then the socket */
-	unsigned busy;    /* operations that hold up the input */
-	bool publishes;            /* has published: is told of alarms */
-	bool told_blocked;         /* connection.blocked sent, unblocked not yet */
-	bool blocked;              /* a publish is next in the input, and there is an alarm */
-	bool waiting;     /* a queue's backlog holds up the input */
+	unsigned n_slots, n_channels, n_consumers;
+	bool release_due;  /* channels go at the end of the turn, */
+	bool shut_due;     /* and then the socket */
+	unsigned busy;     /* operations that hold up the input */
+	bool publishes;    /* has published: is told of alarms */
+	bool told_blocked; /* connection.blocked sent, unblocked not yet */
+	bool blocked;      /* a publish is next in the input, and there is an alarm */
+	bool waiting;      /* a queue's backlog holds up the input */
 	struct queue_waiter waiter;
 	struct list mid_content; /* struct channel.mid_content: content not complete */
 	uint64_t *exclusive;     /* groups of exclusive queues owned */

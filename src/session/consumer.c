@@ -22,6 +22,12 @@ static bool consumer_counts(const struct channel *ch, uint64_t group)
 	return q != NULL && q->type == BROKER_QUEUE_QUORUM;
 }
 
+static uint32_t consumer_window(unsigned others)
+{
+	uint32_t window = CONSUMER_WINDOW / (1 + others / CONSUMERS_FEW);
+	return window > CONSUMER_WINDOW_LEAST ? window : CONSUMER_WINDOW_LEAST;
+}
+
 struct consumer *consumer_new(struct channel *ch, struct slice tag, uint64_t group, bool no_ack)
 {
 	struct consumer *c = MEM_NEW(struct consumer);
@@ -33,7 +39,8 @@ struct consumer *consumer_new(struct channel *ch, struct slice tag, uint64_t gro
 	c->queue.no = queue_clients_number(channel_env(ch)->clients);
 	c->queue.deliver = consumer_deliver;
 	c->queue.cancelled = consumer_cancelled;
-	c->credit_bytes = CONSUMER_WINDOW;
+	c->window = consumer_window(ch->conn->n_consumers++);
+	c->credit_bytes = c->window;
 	list_init(&c->queue.settling);
 	list_init(&c->link);
 	if (tag.n > 0) {
@@ -57,6 +64,7 @@ void consumer_free(struct consumer *c)
 {
 	consumer_unlink(c);
 	queue_cancel(&c->queue, true, NULL);
+	c->channel->conn->n_consumers--;
 	mem_free((void *)c->tag.p);
 	mem_free(c);
 }
@@ -82,7 +90,8 @@ void consumer_retire(struct consumer *c)
 void consumer_settled(struct consumer *c)
 {
 	c->unacked--;
-	if (c->unacked == 0 && !c->named && c->tag.n > 0)
+	bool over = !c->named && (c->tag.n > 0 || c->queue.client == NULL);
+	if (c->unacked == 0 && over)
 		consumer_free(c);
 }
 
@@ -191,11 +200,11 @@ void consumer_got(struct consumer *c, const struct queue_delivery *d, bool no_ac
 
 void consumer_top_up(struct consumer *c)
 {
-	if (c->credit_bytes > c->delivered_bytes + CONSUMER_WINDOW / 2)
+	if (c->credit_bytes > c->delivered_bytes + c->window / 2)
 		return;
 	if (stream_pending(c->channel->conn->stream) > STREAM_LOW)
 		return; /* again when it has drained */
-	c->credit_bytes = c->delivered_bytes + CONSUMER_WINDOW;
+	c->credit_bytes = c->delivered_bytes + c->window;
 	queue_credit(&c->queue, c->credit_bytes);
 }
 
@@ -229,14 +238,21 @@ void consumer_drop_held(struct channel *ch)
 		held_free(h);
 }
 
-void consumer_requeue_held(struct channel *ch)
+void consumer_requeue_held(struct channel *ch, struct consumer *of)
 {
-	struct held *h;
-	while ((h = held_pop(ch)) != NULL) {
+	LIST_EACH_SAFE(node, &ch->held)
+	{
+		struct held *h = LIST_ENTRY(node, struct held, link);
 		struct consumer *c = h->consumer;
+		if (of != NULL && c != of)
+			continue;
+		list_remove(&h->link);
 		queue_settle(&c->queue, h->delivery.number, h->delivery.number, SETTLE_REQUEUE);
 		held_free(h);
-		consumer_settled(c);
+		if (c == of)
+			c->unacked--;
+		else
+			consumer_settled(c);
 	}
 }
 
@@ -245,8 +261,12 @@ static void consumer_cancelled(struct queue_consumer *q)
 {
 	struct consumer *c = (struct consumer *)q;
 	struct channel *ch = c->channel;
-	if (!c->named)
+	consumer_requeue_held(ch, c); /* without effect but that they go */
+	if (!c->named) {
+		if (c->unacked == 0)
+			consumer_free(c); /* a getter */
 		return;
+	}
 	if (ch->conn->can_cancel_notify && !ch->closing && ch->conn->state == CONNECTION_OPEN) {
 		struct amqp_method m = {.id = AMQP_BASIC_CANCEL};
 		m.u.basic_cancel.consumer_tag = c->tag;

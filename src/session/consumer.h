@@ -7,7 +7,10 @@
 
 #include "src/session/channel.h"
 
-enum { CONSUMER_WINDOW = 1 << 20 }; /* bytes a queue may send ahead of the socket */
+/* Bytes that a queue may send a consumer ahead of the socket. Consumers of one connection share a
+ * window once they are more than a few: a client that does not read must not cost more the more
+ * consumers it has. */
+enum { CONSUMER_WINDOW = 1 << 20, CONSUMER_WINDOW_LEAST = 8 << 10, CONSUMERS_FEW = 16 };
 
 struct consumer {
 	struct queue_consumer queue;
@@ -20,6 +23,7 @@ struct consumer {
 	bool counts;      /* its queue's redeliveries carry x-delivery-count */
 	bool named;       /* in channel.consumers */
 	uint32_t unacked; /* its deliveries in channel.unacked and channel.held */
+	uint32_t window;
 	uint64_t delivered_bytes, credit_bytes; /* as struct command_credit counts */
 };
 
@@ -42,7 +46,8 @@ void consumer_top_up(struct consumer *c);
 void consumer_release_held(struct channel *ch);
 /* Drops held deliveries of the channel (which is going). */
 void consumer_drop_held(struct channel *ch);
-/* Takes held deliveries out and settles them as requeued. */
-void consumer_requeue_held(struct channel *ch);
+/* Takes held deliveries of a consumer (NULL: of all) out and settles them as requeued. `of` stays,
+ * also if it has none left. */
+void consumer_requeue_held(struct channel *ch, struct consumer *of);
 
 #endif

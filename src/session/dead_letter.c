@@ -6,8 +6,6 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
-enum { KEYS_MAX = 256 };
-
 /* A dead letter on its way. */
 struct dead_letter {
 	struct queue_publisher publisher;
@@ -218,20 +216,18 @@ static struct dead_letter *letter_new(struct dead_letters *dl, uint64_t group, u
 	return l;
 }
 
-/* The routing key, then CC's if the message keeps its own keys. */
-static size_t letter_keys(
-	struct slice keys[KEYS_MAX], struct slice key, struct slice headers, bool with_cc)
+/* The routing key, then CC's if the message keeps its own keys: struct slice each. */
+static void letter_keys(struct buf *keys, struct slice key, struct slice headers, bool with_cc)
 {
 	struct amqp_value cc, item;
-	size_t n = 0;
-	keys[n++] = key;
+	buf_clear(keys);
+	buf_put_bytes(keys, &key, sizeof key);
 	if (!with_cc || !amqp_table_get(headers, "CC", &cc) || cc.type != 'A')
-		return n;
+		return;
 	struct reader r = reader_of(cc.u.s);
-	while (n < KEYS_MAX && amqp_array_next(&r, &item))
+	while (amqp_array_next(&r, &item))
 		if (item.type == 'S')
-			keys[n++] = item.u.s;
-	return n;
+			buf_put_bytes(keys, &item.u.s, sizeof item.u.s);
 }
 
 static void letter_send(struct dead_letters *dl, struct dead_letter *l, const struct message *m,
@@ -252,13 +248,6 @@ static void letter_send(struct dead_letters *dl, struct dead_letter *l, const st
 	}
 }
 
-static void envelope_parts(struct slice envelope, struct slice *exchange, struct slice *key)
-{
-	*exchange = slice_make(envelope.p + 1, envelope.p[0]);
-	const uint8_t *k = envelope.p + 1 + envelope.p[0];
-	*key = slice_make(k + 1, k[0]);
-}
-
 static void letter_publish(struct dead_letters *dl, struct dead_letter *l,
 	struct broker_queue *from, const struct queue_config *config, const struct machine_dead *d,
 	const struct message *m)
@@ -274,17 +263,18 @@ static void letter_publish(struct dead_letters *dl, struct dead_letter *l,
 		.time_s = d->stamp_ms / 1000,
 		.keep_cc = !config->dead_letter_key,
 	};
-	envelope_parts(m->envelope, &e.exchange, &e.key);
+	message_names(m, &e.exchange, &e.key);
 	struct buf raw = BUF_EMPTY, envelope = BUF_EMPTY;
 	dead_letter_props(&raw, &props, &e);
 	struct slice headers = amqp_props_headers(buf_slice(&raw));
 	struct slice key = config->dead_letter_key ? config->dlx_key : e.key;
 	amqp_put_shortstr(&envelope, config->dlx);
 	amqp_put_shortstr(&envelope, key);
-	struct slice keys[KEYS_MAX];
-	size_t n = letter_keys(keys, key, headers, e.keep_cc);
+	struct buf *keys = &env->keys;
+	letter_keys(keys, key, headers, e.keep_cc);
 	broker_route_begin(env->broker, &env->route);
-	broker_route_keys(env->broker, x, keys, n, headers, &env->route);
+	broker_route_keys(env->broker, x, (const struct slice *)keys->p,
+		keys->n / sizeof(struct slice), headers, &env->route);
 	struct message letter = {
 		.flags = m->flags,
 		.level = m->level,

@@ -26,6 +26,8 @@ struct session_limits {
 	const char *const *loopback_users;
 };
 
+enum { SESSION_REPLY_ADDRESS_MAX = 80 };
+
 /* Resource alarms of the node; bits. */
 enum session_alarm {
 	SESSION_ALARM_NONE = 0,
@@ -57,7 +59,8 @@ struct session_env {
 	struct broker_route route; /* scratch */
 	struct buf keys;           /* scratch: struct slice, routing keys of a publish */
 	struct buf scratch;        /* scratch: properties without BCC */
-	struct buf request_props;  /* scratch: properties of a request with direct reply-to */
+	char reply_address[SESSION_REPLY_ADDRESS_MAX]; /* scratch: of a request */
+	struct buf request_props; /* scratch: properties of a request with direct reply-to */
 	enum session_alarm alarm; /* publishers are held while there is one */
 	bool stopping;
 	void (*drained)(void *arg); /* stopping, and the last connection is gone */

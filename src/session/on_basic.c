@@ -11,8 +11,7 @@
 #include "src/session/reply_to.h"
 #include "src/session/tx.h"
 
-/* ---- qos ----------------------------------------------------------------------------------------
- */
+/* ---- qos ---- */
 
 static void on_qos(struct channel *ch, const struct amqp_basic_qos *m)
 {
@@ -68,7 +67,7 @@ static void on_attached(
 		channel_error(ch, 403, op->method, "queue '%.*s' in vhost '%.*s' in exclusive use",
 			SLICE_FMT(op->name), SLICE_FMT(ch->conn->vhost));
 	else
-		channel_no_queue(ch, op->method, op->name);
+		channel_queue_failed(ch, op->method, op->name, a->status);
 	channel_op_end(op);
 }
 
@@ -95,7 +94,8 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 		return;
 	if (tag.n == 0)
 		tag = name_generate("amq.ctag-", env->random, env->arg, room);
-	if (consumer_find(ch, tag) != NULL) {
+	if (consumer_find(ch, tag) != NULL ||
+		(ch->reply_tag.p != NULL && slice_eq(ch->reply_tag, tag))) {
 		channel_error(ch, 530, AMQP_BASIC_CONSUME, "attempt to reuse consumer tag '%.*s'",
 			SLICE_FMT(tag));
 		return;
@@ -103,6 +103,11 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 	int32_t priority;
 	if (!consume_priority(ch, q, m->arguments, &priority))
 		return;
+	if (HASH_COUNT(ch->consumers) >= CHANNEL_CONSUMERS_MAX) {
+		channel_error(ch, 530, AMQP_BASIC_CONSUME,
+			"reached maximum (%d) of consumers per channel", CHANNEL_CONSUMERS_MAX);
+		return;
+	}
 	struct consumer *c = consumer_new(ch, tag, q->group, m->no_ack);
 	struct channel_op *op = channel_op_begin(ch, AMQP_BASIC_CONSUME, q->name);
 	op->nowait = m->nowait;
@@ -134,8 +139,10 @@ static void on_cancelled(
 	struct consumer *c = consumer_find(ch, op->name);
 	(void)a;
 	(void)d;
-	if (c != NULL)
+	if (c != NULL) {
+		consumer_requeue_held(ch, c);
 		consumer_retire(c);
+	}
 	send_cancel_ok(ch, op->name, op->nowait);
 	channel_op_end(op);
 }
@@ -171,7 +178,7 @@ static void on_got(
 			"operations are not supported by queues with single active consumer",
 			SLICE_FMT(op->name), SLICE_FMT(ch->conn->vhost));
 	else
-		channel_no_queue(ch, op->method, op->name);
+		channel_queue_failed(ch, op->method, op->name, a->status);
 	channel_op_end(op);
 }
 
@@ -214,7 +221,7 @@ static void settle(struct channel *ch, uint32_t method, uint64_t tag, bool multi
 	} else {
 		/* Tag 0 means all there are, also none (1.8.3.13). */
 		uint64_t upto = tag == 0 ? UINT64_MAX : tag;
-		if (tag != 0 && (tag > ch->next_tag || ch->unacked.n == 0)) {
+		if (tag != 0 && !unacked_has(&ch->unacked, tag)) {
 			channel_error(
 				ch, 406, method, "unknown delivery tag %lu", (unsigned long)tag);
 			return;
@@ -249,7 +256,7 @@ static void on_recover(struct channel *ch, uint32_t method, bool requeue)
 		queue_settle(&item.consumer->queue, item.number, item.number, SETTLE_REQUEUE);
 		consumer_settled(item.consumer);
 	}
-	consumer_requeue_held(ch);
+	consumer_requeue_held(ch, NULL);
 	if (method == AMQP_BASIC_RECOVER)
 		channel_send(ch, &(struct amqp_method){.id = AMQP_BASIC_RECOVER_OK});
 }

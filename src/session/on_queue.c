@@ -43,23 +43,49 @@ static void send_declare_ok(
 
 /* ---- declare ---- */
 
+static void declare_instead(struct channel_op *op);
+
 static void on_status(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	(void)d;
-	if (a->status == MACHINE_GONE)
-		channel_no_queue(ch, op->method, op->name);
+	if (a->status == MACHINE_GONE && op->bytes.n > 0) {
+		declare_instead(op);
+		return;
+	}
+	if (a->status != MACHINE_OK)
+		channel_queue_failed(ch, op->method, op->name, a->status);
 	else
 		send_declare_ok(ch, op->nowait, op->name, a->messages, a->consumers);
 	channel_op_end(op);
 }
 
-static void ask_status(struct channel *ch, const struct broker_queue *q, bool nowait, bool touch)
+/* The spec and behind it its arguments. */
+static void keep_spec(struct channel_op *op, const struct broker_queue_spec *spec)
+{
+	buf_put_bytes(&op->bytes, spec, sizeof *spec);
+	buf_put_slice(&op->bytes, spec->arguments);
+}
+
+static struct broker_queue_spec kept_spec(const struct channel_op *op)
+{
+	struct broker_queue_spec spec;
+	memcpy(&spec, op->bytes.p, sizeof spec);
+	spec.arguments.p = op->bytes.p + sizeof spec;
+	return spec;
+}
+
+/* `spec` is what was declared, NULL if passively. */
+static void ask_status(struct channel *ch, const struct broker_queue *q,
+	const struct broker_queue_spec *spec, bool nowait)
 {
 	struct channel_op *op = channel_op_begin(ch, AMQP_QUEUE_DECLARE, q->name);
 	op->nowait = nowait;
-	queue_status(channel_client(ch, q), touch, channel_op_queue(op, on_status));
+	op->number = q->group;
+	if (spec != NULL)
+		keep_spec(op, spec);
+	queue_status(channel_client(ch, q), spec != NULL, channel_op_queue(op, on_status));
 }
 
 static void declare_existing(struct channel *ch, const struct broker_queue *q,
@@ -81,14 +107,13 @@ static void declare_existing(struct channel *ch, const struct broker_queue *q,
 		channel_error(ch, 406, AMQP_QUEUE_DECLARE, "%s", text);
 		return;
 	}
-	ask_status(ch, q, nowait, true);
+	ask_status(ch, q, spec, nowait);
 }
 
 static void on_declared(struct channel_op *op, const struct broker_result *result)
 {
 	struct channel *ch = op->channel;
-	struct broker_queue_spec spec;
-	memcpy(&spec, op->bytes.p, sizeof spec);
+	struct broker_queue_spec spec = kept_spec(op);
 	if (result->code == BROKER_OK) {
 		if (spec.exclusive)
 			connection_own(ch->conn, result->group);
@@ -106,24 +131,49 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 	/* Keep what the comparison needs beyond the operation. */
 	struct buf bytes = op->bytes;
 	op->bytes = BUF_EMPTY;
-	spec.arguments.p = bytes.p + sizeof spec;
 	channel_op_end(op);
 	declare_existing(ch, result->queue, &spec, nowait);
 	buf_done(&bytes);
+}
+
+/* The declarer is gone: an exclusive queue of its connection must not stay. */
+static void on_declared_for_nobody(struct channel_op *op, const struct broker_result *result)
+{
+	if (result->code != BROKER_OK || !kept_spec(op).exclusive)
+		return;
+	struct buf b = BUF_EMPTY;
+	broker_put_delete_queue(&b, result->group);
+	catalog_propose(op->env->catalog, buf_slice(&b), NULL);
+	buf_done(&b);
+}
+
+static void propose_kept(struct channel_op *op)
+{
+	struct broker_queue_spec spec = kept_spec(op);
+	struct buf b = BUF_EMPTY;
+	op->orphaned = on_declared_for_nobody;
+	broker_put_declare_queue(&b, op->channel->conn->vhost, op->name, &spec);
+	catalog_propose(op->env->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
+	buf_done(&b);
 }
 
 static void propose_declare(
 	struct channel *ch, struct slice name, const struct broker_queue_spec *spec, bool nowait)
 {
 	struct channel_op *op = channel_op_begin(ch, AMQP_QUEUE_DECLARE, name);
-	struct buf b = BUF_EMPTY;
 	op->nowait = nowait;
-	buf_put_bytes(&op->bytes, spec, sizeof *spec);
-	buf_put_slice(&op->bytes, spec->arguments);
-	broker_put_declare_queue(&b, ch->conn->vhost, name, spec);
-	catalog_propose(
-		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
+	keep_spec(op, spec);
+	propose_kept(op);
+}
+
+/* The queue that was found is on its way out: finishes that and declares a new one. */
+static void declare_instead(struct channel_op *op)
+{
+	struct buf b = BUF_EMPTY;
+	broker_put_delete_queue(&b, op->number);
+	catalog_propose(op->env->catalog, buf_slice(&b), NULL);
 	buf_done(&b);
+	propose_kept(op);
 }
 
 /* Dead lettering needs read on the queue and write on the exchange it goes to. */
@@ -197,7 +247,7 @@ static void declare_passive(
 	if (reply_to_is_queue(name) || reply_to_is_address(name))
 		reply_to_declare(ch, name, m->nowait);
 	else if (channel_queue(ch, AMQP_QUEUE_DECLARE, name, &q))
-		ask_status(ch, q, m->nowait, false);
+		ask_status(ch, q, NULL, m->nowait);
 }
 
 static void on_declare(struct channel *ch, const struct amqp_queue_declare *m)
@@ -266,8 +316,8 @@ static void on_purged(
 {
 	struct channel *ch = op->channel;
 	(void)d;
-	if (a->status == MACHINE_GONE)
-		channel_no_queue(ch, op->method, op->name);
+	if (a->status != MACHINE_OK)
+		channel_queue_failed(ch, op->method, op->name, a->status);
 	else if (!op->nowait)
 		channel_send(ch, &(struct amqp_method){.id = AMQP_QUEUE_PURGE_OK,
 					 .u.queue_purge_ok.message_count = count32(a->messages)});
@@ -316,7 +366,8 @@ static void on_delete_answer(
 		channel_op_end(op);
 		return;
 	}
-	uint64_t messages = a->status == MACHINE_GONE ? 0 : a->messages;
+	/* Gone already, or served by nobody: its definition goes all the same. */
+	uint64_t messages = a->status == MACHINE_OK ? a->messages : 0;
 	buf_put_bytes(&op->bytes, &messages, sizeof messages);
 	struct buf b = BUF_EMPTY;
 	broker_put_delete_queue(&b, op->number);

@@ -13,8 +13,7 @@
 #include "src/session/reply_to.h"
 #include "src/session/tx.h"
 
-/* ---- receiving the content ----------------------------------------------------------------------
- */
+/* ---- receiving the content ---- */
 
 void content_done(struct channel_content *c)
 {
@@ -201,13 +200,6 @@ static bool publish_read_props(struct channel *ch, const struct amqp_props *p, s
 
 /* ---- routing ---- */
 
-static void envelope_split(struct slice envelope, struct slice *exchange, struct slice *key)
-{
-	*exchange = slice_make(envelope.p + 1, envelope.p[0]);
-	const uint8_t *k = envelope.p + 1 + envelope.p[0];
-	*key = slice_make(k + 1, k[0]);
-}
-
 static bool publish_exchange(struct channel *ch, struct slice name, struct broker_exchange **ret)
 {
 	struct broker_vhost *v;
@@ -367,7 +359,7 @@ static void publish_routed(struct channel *ch, struct message *m, const struct a
 	struct broker_exchange *x;
 	struct slice name, key;
 	struct publish_keys keys = {.keys = &env->keys};
-	envelope_split(m->envelope, &name, &key);
+	message_names(m, &name, &key);
 	if (!publish_exchange(ch, name, &x) ||
 		!publish_collect_keys(ch, props->headers, key, &keys))
 		return;
@@ -400,7 +392,7 @@ static bool props_have_keys(const struct amqp_props *p)
 static bool publish_reply(struct channel *ch, const struct message *m)
 {
 	struct slice exchange, key;
-	envelope_split(m->envelope, &exchange, &key);
+	message_names(m, &exchange, &key);
 	if (exchange.n > 0 || !reply_to_is_address(key))
 		return false;
 	bool sent = reply_to_send(ch, key, m);

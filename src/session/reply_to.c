@@ -10,7 +10,10 @@
 
 #define PREFIX REPLY_TO_QUEUE "."
 
-enum { ADDRESS_MAX = 80 };
+enum {
+	ADDRESS_MAX = SESSION_REPLY_ADDRESS_MAX,
+	REQUESTER_OUT_MAX = 16 << 20, /* output that waits for a requester to read */
+};
 
 bool reply_to_is_queue(struct slice name)
 {
@@ -112,20 +115,19 @@ bool reply_to_cancel(struct channel *ch, struct slice tag)
 	return true;
 }
 
-bool reply_to_request(struct channel *ch, const struct amqp_props *props, struct message *m)
+bool reply_to_request(struct channel *ch, struct amqp_props *props, struct message *m)
 {
-	struct buf *out = &channel_env(ch)->request_props;
-	struct amqp_props changed = *props;
-	char text[ADDRESS_MAX];
+	struct session_env *env = channel_env(ch);
+	struct buf *out = &env->request_props;
 	if (!(props->flags & AMQP_PROP_REPLY_TO) || !reply_to_is_queue(props->reply_to))
 		return true;
 	if (ch->reply_tag.p == NULL) {
 		channel_error(ch, 406, AMQP_BASIC_PUBLISH, "fast reply consumer does not exist");
 		return false;
 	}
-	changed.reply_to = address_print(ch, text);
+	props->reply_to = address_print(ch, env->reply_address);
 	buf_clear(out);
-	amqp_props_encode(out, &changed);
+	amqp_props_encode(out, props);
 	m->props = buf_slice(out);
 	return true;
 }
@@ -137,6 +139,8 @@ static void requester_deliver(struct session_env *env, uint64_t id, const struct
 	struct channel *ch = requester_find(env, id);
 	if (ch == NULL || ch->closing || ch->conn->state != CONNECTION_OPEN)
 		return; /* dropped, like a message to a queue that is gone */
+	if (stream_pending(ch->conn->stream) > REQUESTER_OUT_MAX)
+		return;
 	struct buf *out = connection_out(ch->conn);
 	amqp_put_deliver(out, ch->number, ch->reply_tag, ++ch->next_tag, false, m->envelope);
 	amqp_put_content(out, ch->number, ch->conn->frame_max, AMQP_CLASS_BASIC, m->props, m->body);

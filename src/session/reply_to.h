@@ -29,9 +29,11 @@ bool reply_to_cancel(struct channel *ch, struct slice tag);
 void reply_to_forget(struct channel *ch);
 /* queue.declare, passive, of the pseudo-queue or an address: whether the requester lives. */
 void reply_to_declare(struct channel *ch, struct slice name, bool nowait);
-/* Replaces a request's reply_to in m->props. False after an error closed the channel. */
-bool reply_to_request(struct channel *ch, const struct amqp_props *props, struct message *m);
-/* Sends a reply to an address. False if there can be no such requester. */
+/* Replaces a request's reply_to in `props` (the text is valid until the next request) and m->props.
+ * False after an error closed the channel. */
+bool reply_to_request(struct channel *ch, struct amqp_props *props, struct message *m);
+/* Sends a reply to an address. Dropped, as without a requester, while that does not read what it
+ * has. False if there can be no such requester. */
 bool reply_to_send(struct channel *ch, struct slice address, const struct message *m);
 
 #endif

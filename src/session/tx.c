@@ -5,6 +5,9 @@
 #include "src/session/channel.h"
 #include "src/session/consumer.h"
 
+/* Of the publishes in one transaction, all of which are held in memory. */
+enum { TX_BYTES_MAX = 256 << 20 };
+
 /* One enqueue: the groups it goes to, then its bytes as an enqueue command. */
 struct tx_publish {
 	struct list link;
@@ -25,6 +28,7 @@ struct tx {
 	struct list publishes;
 	struct tx_settle *settles;
 	size_t n_settles, settles_cap;
+	size_t bytes;          /* of the publishes */
 	size_t answers;        /* of the commit under way */
 	bool refused;          /* some queue refused a publish of it */
 	struct channel_op *op; /* the commit under way */
@@ -51,10 +55,13 @@ static void tx_clear(struct tx *tx)
 		mem_free(p);
 	}
 	tx->n_settles = 0;
+	tx->bytes = 0;
 }
 
 static void tx_destroy(struct tx *tx)
 {
+	if (tx->op != NULL)
+		channel_op_end(tx->op);
 	tx_clear(tx);
 	mem_free(tx->settles);
 	mem_free(tx);
@@ -73,6 +80,12 @@ void tx_publish(struct tx *tx, const uint64_t *groups, unsigned n, const struct 
 {
 	if (n == 0)
 		return;
+	tx->bytes += command_enqueue_size(m);
+	if (tx->bytes > TX_BYTES_MAX) {
+		channel_error(tx->channel, 406, AMQP_BASIC_PUBLISH,
+			"transaction is larger than %d bytes", TX_BYTES_MAX);
+		return;
+	}
 	struct tx_publish *p = MEM_NEW(struct tx_publish);
 	p->n = n;
 	p->groups = mem_dup(groups, n * sizeof *groups);
@@ -145,7 +158,11 @@ static void tx_commit(struct channel *ch)
 		struct unacked_item *item = &tx->settles[i].item;
 		queue_settle(
 			&item->consumer->queue, item->number, item->number, tx->settles[i].outcome);
-		consumer_settled(item->consumer);
+	}
+	for (size_t i = 0; i < tx->n_settles; i++) {
+		struct consumer *c = tx->settles[i].item.consumer;
+		tx->answers += queue_settle_notify(&c->queue, &tx->publisher);
+		consumer_settled(c);
 	}
 	tx_clear(tx);
 	consumer_release_held(ch);

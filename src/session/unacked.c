@@ -53,8 +53,8 @@ void unacked_restore(struct unacked *u, const struct unacked_item *item)
 	u->n++;
 }
 
-/* Closes the gap at i by moving back items that probed past it. While no item is displaced, as on the
- * usual channel, there are none, and nothing is searched. */
+/* Closes the gap at i by moving back items that probed past it. While no item is displaced, as on
+ * the usual channel, there are none, and nothing is searched. */
 static void unacked_remove_at(struct unacked *u, size_t i)
 {
 	size_t mask = u->cap - 1;
@@ -75,16 +75,30 @@ static void unacked_remove_at(struct unacked *u, size_t i)
 	u->n--;
 }
 
-bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_item *ret)
+/* Its place, or u->cap. */
+static size_t unacked_find(const struct unacked *u, uint64_t tag)
 {
 	if (u->n == 0 || tag == 0)
-		return false;
+		return u->cap;
 	size_t i = tag & (u->cap - 1);
 	while (u->items[i].tag != tag) {
 		if (u->items[i].tag == 0 || u->displaced == 0)
-			return false;
+			return u->cap;
 		i = (i + 1) & (u->cap - 1);
 	}
+	return i;
+}
+
+bool unacked_has(const struct unacked *u, uint64_t tag)
+{
+	return unacked_find(u, tag) != u->cap;
+}
+
+bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_item *ret)
+{
+	size_t i = unacked_find(u, tag);
+	if (i == u->cap)
+		return false;
 	*ret = u->items[i];
 	unacked_remove_at(u, i);
 	if (tag == u->lowest)

@@ -25,7 +25,7 @@ struct unacked {
 	size_t cap; /* power of two or 0 */
 	size_t n;
 	size_t displaced; /* items that are not where their tag says */
-	uint64_t lowest; /* no tag below is outstanding */
+	uint64_t lowest;  /* no tag below is outstanding */
 };
 
 void unacked_done(struct unacked *u);
@@ -33,6 +33,8 @@ void unacked_done(struct unacked *u);
 void unacked_add(struct unacked *u, uint64_t tag, struct consumer *consumer, uint64_t number);
 /* Puts one back that was taken out. */
 void unacked_restore(struct unacked *u, const struct unacked_item *item);
+/* Whether it is outstanding. */
+bool unacked_has(const struct unacked *u, uint64_t tag);
 /* Takes one out; false if it is not outstanding. */
 bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_item *ret);
 /* Takes out the lowest one at or below `upto`; false if there is none. */

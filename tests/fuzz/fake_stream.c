@@ -52,6 +52,8 @@ struct fake {
 static struct fake *all[STREAMS_MAX];
 static size_t pending_most;
 static unsigned contents;
+static uint8_t reply_to[UINT8_MAX];
+static size_t reply_to_n;
 
 static struct fake *of(struct stream *s)
 {
@@ -125,6 +127,11 @@ static void peer_header(struct peer *p, const struct amqp_frame *f)
 	CHECK(c != NULL && c->header_due);
 	CHECK(amqp_header_decode(f->payload, &h) == 0 && h.class_id == AMQP_CLASS_BASIC);
 	CHECK(amqp_props_check(h.props, NULL) == 0);
+	struct slice to = amqp_props_reply_to(h.props);
+	if (to.n > 0) {
+		memcpy(reply_to, to.p, to.n);
+		reply_to_n = to.n;
+	}
 	c->header_due = false;
 	c->left = h.body_size;
 	if (c->left == 0)
@@ -284,6 +291,7 @@ static const struct stream_ops fake_ops = {
 struct stream *stream_tcp_new(struct worker *w, int fd, const struct stream_owner *owner, void *arg)
 {
 	CHECK(fd >= 0 && fd < STREAMS_MAX && all[fd] == NULL);
+	POISON(w->read_buf, WORKER_READ_SIZE);
 	struct fake *f = MEM_NEW(struct fake);
 	stream_init(&f->base, &fake_ops, w, owner, arg);
 	snprintf(f->base.name, sizeof f->base.name, "127.0.0.1:%d -> 127.0.0.1:5672", fd);
@@ -302,7 +310,7 @@ struct stream *fake_stream(int fd)
 	return all[fd] != NULL ? &all[fd]->base : NULL;
 }
 
-/* What is not part of the octets offered is poisoned meanwhile, and all of it afterwards. */
+/* What is not part of the octets offered is poisoned, and these afterwards, too. */
 size_t fake_arrive(int fd, struct slice bytes)
 {
 	struct fake *f = all[fd];
@@ -310,16 +318,18 @@ size_t fake_arrive(int fd, struct slice bytes)
 		return 0;
 	struct worker *w = f->base.worker;
 	size_t room;
-	UNPOISON(w->read_buf, WORKER_READ_SIZE);
 	uint8_t *p = stream_room(&f->base, &room);
 	size_t n = bytes.n < room ? bytes.n : room;
 	peer_tuned(&f->peer, bytes);
-	memcpy(p, bytes.p, n);
 	bool shared = p >= w->read_buf && p < w->read_buf + WORKER_READ_SIZE;
-	if (shared)
-		POISON(p + n, WORKER_READ_SIZE - (size_t)(p + n - w->read_buf));
+	/* What the stream has kept goes in front. */
+	uint8_t *from = shared ? p - f->base.keep.n : p;
+	size_t used = (size_t)(p - from) + n;
+	UNPOISON(from, used);
+	memcpy(p, bytes.p, n);
 	stream_arrived(&f->base, n);
-	POISON(w->read_buf, WORKER_READ_SIZE);
+	if (shared)
+		POISON(from, used);
 	return n;
 }
 
@@ -381,8 +391,14 @@ unsigned fake_contents(void)
 	return contents;
 }
 
+struct slice fake_reply_to(void)
+{
+	return slice_make(reply_to, reply_to_n);
+}
+
 void fake_streams_reset(void)
 {
+	reply_to_n = 0;
 	pending_most = 0;
 	contents = 0;
 }

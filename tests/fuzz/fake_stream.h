@@ -23,6 +23,8 @@ unsigned fake_streams(void);
 size_t fake_pending_most(void);
 /* Bodies sent to the peer since the start. */
 unsigned fake_contents(void);
+/* The property reply-to of the last content that had one; empty if none had. */
+struct slice fake_reply_to(void);
 void fake_streams_reset(void);
 
 #endif

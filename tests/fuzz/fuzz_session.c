@@ -39,9 +39,10 @@ enum {
 	CLIENTS = 3,
 	STEPS_MAX = 300,
 	CHANNELS = 4,
+	PIECES_MAX = 200, /* then the rest at once, for the sake of speed */
 	PENDING_MAX =
 		20 << 20, /* the session takes no input above 16 MiB; one read may still add */
-	MEMORY_MAX = 96 << 20,
+	MEMORY_MAX = 64 << 20,
 	FRAME_MAX = 4096,
 };
 
@@ -69,6 +70,7 @@ struct run {
 	unsigned me;             /* the client whose turn it is */
 	size_t piece;            /* the most that arrives at once */
 	size_t allocated;        /* at the start */
+	unsigned flooded;        /* messages of put_flood() */
 };
 
 /* ---- a valid client ---- */
@@ -215,8 +217,9 @@ static void send_on(struct run *r, unsigned client)
 {
 	struct buf *b = &r->out[client];
 	size_t at = 0;
-	while (at < b->n) {
-		size_t n = b->n - at < r->piece ? b->n - at : r->piece;
+	for (unsigned i = 0; at < b->n; i++) {
+		size_t most = i < PIECES_MAX ? r->piece : SIZE_MAX;
+		size_t n = b->n - at < most ? b->n - at : most;
 		struct slice piece = fuzz_exact(slice_make(b->p + at, n));
 		size_t taken = fake_arrive((int)client, piece);
 		fuzz_free(piece);
@@ -269,15 +272,17 @@ static void put_content(struct run *r)
 {
 	static const char *const exchanges[] = {"", "amq.topic", "amq.headers", "x"};
 	static const char *const keys[] = {"q", "d", "a.b", ""};
+	static const char cc[] = "\x20\0\0\0\0\x10\2CCA\0\0\0\x08S\0\0\0\3a.b";
 	static const char *const props[] = {"\0\0", "\x10\0\2", "\x08\0\5",
 		"\x01\0\x03"
 		"100",
 		"\x02\0\x15"
-		"amq.rabbitmq.reply-to"};
-	static const size_t props_n[] = {2, 3, 3, 6, 24};
+		"amq.rabbitmq.reply-to",
+		cc};
+	static const size_t props_n[] = {2, 3, 3, 6, 24, sizeof cc - 1};
 	uint8_t what = get_u8(&r->in);
 	uint8_t p = get_u8(&r->in) % 8;
-	struct slice raw = p < 5 ? slice_make(props[p], props_n[p]) : some_payload(r);
+	struct slice raw = p < 6 ? slice_make(props[p], props_n[p]) : some_payload(r);
 	struct slice body = some_payload(r);
 	struct buf big = BUF_EMPTY;
 	if (what & 64) { /* more than a frame */
@@ -313,6 +318,72 @@ static void put_settle(struct run *r)
 	}
 }
 
+/* A queue with some of the arguments that mean something. */
+static void put_declare(struct run *r)
+{
+	static const char *const overflows[] = {
+		"drop-head", "reject-publish", "reject-publish-dlx", "?"};
+	static const char *const types[] = {"classic", "quorum", "stream", "?"};
+	uint16_t what = get_u16le(&r->in);
+	struct buf t = BUF_EMPTY;
+	if (what & 1)
+		amqp_table_put_int(&t, "x-expires", get_u8(&r->in) * 16);
+	if (what & 2)
+		amqp_table_put_int(&t, "x-max-length", get_u8(&r->in) % 4);
+	if (what & 4)
+		amqp_table_put_string(&t, "x-overflow", slice_str(overflows[what >> 12 & 3]));
+	if (what & 8)
+		amqp_table_put_int(&t, "x-max-priority", get_u8(&r->in));
+	if (what & 16)
+		amqp_table_put_bool(&t, "x-single-active-consumer", what & 4096);
+	if (what & 32)
+		amqp_table_put_string(&t, "x-queue-type", slice_str(types[what >> 12 & 3]));
+	if (what & 64)
+		amqp_table_put_int(&t, "x-delivery-limit", get_u8(&r->in) % 4);
+	if (what & 128)
+		amqp_table_put_string(&t, "x-queue-mode", slice_str(what & 4096 ? "lazy" : "?"));
+	if (what & 256)
+		amqp_table_put_string(&t, "x-dead-letter-exchange", slice_str("amq.topic"));
+	if (what & 512)
+		amqp_table_put_string(&t, "x-dead-letter-strategy", slice_str("at-most-once"));
+	METHOD(r, 1, QUEUE_DECLARE,
+		.u.queue_declare = {.queue = slice_str(what & 1024 ? "f" : "g"),
+			.durable = what & 32,
+			.auto_delete = what & 2048,
+			.nowait = what & 8192,
+			.arguments = buf_slice(&t)});
+	/* So that what is published with "a..." comes there, too. */
+	METHOD(r, 1, QUEUE_BIND,
+		.u.queue_bind = {.queue = slice_str(what & 1024 ? "f" : "g"),
+			.exchange = slice_str("amq.topic"),
+			.routing_key = slice_str("a.*")});
+	buf_done(&t);
+}
+
+/* An answer to the request that was delivered last. */
+static void put_reply(struct run *r)
+{
+	struct slice to = fake_reply_to();
+	if (get_u8(&r->in) & 1)
+		METHOD(r, 1, QUEUE_DECLARE, .u.queue_declare = {.queue = to, .passive = true});
+	else
+		put_publish(r, 1, "", to, slice_make("\0\0", 2), slice_str("reply"), 1);
+}
+
+/* More than the buffers between a queue and a client that does not read. */
+static void put_flood(struct run *r)
+{
+	enum { FLOOD_BODY = 60000, FLOOD_MAX = 40 }; /* messages, in all */
+	static uint8_t body[FLOOD_BODY];
+	unsigned n = get_u8(&r->in) % 32;
+	if (r->flooded + n > FLOOD_MAX)
+		return;
+	r->flooded += n;
+	for (unsigned i = 0; i < n; i++)
+		put_publish(r, 1, "", slice_str("q"), slice_make("\0\0", 2),
+			slice_make(body, sizeof body), 0);
+}
+
 /* Methods without much to choose, for the order of things. */
 static void put_short(struct run *r)
 {
@@ -320,7 +391,7 @@ static void put_short(struct run *r)
 	uint16_t channel = 1 + (what >> 6 & 1);
 	struct slice q = slice_str(what & 128 ? "d" : "q");
 	bool bit = what & 32;
-	switch (what % 20) {
+	switch (what % 23) {
 	case 0:
 		METHOD(r, channel, CHANNEL_OPEN, .u = {{0}});
 		break;
@@ -388,6 +459,15 @@ static void put_short(struct run *r)
 	case 17:
 		METHOD(r, channel, EXCHANGE_DELETE,
 			.u.exchange_delete = {.exchange = slice_str("x"), .if_unused = bit});
+		break;
+	case 19:
+		put_declare(r);
+		break;
+	case 20:
+		put_reply(r);
+		break;
+	case 21:
+		put_flood(r);
 		break;
 	case 18:
 		METHOD(r, 0, CONNECTION_CLOSE, .u = {{0}});

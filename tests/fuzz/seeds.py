@@ -313,13 +313,27 @@ def sessions():
     yield "tx", tx + b"\x08\0\0\1a\x0b\5\x08\0\0\1b\x0b\6\x0b\x08\x0a\x10\x0b\5"
     yield "reply-to", reply + (b"\x08\0\4\0\1a\x0b\x08" + b"\x0e\x13\6\x0b\x08"
                                + on(1, publish("amq.rabbitmq.reply-to.x")))
-    yield "dead-letters", dead + b"\x0e\x46\x0b\x88\x08\4\0\1z\x08\4\0\1y\x08\4\3\1x" + tick
-    yield "exclusive", channel + b"\x0b\x30\x0e\x13\6\x0e\x17\x0b\x30\x0e\2"
+    yield "dead-letters", dead + b"\x0e\x46\x0b\x92\x08\4\0\1z\x08\4\0\1y\x08\4\3\1x" + tick
+    yield "exclusive", channel + b"\x0b\x27\x0e\x13\6\x0e\x17\x0b\x27\x0e\2"
     yield "stalled", unacked + b"\x0e\0" + b"\x08\x40\0\0" * 6 + b"\x0a\x24\x0e\1"
     yield "alarm", declared + b"\x0e\x44\x08\0\0\1a\x0e\x04\x0b\x08"
     yield "three-clients", consuming + b"\x0e\x13\7\x0e\x23\x08\x0e\7" + b"\x08\0\0\1a" * 6 + b"\x0e\x12\x0e\x02"
     yield "gone-in-content", declared + on(1, publish("q")) + b"\4\1\x0e" + header(50) + b"\5\1\5hello\x0e\2"
-    yield "channels", opened + b"".join(on(n, CHANNEL_OPEN) for n in (1, 2, 3, 241)) + b"\x0b\1\x0b\x41\x0b\0"
+    yield "channels", opened + b"".join(on(n, CHANNEL_OPEN) for n in (1, 2, 3, 241)) + b"\x0b\1\x0b\x46\x0b\0"
+    def queue(flags, more=b""):
+        return b"\x0b\x13" + struct.pack("<H", flags) + more
+    for bit in range(14):
+        yield "declare-%d" % bit, channel + queue(1 << bit, b"\2") + b"\x08\x09\0\1a" * 3 + tick + queue(0)
+    yield "reject", confirm + queue(0x1006, b"\1") + b"\x08\x09\0\1a" * 3
+    yield "auto-delete", channel + queue(0x0c00) + on(1, consume("f", "t")) + b"\x0b\x09"
+    yield "expires", channel + queue(0x0401, b"\1") + b"\x0e\xfe" + queue(0x0401, b"\1")
+    yield "single-active", channel + queue(0x1410) + on(1, consume("f", "a"), consume("f", "b")) + b"\x08\x09\0\1a" * 2
+    yield "delivery-limit", channel + queue(0x0560, b"\1") + b"\x08\x09\0\1a" + on(1, get("f")) + b"\x0a\x19" * 3
+    yield "cc", declared + b"\x08\x0c\5\1a\x08\1\5\1a\x0b\x08"
+    yield "reply", (reply + b"\x08\0\4\1a\x0b\x08" + b"\x0b\x14\1\x0b\x14\0" + b"\x0e\x13\6\x0b\x14\0\x0b\x14\1"
+                    + b"\x0e\2\x0b\x14\0")
+    yield "flood-stalled", consuming + b"\x0e\0\x0b\x15\x1f\x0e\1\x0a\x04"
+    yield "flood-gone", consuming + b"\x0e\0\x0b\x15\x1f\x0e\2"
     yield "delete-under-consumer", consuming + b"\x0b\x0b\x08\0\0\1a\x0b\x0c"
 
 

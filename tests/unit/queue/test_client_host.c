@@ -66,6 +66,15 @@ static struct queue_clients *clients_of(void *arg, uint64_t client, struct worke
 	return w->clients[no];
 }
 
+static bool defined;
+
+static bool is_defined(void *arg, uint64_t group)
+{
+	(void)arg;
+	(void)group;
+	return defined;
+}
+
 static void on_ended(void *arg, uint64_t group)
 {
 	struct world *w = arg;
@@ -138,6 +147,7 @@ static int set_up(void **state)
 		.port = &w->port,
 		.clients = w->clients[0],
 		.clients_of = clients_of,
+		.defined = is_defined,
 		.ended = on_ended,
 		.dead = on_dead,
 		.arg = w,
@@ -241,8 +251,8 @@ struct request {
 	char body[64];
 };
 
-static void on_done(struct queue_request *r, const struct machine_answer *a,
-	const struct queue_delivery *d)
+static void on_done(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct request *req = (struct request *)r;
 	assert_false(req->done);
@@ -257,7 +267,8 @@ static struct request new_request(void)
 	return (struct request){.base.done = on_done};
 }
 
-static void attach(struct queue_client *qc, struct consumer *c, uint32_t prefetch, struct request *r)
+static void attach(
+	struct queue_client *qc, struct consumer *c, uint32_t prefetch, struct request *r)
 {
 	queue_attach(qc, &c->base,
 		&(struct command_attach){.consumer = c->base.no,
@@ -405,6 +416,27 @@ static void everything_outstanding_is_answered_when_the_queue_is_not_there(void 
 	}
 }
 
+/* Defined but not hosted, because its log is damaged or its node is down. */
+static void nothing_is_confirmed_when_nobody_serves_the_queue(void **state)
+{
+	struct world *w = *state;
+	defined = true;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct queue_client *qc = queue_clients_get(w->clients[i], GROUP);
+		struct publisher pub = new_publisher();
+		struct consumer c = new_consumer(w, i);
+		struct request attached = new_request();
+		publish(qc, "a", &pub);
+		attach(qc, &c, 0, &attached);
+		turn(w);
+		assert_int_equal(pub.confirmed, 0);
+		assert_int_equal(pub.refused, 1);
+		assert_int_equal(attached.answer.status, MACHINE_UNAVAILABLE);
+		assert_true(c.cancelled);
+	}
+	defined = false;
+}
+
 static void deleting_cancels_consumers_and_answers_with_the_count(void **state)
 {
 	struct world *w = *state;
@@ -449,7 +481,8 @@ static void publishers_pause_above_the_window_and_go_on_below_it(void **state)
 		publish(qc, body, NULL);
 		n++;
 	}
-	assert_in_range(n, QUEUE_CLIENT_WINDOW / sizeof body, QUEUE_CLIENT_WINDOW / sizeof body + 2);
+	assert_in_range(
+		n, QUEUE_CLIENT_WINDOW / sizeof body, QUEUE_CLIENT_WINDOW / sizeof body + 2);
 	struct waiter waiter = {.base.ready = on_ready};
 	list_init(&waiter.base.link);
 	queue_wait(qc, &waiter.base);
@@ -458,6 +491,28 @@ static void publishers_pause_above_the_window_and_go_on_below_it(void **state)
 	turn(w);
 	assert_true(waiter.ready);
 	assert_false(queue_full(qc));
+}
+
+/* Each queue is below its own window, all together are above theirs. */
+static void waiters_for_the_window_of_all_are_woken_by_any_queue(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	struct waiter waiter = {.base.ready = on_ready};
+	static char body[1000001];
+	memset(body, 'x', sizeof body - 1);
+	list_init(&waiter.base.link);
+	open_queue(w, &config);
+	struct queue_client *small = queue_clients_get(w->clients[0], GROUP);
+	publish(small, "a", NULL);
+	uint64_t group = GROUP;
+	while (queue_clients_backlog(w->clients[0]) <= QUEUE_CLIENTS_WINDOW)
+		publish(queue_clients_get(w->clients[0], ++group), body, NULL);
+	assert_true(queue_full(small));
+	queue_wait(small, &waiter.base);
+	turn(w); /* the other queues do not exist: that ends what was under way to them */
+	assert_true(waiter.ready);
+	assert_false(queue_full(small));
 }
 
 static void an_auto_delete_queue_ends_with_its_last_consumer(void **state)
@@ -507,7 +562,9 @@ int main(void)
 		TEST(the_properties_come_before_the_first_message),
 		TEST(get_answers_with_the_message_or_that_there_is_none),
 		TEST(everything_outstanding_is_answered_when_the_queue_is_not_there),
+		TEST(nothing_is_confirmed_when_nobody_serves_the_queue),
 		TEST(deleting_cancels_consumers_and_answers_with_the_count),
+		TEST(waiters_for_the_window_of_all_are_woken_by_any_queue),
 		TEST(publishers_pause_above_the_window_and_go_on_below_it),
 		TEST(an_auto_delete_queue_ends_with_its_last_consumer),
 		TEST(a_dead_letter_is_held_until_it_is_dealt_with),

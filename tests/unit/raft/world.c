@@ -273,7 +273,7 @@ static const struct group_app toy_app = {
 
 int toy_try_open(struct toy *t, struct world *w, uint64_t id)
 {
-	struct group_member self = {.id = 1, .address = "node-1", .voter = true};
+	struct group_member self = {.id = 1, .voter = true};
 	struct group_spec spec = {
 		.id = id, .self = 1, .members = &self, .n_members = 1, .app = &toy_app};
 	if (w->store != NULL)

@@ -1,0 +1,960 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Out:
+ *
+ *   raft -> group_net_send() -> letter -> [held: hard-state barrier] -> net->send() ->
+ * letter_done() appends: outgoing -> cut into letters, one after another, as the link takes them
+ *
+ * In:
+ *
+ *   groups_receive() -> group_net_receive() -> [inbox: a write is under way] -> put right -> raft
+ *
+ * Hard-state barrier: set_term and set_vote return before they are durable. While one is queued,
+ * all messages of the group wait for it, whatever they say and to whom: nobody may learn of a term
+ *     or a vote that a crash could take back.
+ */
+#include "raft/group_net.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "raft/configuration.h"
+#include "raft/freeze.h"
+#include "raft/group_priv.h"
+#include "raft/install.h"
+#include "raft/membership.h"
+#include "src/base/log.h"
+
+enum {
+	APPEND_BYTES = 256 * 1024, /* of entries in one message; a larger entry goes alone */
+	APPEND_ENTRIES = 1024,
+	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
+	RESEND_MS = 500,               /* unanswered entries are sent again after that */
+	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
+	HEAD_MAX = WIRE_FIXED_MAX,
+};
+
+#define COVERS_ALL UINT64_MAX
+
+/* ---- addresses ------------------------------------------------------------------------------ */
+
+void member_address(char ret[MEMBER_ADDRESS], uint64_t id, uint64_t node)
+{
+	if (node == 0 || node == id)
+		snprintf(ret, MEMBER_ADDRESS, "%" PRIx64, id);
+	else
+		snprintf(ret, MEMBER_ADDRESS, "%" PRIx64 ":%" PRIx64, node, id);
+}
+
+uint64_t member_node(uint64_t id, const char *address)
+{
+	char *end;
+	uint64_t node = strtoull(address, &end, 16);
+	return end != address && (*end == '\0' || *end == ':') ? node : id;
+}
+
+/* ---- peers ---------------------------------------------------------------------------------- */
+
+struct peer *group_net_peer(struct group *g, uint64_t id)
+{
+	LIST_EACH(node, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		if (p->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+static struct peer *peer_get(struct group *g, uint64_t id, uint64_t node)
+{
+	struct peer *p = group_net_peer(g, id);
+	if (p == NULL) {
+		p = MEM_NEW(struct peer);
+		p->id = id;
+		list_init(&p->appends);
+		list_push_back(&g->net.peers, &p->link);
+	}
+	p->node = node;
+	return p;
+}
+
+bool group_net_alive(struct group *g, uint64_t id)
+{
+	const struct peer *p = group_net_peer(g, id);
+	return p != NULL && p->heard_ms != 0 && groups_linked(g->groups, p->node) &&
+	       freeze_clock(g) - p->heard_ms < 2 * (uint64_t)groups_election_ms(g->groups);
+}
+
+void group_net_lead(struct group *g)
+{
+	LIST_EACH(node, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		p->match = 0;
+		p->heard_ms = 0;
+		p->sent = 0;
+		p->frozen = false;
+	}
+}
+
+/* ---- letters -------------------------------------------------------------------------------- */
+
+/* An AppendEntries that raft wants sent. Its entries stay where they are until raft is called back.
+ */
+struct outgoing {
+	struct list link; /* in peer.appends until its last letter is made */
+	struct peer *peer;
+	struct raft_io_send *req;
+	raft_io_send_cb cb;
+	uint64_t term;
+	uint64_t prev_index;
+	uint64_t prev_term;
+	uint64_t commit;
+	const struct raft_entry *entries;
+	unsigned n;
+	unsigned next;    /* entries in letters */
+	unsigned in_link; /* letters that are not done */
+	bool begun;
+	bool lost;
+};
+
+/* A message on its way out. */
+struct letter {
+	struct net_message m;
+	struct list link; /* in group_net.letters */
+	struct list held; /* in group_net.held */
+	struct group *g;  /* NULL: the group is gone */
+	uint64_t node;
+	uint64_t behind; /* the write of hard state it waits for */
+	struct raft_io_send *req;
+	raft_io_send_cb cb;
+	struct outgoing *out; /* of which it is a part */
+	uint8_t bytes[];      /* parts, then head */
+};
+
+static void append_pump(struct group *g, struct peer *p);
+static void append_part_done(struct group *g, struct letter *l, bool lost);
+
+static void letter_free(struct letter *l)
+{
+	for (unsigned i = 0; i < l->m.n_parts; i++)
+		blob_unref(l->m.parts[i].blob);
+	mem_free(l);
+}
+
+static void letter_done(struct net_message *m, bool lost)
+{
+	struct letter *l = LIST_ENTRY(m, struct letter, m);
+	struct group *g = l->g;
+	if (g != NULL) {
+		list_remove(&l->link);
+		if (l->out != NULL)
+			append_part_done(g, l, lost);
+		else if (l->req != NULL)
+			l->cb(l->req, lost ? RAFT_NOCONNECTION : 0);
+		group_settle(g);
+	}
+	letter_free(l);
+}
+
+/* Room for a head of HEAD_MAX and `list_n` more bytes. */
+static struct letter *letter_new(struct group *g, uint64_t node, const struct net_part *parts,
+	unsigned n_parts, size_t list_n)
+{
+	size_t parts_n = n_parts * sizeof *parts;
+	struct letter *l = mem_alloc(sizeof *l + parts_n + HEAD_MAX + list_n);
+	*l = (struct letter){.g = g, .node = node};
+	l->m.parts = (struct net_part *)(void *)l->bytes;
+	l->m.n_parts = n_parts;
+	l->m.done = letter_done;
+	if (n_parts > 0)
+		memcpy(l->bytes, parts, parts_n);
+	l->m.head.p = l->bytes + parts_n;
+	list_init(&l->m.link);
+	list_init(&l->held);
+	list_push_back(&g->net.letters, &l->link);
+	return l;
+}
+
+static uint8_t *letter_head(struct letter *l)
+{
+	return (uint8_t *)l->m.head.p;
+}
+
+static void letter_go(struct letter *l)
+{
+	struct groups *gs = l->g->groups;
+	if (groups_linked(gs, l->node))
+		gs->config.net->send(gs->config.net->arg, l->node, &l->m);
+	else
+		list_push_back(&gs->undeliverable, &l->m.link);
+}
+
+static void letter_post(struct letter *l, size_t head_n)
+{
+	struct group *g = l->g;
+	l->m.head.n = head_n;
+	l->m.n = head_n;
+	for (unsigned i = 0; i < l->m.n_parts; i++)
+		l->m.n += l->m.parts[i].n;
+	bool hard = g->io.hard_done < g->io.hard && RULE(g, hard_barrier);
+	if (!hard && list_empty(&g->net.held)) {
+		letter_go(l);
+		return;
+	}
+	l->behind = g->io.hard;
+	list_push_back(&g->net.held, &l->held);
+}
+
+void group_net_hard_done(struct group *g, uint64_t number)
+{
+	g->io.hard_done = number;
+	while (!list_empty(&g->net.held)) {
+		struct letter *l = LIST_ENTRY(g->net.held.next, struct letter, held);
+		if (l->behind > number)
+			return;
+		list_remove(&l->held);
+		letter_go(l);
+	}
+}
+
+static struct wire wire_to(struct group *g, enum wire_kind kind, uint64_t to)
+{
+	return (struct wire){.kind = kind, .group = g->id, .from = g->self, .to = to};
+}
+
+static void post_simple(struct group *g, const struct raft_message *message, const struct wire *w,
+	struct raft_io_send *req, raft_io_send_cb cb)
+{
+	uint64_t node = member_node(message->server_id, message->server_address);
+	struct letter *l = letter_new(g, node, NULL, 0, 0);
+	l->req = req;
+	l->cb = cb;
+	letter_post(l, wire_encode(letter_head(l), w, 0));
+}
+
+void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
+	const struct net_part *parts, unsigned n_parts)
+{
+	struct letter *l = letter_new(g, node, parts, n_parts, list.n);
+	size_t parts_n = 0;
+	for (unsigned i = 0; i < n_parts; i++)
+		parts_n += parts[i].n;
+	size_t n = wire_encode(letter_head(l), w, list.n + parts_n);
+	if (list.n > 0)
+		memcpy(letter_head(l) + n, list.p, list.n);
+	letter_post(l, n + list.n);
+}
+
+/* ---- appends -------------------------------------------------------------------------------- */
+
+static void outgoing_end(struct group *g, struct outgoing *o, int status)
+{
+	(void)g;
+	struct raft_io_send *req = o->req;
+	raft_io_send_cb cb = o->cb;
+	list_remove(&o->link);
+	mem_free(o);
+	cb(req, status);
+}
+
+static void outgoing_end_if_over(struct group *g, struct outgoing *o)
+{
+	bool made = o->begun && o->next == o->n;
+	if (o->in_link > 0 || (!made && !o->lost))
+		return;
+	/* While a snapshot streams, a failed heartbeat would end libraft's snapshot state. */
+	bool failed = o->lost && o->peer->install == NULL;
+	outgoing_end(g, o, failed ? RAFT_NOCONNECTION : 0);
+}
+
+static void append_part_done(struct group *g, struct letter *l, bool lost)
+{
+	struct outgoing *o = l->out;
+	struct peer *p = o->peer;
+	o->in_link--;
+	p->in_link--;
+	if (lost) {
+		o->lost = true;
+		p->sent = 0;
+	}
+	outgoing_end_if_over(g, o);
+	append_pump(g, p);
+}
+
+static struct net_part entry_part(const struct raft_entry *e)
+{
+	struct blob *blob = blob_of(e->batch != NULL ? e->batch : e->buf.base);
+	return (struct net_part){.blob = blob_ref(blob), .p = e->buf.base, .n = e->buf.len};
+}
+
+/* How many of the entries that are left go into the next message. */
+static unsigned next_part(struct group *g, const struct outgoing *o)
+{
+	size_t bytes = 0;
+	unsigned n = 0;
+	if (!RULE(g, split))
+		return o->n - o->next;
+	while (o->next + n < o->n && n < APPEND_ENTRIES) {
+		bytes += o->entries[o->next + n].buf.len;
+		if (n > 0 && bytes > APPEND_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* A message of its own that any follower may get alone: it is anchored at the entry before its
+ * first, and calls committed only what it covers. A follower commits up to its own last entry,
+ * which may be a stale one behind what was cut off here. */
+static void append_part(struct group *g, struct outgoing *o)
+{
+	unsigned n = next_part(g, o);
+	const struct raft_entry *e = o->entries + o->next;
+	struct wire w = wire_to(g, WIRE_APPEND, o->peer->id);
+	w.term = o->term;
+	w.prev_index = o->prev_index + o->next;
+	w.prev_term = o->next > 0 ? o->entries[o->next - 1].term : o->prev_term;
+	w.n = n;
+	w.commit = o->commit;
+	if (RULE(g, split_commit) && w.commit > w.prev_index + n)
+		w.commit = w.prev_index + n;
+
+	struct net_part few[8] = {{0}};
+	struct net_part *parts = n <= 8 ? few : mem_alloc(n * sizeof *parts);
+	size_t bytes = 0;
+	for (unsigned i = 0; i < n; i++) {
+		parts[i] = entry_part(&e[i]);
+		bytes += parts[i].n;
+	}
+	size_t list_n = (size_t)n * WIRE_ENTRY;
+	struct letter *l = letter_new(g, o->peer->node, parts, n, list_n);
+	size_t at = wire_encode(letter_head(l), &w, list_n + bytes);
+	for (unsigned i = 0; i < n; i++)
+		wire_encode_entry(letter_head(l) + at + (size_t)i * WIRE_ENTRY,
+			&(struct wire_entry){.number = e[i].term,
+				.n = (uint32_t)e[i].buf.len,
+				.type = (uint8_t)e[i].type});
+	if (parts != few)
+		mem_free(parts);
+	l->out = o;
+	o->begun = true;
+	o->next += n;
+	o->in_link++;
+	o->peer->in_link++;
+	if (o->next == o->n)
+		list_remove(&o->link);
+	letter_post(l, at + list_n);
+}
+
+static void append_pump(struct group *g, struct peer *p)
+{
+	while (p->in_link < APPENDS_IN_LINK && !list_empty(&p->appends))
+		append_part(g, LIST_ENTRY(p->appends.next, struct outgoing, link));
+}
+
+/* libraft repeats in every heartbeat all that is not answered. Entries that are on their way and
+ * were not refused are left out. */
+static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *o)
+{
+	uint64_t now = groups_now(g->groups);
+	if (p->sent > o->prev_index && now - p->sent_ms < RESEND_MS && RULE(g, split)) {
+		uint64_t sent = p->sent - o->prev_index;
+		if (sent >= o->n) {
+			o->n = 0;
+		} else {
+			o->prev_index += sent;
+			o->prev_term = o->entries[sent - 1].term;
+			o->entries += sent;
+			o->n -= (unsigned)sent;
+		}
+	}
+	if (o->n > 0) {
+		p->sent = o->prev_index + o->n;
+		p->sent_ms = now;
+	}
+}
+
+/* R2: entries of older terms would be committed by counting if an answer to them arrived before an
+ *     entry of this term is durable here; libraft tests the quorum at its own last stored entry. So
+ *     until then nothing is sent, nor anything that does not lead up to an entry of this term. */
+static bool withheld(struct group *g, const struct raft_append_entries *a)
+{
+	if (!RULE(g, r2_withhold))
+		return false;
+	uint64_t last_term =
+		a->n_entries > 0 ? a->entries[a->n_entries - 1].term : a->prev_log_term;
+	return g->io.durable_term != a->term || last_term != a->term;
+}
+
+static int send_append(struct group *g, struct raft_io_send *req,
+	const struct raft_message *message, raft_io_send_cb cb)
+{
+	const struct raft_append_entries *a = &message->append_entries;
+	uint64_t node = member_node(message->server_id, message->server_address);
+	/* R7: the one kind that may be refused. */
+	if (withheld(g, a) || !groups_linked(g->groups, node))
+		return RAFT_NOCONNECTION;
+	struct peer *p = peer_get(g, message->server_id, node);
+	struct outgoing *o = MEM_NEW(struct outgoing);
+	*o = (struct outgoing){
+		.peer = p,
+		.req = req,
+		.cb = cb,
+		.term = a->term,
+		.prev_index = a->prev_log_index,
+		.prev_term = a->prev_log_term,
+		.commit = a->leader_commit,
+		.entries = a->entries,
+		.n = a->n_entries,
+	};
+	leave_out_repeats(g, p, o);
+	list_push_back(&p->appends, &o->link);
+	append_pump(g, p);
+	return 0;
+}
+
+/* ---- what raft sends ------------------------------------------------------------------------ */
+
+static int send_appended(struct group *g, struct raft_io_send *req,
+	const struct raft_message *message, raft_io_send_cb cb)
+{
+	const struct raft_append_entries_result *r = &message->append_entries_result;
+	struct wire w = wire_to(g, WIRE_APPENDED, message->server_id);
+	w.term = r->term;
+	w.rejected = r->rejected;
+	w.last = r->last_log_index;
+	/* R1: libraft answers with its last stored entry, which may be a stale one beyond what the
+	 *     request covered, and the leader would count that as a match. */
+	if (r->rejected == 0 && w.last > g->net.covered && RULE(g, r1_clamp))
+		w.last = g->net.covered;
+	if (!RULE(g, r7_never_refuses))
+		return RAFT_NOCONNECTION;
+	post_simple(g, message, &w, req, cb);
+	return 0;
+}
+
+static void send_vote(struct group *g, struct raft_io_send *req, const struct raft_message *message,
+	raft_io_send_cb cb)
+{
+	const struct raft_request_vote *v = &message->request_vote;
+	struct wire w = wire_to(g, WIRE_VOTE, message->server_id);
+	w.term = v->term;
+	w.last = v->last_log_index;
+	w.last_term = v->last_log_term;
+	w.flags = (v->disrupt_leader ? WIRE_DISRUPT : 0) | (v->pre_vote ? WIRE_PRE_VOTE : 0);
+	post_simple(g, message, &w, req, cb);
+}
+
+static void send_voted(struct group *g, struct raft_io_send *req,
+	const struct raft_message *message, raft_io_send_cb cb)
+{
+	const struct raft_request_vote_result *r = &message->request_vote_result;
+	struct wire w = wire_to(g, WIRE_VOTED, message->server_id);
+	w.term = r->term;
+	w.flags = r->vote_granted ? WIRE_GRANTED : 0;
+	/* R12: libraft's answer to a pre-vote repeats the term that was asked about. If ours is
+	 *      higher the other has to learn of it: it may be the one with the longest log, whom we
+	 *      refuse for its term for ever, as it refuses us for our log. */
+	uint64_t ours = libraft_term(&g->raft);
+	if (r->pre_vote == raft_tribool_true && !r->vote_granted && ours > r->term &&
+		RULE(g, r12_term))
+		w.term = ours;
+	if (r->pre_vote == raft_tribool_true)
+		w.flags |= WIRE_PRE_VOTE;
+	else if (r->pre_vote == raft_tribool_false)
+		w.flags |= WIRE_REAL_VOTE;
+	post_simple(g, message, &w, req, cb);
+}
+
+/* R9: the request is embedded in the transfer's, has no callback, and may be gone before the link
+ *     is done with the message: copied here, it is never touched again. */
+static void send_timeout_now(struct group *g, struct raft_io_send *req,
+	const struct raft_message *message, raft_io_send_cb cb)
+{
+	const struct raft_timeout_now *t = &message->timeout_now;
+	struct wire w = wire_to(g, WIRE_TIMEOUT_NOW, message->server_id);
+	w.term = t->term;
+	w.last = t->last_log_index;
+	w.last_term = t->last_log_term;
+	bool copy = RULE(g, r9_copy);
+	post_simple(g, message, &w, copy ? NULL : req, cb);
+}
+
+int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
+	raft_io_send_cb cb)
+{
+	struct group *g = io->impl;
+	if (g->groups->config.net == NULL)
+		group_broken(g, "other members, and no way to them");
+	/* R7: results are never refused: libraft 0.15 would free the request's entries twice. What
+	 * is lost is said later. Appends, and snapshots before they stream, may be refused. */
+	switch (message->type) {
+	case RAFT_IO_APPEND_ENTRIES:
+		return send_append(g, req, message, cb);
+	case RAFT_IO_APPEND_ENTRIES_RESULT:
+		return send_appended(g, req, message, cb);
+	case RAFT_IO_REQUEST_VOTE:
+		send_vote(g, req, message, cb);
+		return 0;
+	case RAFT_IO_REQUEST_VOTE_RESULT:
+		send_voted(g, req, message, cb);
+		return 0;
+	case RAFT_IO_TIMEOUT_NOW:
+		send_timeout_now(g, req, message, cb);
+		return 0;
+	case RAFT_IO_INSTALL_SNAPSHOT:
+		return install_send(g,
+			peer_get(g, message->server_id,
+				member_node(message->server_id, message->server_address)),
+			req, &message->install_snapshot, cb);
+	}
+	group_broken(g, "raft sends a message of an unknown type");
+}
+
+/* ---- what arrives --------------------------------------------------------------------------- */
+
+/* A message that waits for a write to end. */
+struct arrived {
+	struct list link;
+	uint64_t node;
+	struct wire w; /* slices into the blob */
+	struct blob *blob;
+};
+
+static void give_to_raft(
+	struct group *g, uint64_t node, const struct wire *w, struct raft_message *message)
+{
+	char address[MEMBER_ADDRESS];
+	member_address(address, w->from, node);
+	message->server_id = w->from;
+	message->server_address = address;
+	g->io.recv(&g->io.raft, message);
+	group_settle(g);
+}
+
+/* R6: libraft rejects what is before its log's start; the leader walks down to the beginning, sends
+ *     a snapshot that is older than ours, and never gets on. What we have applied is committed, so
+ *     it is the leader's as well: the request is anchored there, without the entries up to it. */
+static void anchor(struct group *g, struct wire *w)
+{
+	uint64_t commit = libraft_commit(&g->raft);
+	if (!RULE(g, r6_anchor) || g->io.snapshots > 0 || w->term < libraft_term(&g->raft))
+		return;
+	if (w->prev_index >= g->io.log_start || w->prev_index == g->io.kept_index ||
+		w->prev_index >= commit || raft_last_applied(&g->raft) != commit)
+		return;
+	uint64_t skip = commit - w->prev_index;
+	if (skip > w->n)
+		skip = w->n;
+	for (unsigned i = 0; i < skip; i++) {
+		size_t n = wire_entry_of(w, i).n;
+		w->bytes = slice_make(w->bytes.p + n, w->bytes.n - n);
+	}
+	w->list = slice_make(w->list.p + skip * WIRE_ENTRY, w->list.n - skip * WIRE_ENTRY);
+	w->n -= (unsigned)skip;
+	w->prev_index = commit;
+	w->prev_term = terms_of(&g->io.terms, commit);
+	if (w->commit > commit + w->n)
+		w->commit = commit + w->n;
+}
+
+/* The first entry of an append that is another than ours; 0: none. */
+static uint64_t first_conflict(struct group *g, const struct wire *w)
+{
+	const struct terms *t = &g->io.terms;
+	if (w->term < libraft_term(&g->raft))
+		return 0;
+	if (w->prev_index > 0 && terms_of(t, w->prev_index) != w->prev_term)
+		return 0;
+	for (unsigned i = 0; i < w->n; i++) {
+		uint64_t index = w->prev_index + 1 + i;
+		uint64_t ours = index >= g->io.log_start ? terms_of(t, index) : 0;
+		if (ours != 0 && ours != wire_entry_of(w, i).number)
+			return index;
+	}
+	return 0;
+}
+
+/* R10: when libraft truncates an uncommitted configuration it returns to the last committed one,
+ *     which it looks for in its log; if a snapshot has taken that entry, it dereferences NULL. And
+ *     after a restart it takes the newest configuration for committed, and does not return at all.
+ *     So we return to it before libraft sees the append. */
+static void roll_back(struct group *g, const struct wire *w)
+{
+	uint64_t index = first_conflict(g, w);
+	const struct conf_at *newest = confs_newest(&g->io.confs);
+	if (index == 0 || newest == NULL || newest->index < index || !RULE(g, r10_rollback))
+		return;
+	const struct conf_at *before = confs_at(&g->io.confs, index - 1);
+	if (before == NULL)
+		group_broken(g, "the configuration before the last one is not known");
+	struct raft_configuration conf;
+	conf_copy(&conf, &before->conf);
+	libraft_set_configuration(
+		&g->raft, &conf, before->index > libraft_commit(&g->raft) ? before->index : 0);
+}
+
+/* What libraft takes for granted, its asserts being compiled out: terms that rise up to the
+ * leader's, types it knows, configurations that can be read. */
+static bool is_sound(const struct wire *w)
+{
+	uint64_t term = w->prev_term;
+	const uint8_t *p = w->bytes.p;
+	for (unsigned i = 0; i < w->n; i++) {
+		struct wire_entry e = wire_entry_of(w, i);
+		struct raft_configuration conf;
+		if (e.number == 0 || e.number < term || e.number > w->term)
+			return false;
+		term = e.number;
+		if (e.type == RAFT_CHANGE) {
+			if (configuration_decode(&conf, slice_make(p, e.n)) != 0)
+				return false;
+			raft_configuration_close(&conf);
+		} else if (e.type != RAFT_COMMAND && e.type != RAFT_BARRIER) {
+			return false;
+		}
+		p += e.n;
+	}
+	return true;
+}
+
+static void receive_append(struct group *g, uint64_t node, struct wire w, struct blob *blob)
+{
+	if (!is_sound(&w)) {
+		log_error("raft",
+			"group %" PRIu64 ": entries that cannot be, from member %" PRIu64
+			", ignored",
+			g->id, w.from);
+		return;
+	}
+	anchor(g, &w);
+	roll_back(g, &w);
+	struct raft_entry *entries = NULL;
+	if (w.n > 0) {
+		/* One batch for the payloads: the message itself. libraft copies what it keeps. */
+		entries = raft_malloc(w.n * sizeof *entries);
+		blob_ref(blob);
+	}
+	const uint8_t *p = w.bytes.p;
+	for (unsigned i = 0; i < w.n; i++) {
+		struct wire_entry e = wire_entry_of(&w, i);
+		entries[i] = (struct raft_entry){
+			.term = e.number,
+			.type = e.type,
+			.buf = {.base = (void *)p, .len = e.n},
+			.batch = blob->data,
+		};
+		p += e.n;
+	}
+	struct raft_message message = {
+		.type = RAFT_IO_APPEND_ENTRIES,
+		.append_entries =
+			{
+				.term = w.term,
+				.prev_log_index = w.prev_index,
+				.prev_log_term = w.prev_term,
+				.leader_commit = w.commit,
+				.entries = entries,
+				.n_entries = w.n,
+			},
+	};
+	g->net.covered = w.prev_index + w.n; /* R1 */
+	if (w.term >= libraft_term(&g->raft))
+		g->net.leader_ms = freeze_clock(g);
+	give_to_raft(g, node, &w, &message);
+	g->net.covered = COVERS_ALL;
+}
+
+static void note_match(struct group *g, struct peer *p, uint64_t last)
+{
+	if (last <= p->match)
+		return;
+	p->match = last;
+	p->sent_ms = groups_now(g->groups);
+	if (p->sent <= last)
+		p->sent = 0;
+	membership_caught_up(g);
+}
+
+static void receive_appended(struct group *g, uint64_t node, const struct wire *w)
+{
+	struct peer *p = peer_get(g, w->from, node);
+	uint64_t rejected = w->rejected;
+	if (g->leading_raft && w->term == libraft_term(&g->raft)) {
+		p->heard_ms = freeze_clock(g);
+		if (rejected == 0)
+			note_match(g, p, w->last <= g->io.terms.last ? w->last : g->io.terms.last);
+		else
+			p->sent = 0; /* whatever was sent is not wanted like that */
+		/* In an idle group the snapshot's index is the last one, and the refusal of a
+		 * heartbeat reads as the refusal of the snapshot that streams. Any other number
+		 * counts as contact and nothing else. */
+		if (rejected != 0 && p->install != NULL && RULE(g, mask_rejected))
+			rejected = UINT64_MAX;
+	}
+	struct raft_message message = {
+		.type = RAFT_IO_APPEND_ENTRIES_RESULT,
+		.append_entries_result =
+			{
+				.term = w->term,
+				.rejected = rejected,
+				.last_log_index = w->last,
+			},
+	};
+	give_to_raft(g, node, w, &message);
+}
+
+void group_net_answer(struct group *g, const struct peer *from, uint64_t last)
+{
+	struct wire w = {.from = from->id, .term = libraft_term(&g->raft), .last = last};
+	receive_appended(g, from->node, &w);
+}
+
+/* R11: libraft does not vote unless its own configuration calls it a voter. But whoever is asked is
+ * a voter to the one who asks, whose configuration may be newer; if the entry that made it a voter
+ *     reached only the others and one of those is gone, nobody could be elected any more. Votes are
+ *     given without consulting one's own configuration (dissertation, 4.1). And libraft refuses as
+ *     long as it knows a leader, which only its own election timeout ends, and a standby has none.
+ *     What counts is the minimum election timeout without a sign of the leader (4.2.3). */
+static bool leader_is_silent(const struct group *g)
+{
+	return raft_state((struct raft *)&g->raft) == RAFT_FOLLOWER &&
+	       freeze_clock(g) - g->net.leader_ms >= groups_election_ms(g->groups);
+}
+
+static void vote(struct group *g, uint64_t node, const struct wire *w, struct raft_message *message)
+{
+	int was = -1;
+	if (RULE(g, r11_votes)) {
+		was = libraft_set_role(&g->raft, RAFT_VOTER);
+		if (leader_is_silent(g))
+			message->request_vote.disrupt_leader = true;
+	}
+	char address[MEMBER_ADDRESS];
+	member_address(address, w->from, node);
+	message->server_id = w->from;
+	message->server_address = address;
+	g->io.recv(&g->io.raft, message);
+	if (was != -1)
+		libraft_set_role(&g->raft, was);
+	group_settle(g);
+}
+
+static void receive_vote(struct group *g, uint64_t node, const struct wire *w)
+{
+	/* R8: libraft would answer with a log that is about to go. */
+	if (g->io.installing && RULE(g, r8_no_tick))
+		return;
+	if (membership_refuses(g, node, w))
+		return;
+	struct raft_message message = {
+		.type = RAFT_IO_REQUEST_VOTE,
+		.request_vote =
+			{
+				.term = w->term,
+				.candidate_id = w->from,
+				.last_log_index = w->last,
+				.last_log_term = w->last_term,
+				.disrupt_leader = (w->flags & WIRE_DISRUPT) != 0,
+				.pre_vote = (w->flags & WIRE_PRE_VOTE) != 0,
+			},
+	};
+	vote(g, node, w, &message);
+}
+
+static void receive_voted(struct group *g, uint64_t node, const struct wire *w)
+{
+	raft_tribool pre_vote = raft_tribool_unknown;
+	if (w->flags & WIRE_PRE_VOTE)
+		pre_vote = raft_tribool_true;
+	else if (w->flags & WIRE_REAL_VOTE)
+		pre_vote = raft_tribool_false;
+	struct raft_message message = {
+		.type = RAFT_IO_REQUEST_VOTE_RESULT,
+		.request_vote_result =
+			{
+				.term = w->term,
+				.vote_granted = (w->flags & WIRE_GRANTED) != 0,
+				.pre_vote = pre_vote,
+			},
+	};
+	give_to_raft(g, node, w, &message);
+}
+
+static void receive_timeout_now(struct group *g, uint64_t node, const struct wire *w)
+{
+	struct raft_message message = {
+		.type = RAFT_IO_TIMEOUT_NOW,
+		.timeout_now =
+			{
+				.term = w->term,
+				.last_log_index = w->last,
+				.last_log_term = w->last_term,
+			},
+	};
+	give_to_raft(g, node, w, &message);
+}
+
+static void handle(struct group *g, uint64_t node, const struct wire *w, struct blob *blob)
+{
+	switch (w->kind) {
+	case WIRE_APPEND:
+		receive_append(g, node, *w, blob);
+		break;
+	case WIRE_APPENDED:
+		receive_appended(g, node, w);
+		break;
+	case WIRE_VOTE:
+		receive_vote(g, node, w);
+		break;
+	case WIRE_VOTED:
+		receive_voted(g, node, w);
+		break;
+	case WIRE_TIMEOUT_NOW:
+		receive_timeout_now(g, node, w);
+		break;
+	case WIRE_FREEZE:
+	case WIRE_FROZEN:
+		freeze_receive(g, node, w);
+		break;
+	case WIRE_REMOVED:
+		membership_removed(g, w);
+		break;
+	case WIRE_INSTALL:
+	case WIRE_INSTALL_STATE:
+	case WIRE_INSTALL_ENTRIES:
+		install_receive(g, node, w, blob);
+		break;
+	case WIRE_INSTALL_ACK:
+		install_acked(g, node, w);
+		break;
+	}
+}
+
+/* libraft drops what arrives while a snapshot is written, and answers nothing: it waits here
+ * instead, and so does what would overtake it. R8: TimeoutNow waits for appends as well. */
+static bool must_wait(const struct group *g, const struct wire *w)
+{
+	if (w->kind == WIRE_TIMEOUT_NOW)
+		return (g->io.snapshots > 0 || g->io.appends > 0 || !list_empty(&g->net.inbox)) &&
+		       RULE(g, r8_no_tick);
+	if (w->kind == WIRE_APPEND)
+		return g->io.snapshots > 0 || !list_empty(&g->net.inbox);
+	return false;
+}
+
+void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob)
+{
+	if (w->kind != WIRE_FREEZE && w->kind != WIRE_FROZEN)
+		freeze_thaw(g);
+	if (!must_wait(g, w)) {
+		handle(g, node, w, blob);
+		return;
+	}
+	if (g->net.inbox_n + blob->cap > INBOX_BYTES)
+		return;
+	struct arrived *a = mem_alloc(sizeof *a);
+	*a = (struct arrived){.node = node, .w = *w, .blob = blob_ref(blob)};
+	g->net.inbox_n += blob->cap;
+	list_push_back(&g->net.inbox, &a->link);
+}
+
+static void arrived_free(struct group *g, struct arrived *a)
+{
+	list_remove(&a->link);
+	g->net.inbox_n -= a->blob->cap;
+	blob_unref(a->blob);
+	mem_free(a);
+}
+
+void group_net_unblock(struct group *g)
+{
+	struct list due;
+	list_init(&due);
+	if (list_empty(&g->net.inbox) || g->phase != GROUP_RUNNING)
+		return;
+	while (!list_empty(&g->net.inbox)) {
+		struct arrived *a = LIST_ENTRY(g->net.inbox.next, struct arrived, link);
+		bool waits =
+			g->io.snapshots > 0 || (a->w.kind == WIRE_TIMEOUT_NOW && g->io.appends > 0);
+		if (waits)
+			return;
+		struct arrived now = *a;
+		blob_ref(now.blob);
+		arrived_free(g, a);
+		handle(g, now.node, &now.w, now.blob);
+		blob_unref(now.blob);
+	}
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+void group_net_link_down(struct group *g, uint64_t node)
+{
+	LIST_EACH(at, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(at, struct peer, link);
+		if (p->node != node)
+			continue;
+		p->sent = 0;
+		/* What no link has yet. The rest comes back by itself. */
+		while (!list_empty(&p->appends)) {
+			struct outgoing *o = LIST_ENTRY(p->appends.next, struct outgoing, link);
+			list_remove(&o->link);
+			o->lost = true;
+			outgoing_end_if_over(g, o);
+		}
+		install_link_down(g, p);
+	}
+	group_settle(g);
+}
+
+void group_net_init(struct group *g)
+{
+	list_init(&g->net.peers);
+	list_init(&g->net.letters);
+	list_init(&g->net.held);
+	list_init(&g->net.inbox);
+	g->net.covered = COVERS_ALL;
+}
+
+void group_net_cancel(struct group *g)
+{
+	install_cancel(g);
+	/* Letters that a link has are its own from now on. */
+	while (!list_empty(&g->net.letters)) {
+		struct letter *l = LIST_ENTRY(g->net.letters.next, struct letter, link);
+		list_remove(&l->link);
+		l->g = NULL;
+		if (l->out != NULL) {
+			l->out->lost = true;
+			l->out->in_link--;
+			l->out->peer->in_link--;
+			outgoing_end_if_over(g, l->out);
+		} else if (l->req != NULL) {
+			l->cb(l->req, RAFT_CANCELED);
+		}
+		if (!list_empty(&l->held)) {
+			list_remove(&l->held);
+			letter_free(l);
+		}
+	}
+	LIST_EACH(node, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		while (!list_empty(&p->appends))
+			outgoing_end(g, LIST_ENTRY(p->appends.next, struct outgoing, link),
+				RAFT_CANCELED);
+	}
+	LIST_EACH_SAFE(node, &g->net.inbox)
+	arrived_free(g, LIST_ENTRY(node, struct arrived, link));
+}
+
+void group_net_done(struct group *g)
+{
+	LIST_EACH_SAFE(node, &g->net.peers)
+	mem_free(LIST_ENTRY(node, struct peer, link));
+}

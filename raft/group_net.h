@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The part of the shim between libraft and the other members: what raft sends becomes messages for
+ * the links, what arrives is put right and given to raft. Rules R1, R2 (withholding), R6, R7, R8,
+ * R9, R10 (roll-back), the hard-state barrier and the cutting of large appends live here.
+ */
+#ifndef WARREN_RAFT_GROUP_NET_H
+#define WARREN_RAFT_GROUP_NET_H
+
+#include "raft/group.h"
+#include "raft/libraft.h"
+#include "raft/net.h"
+#include "raft/wire.h"
+
+/* Another member, as this one sees it. Lives as long as the group is open. */
+struct peer {
+	struct list link; /* in group_net.peers */
+	uint64_t id;
+	uint64_t node;
+	uint64_t match;      /* leading: what it is known to have stored, in this term */
+	struct list appends; /* struct outgoing with something left to send, in order */
+	unsigned in_link;    /* messages of them that a link has */
+	uint64_t sent;       /* highest entry sent and neither answered nor known to be lost */
+	uint64_t sent_ms;    /* when that was sent, or when an answer last got further */
+	uint64_t heard_ms;   /* leading: when it last answered, by the group's clock */
+	bool frozen;         /* it stopped its clock at our asking */
+	struct install_out *install; /* a snapshot is on its way to it */
+};
+
+struct group_net_state {
+	struct list peers;
+	struct list letters; /* struct letter that a link or the barrier has */
+	struct list held;    /* struct letter that wait for term or vote to become durable */
+	struct list inbox;   /* struct arrived, that wait for a write */
+	size_t inbox_n;      /* bytes in there */
+	uint64_t covered;    /* R1: the most that a success answer may claim now */
+	uint64_t leader_ms;  /* when a leader was last heard, by the group's clock (R11) */
+};
+
+void group_net_init(struct group *g);
+/* Calls back all of raft's outstanding send requests and forgets them. Before raft_close(). */
+void group_net_cancel(struct group *g);
+void group_net_done(struct group *g);
+
+/* raft_io.send */
+int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
+	raft_io_send_cb cb);
+
+/* A message of another kind than raft's; `list` and `parts` as in wire.h. Takes over the parts'
+ * references. */
+void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
+	const struct net_part *parts, unsigned n_parts);
+
+/* A message for this group has arrived: in `blob`, decoded as `w`. */
+void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob);
+/* Something that held messages back may have ended: a write. */
+void group_net_unblock(struct group *g);
+/* Writes of hard state up to this one are durable. */
+void group_net_hard_done(struct group *g, uint64_t number);
+/* The link to `node` is gone. */
+void group_net_link_down(struct group *g, uint64_t node);
+
+struct peer *group_net_peer(struct group *g, uint64_t id); /* NULL if there is none yet */
+/* Leading: this member answers. */
+bool group_net_alive(struct group *g, uint64_t id);
+/* This member began to lead: nothing is known of the others. */
+void group_net_lead(struct group *g);
+
+/* An answer that raft shall believe to have come from member `from`. */
+void group_net_answer(struct group *g, const struct peer *from, uint64_t last);
+
+/* "node" or "node:id" in hexadecimal: raft wants addresses that differ. */
+enum { MEMBER_ADDRESS = 40 };
+void member_address(char ret[MEMBER_ADDRESS], uint64_t id, uint64_t node);
+uint64_t member_node(uint64_t id, const char *address);
+
+#endif

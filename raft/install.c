@@ -1,0 +1,733 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "raft/install.h"
+
+#include <inttypes.h>
+
+#include "raft/configuration.h"
+#include "raft/group_priv.h"
+#include "src/base/log.h"
+
+enum {
+	PART_BYTES = 256 * 1024,
+	PART_ENTRIES = 256,
+	WINDOW = 4,      /* parts that are not answered */
+	STALL_MS = 3000, /* without an answer: given up, raft starts over */
+};
+
+static const char mark[] = "warren: an install was cut short";
+
+bool install_is_mark(struct slice data)
+{
+	return slice_is(data, mark);
+}
+
+/* ---- leader --------------------------------------------------------------------------------- */
+
+struct install_get {
+	struct list link;
+	struct raft_io_snapshot_get *req;
+	raft_io_snapshot_get_cb cb;
+};
+
+/* A snapshot on its way to a member. */
+struct install_out {
+	struct list link; /* in installs.out, once raft has sent it */
+	struct group *g;
+	struct peer *peer;
+	struct raft_io_send *req;
+	raft_io_send_cb cb;
+	uint64_t stream;
+	uint64_t term; /* in which we lead */
+	bool early;    /* begun before our barrier was committed */
+	bool accepted; /* the other knows of the stream: parts may follow */
+	uint64_t index;
+	struct buf data;
+	size_t data_sent;
+	struct buf live; /* struct store_range */
+	size_t range;    /* in `live`, the one that is sent */
+	uint64_t from;   /* next entry in it */
+	uint64_t parts;  /* sent */
+	uint64_t acked;
+	uint64_t heard_ms;
+};
+
+static unsigned n_ranges(const struct buf *live)
+{
+	return (unsigned)(live->n / sizeof(struct store_range));
+}
+
+static struct store_range range_at(const struct buf *live, size_t i)
+{
+	struct store_range r;
+	memcpy(&r, live->p + i * sizeof r, sizeof r);
+	return r;
+}
+
+static uint64_t n_entries(const struct buf *live)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < n_ranges(live); i++) {
+		struct store_range r = range_at(live, i);
+		n += r.to - r.from + 1;
+	}
+	return n;
+}
+
+bool install_streams(const struct group *g)
+{
+	return !list_empty(&g->installs.out);
+}
+
+bool install_defers(struct group *g, uint64_t index)
+{
+	if (!install_streams(g))
+		return false;
+	buf_put_u64le(&g->installs.deferred, index);
+	return true;
+}
+
+static void release_deferred(struct group *g)
+{
+	struct buf deferred = g->installs.deferred;
+	g->installs.deferred = BUF_EMPTY;
+	for (size_t i = 0; i < deferred.n; i += 8)
+		group_release(g, load_u64le(deferred.p + i));
+	buf_done(&deferred);
+}
+
+static void out_free(struct install_out *o)
+{
+	buf_done(&o->data);
+	buf_done(&o->live);
+	mem_free(o);
+}
+
+static void out_end(struct install_out *o, int status)
+{
+	struct group *g = o->g;
+	struct raft_io_send *req = o->req;
+	raft_io_send_cb cb = o->cb;
+	list_remove(&o->link);
+	o->peer->install = NULL;
+	out_free(o);
+	cb(req, status);
+	if (!install_streams(g))
+		release_deferred(g);
+}
+
+int install_get(struct raft_io *io, struct raft_io_snapshot_get *req, raft_io_snapshot_get_cb cb)
+{
+	struct group *g = io->impl;
+	struct install_get *get = MEM_NEW(struct install_get);
+	get->req = req;
+	get->cb = cb;
+	list_push_back(&g->installs.gets, &get->link);
+	group_todo(g);
+	return 0;
+}
+
+/* The state as of now, whatever the last stored snapshot is: raft wants that one or a newer one. */
+static struct install_out *out_new(struct group *g, uint64_t index)
+{
+	if (index != raft_last_applied(&g->raft))
+		group_broken(g, "raft sends a snapshot that it was not given");
+	struct install_out *o = MEM_NEW(struct install_out);
+	o->g = g;
+	o->index = index;
+	o->early = !g->leading;
+	if (g->app->whole != NULL) {
+		g->app->whole(g->arg, &o->data, &o->live);
+	} else {
+		struct buf rows = BUF_EMPTY;
+		g->app->snapshot(g->arg, 0, &o->data, &o->live, &rows);
+		buf_done(&rows);
+	}
+	list_init(&o->link);
+	return o;
+}
+
+static struct raft_snapshot *descriptor(struct group *g, uint64_t index)
+{
+	const struct conf_at *c = confs_at(&g->io.confs, index);
+	struct raft_snapshot *s = raft_malloc(sizeof *s);
+	*s = (struct raft_snapshot){
+		.index = index,
+		.term = terms_of(&g->io.terms, index),
+		.configuration_index = c->index,
+		.bufs = raft_malloc(sizeof *s->bufs),
+		.n_bufs = 1,
+	};
+	conf_copy(&s->configuration, &c->conf);
+	s->bufs[0] = (struct raft_buffer){.base = raft_malloc(1), .len = 1};
+	return s;
+}
+
+void install_do(struct group *g)
+{
+	struct list *node;
+	while ((node = list_pop(&g->installs.gets)) != NULL) {
+		struct install_get get = *LIST_ENTRY(node, struct install_get, link);
+		mem_free(LIST_ENTRY(node, struct install_get, link));
+		if (g->leading_raft) /* the state itself follows when raft sends it: install_send()
+				      */
+			get.cb(get.req, descriptor(g, raft_last_applied(&g->raft)), 0);
+		else
+			get.cb(get.req, NULL, RAFT_CANCELED);
+		group_settle(g);
+	}
+}
+
+static void send_state(struct install_out *o, struct wire *w)
+{
+	size_t left = o->data.n - o->data_sent;
+	size_t n = left < PART_BYTES ? left : PART_BYTES;
+	struct blob *b = blob_new(n);
+	memcpy(b->data, o->data.p + o->data_sent, n);
+	struct net_part part = {.blob = b, .p = b->data, .n = n};
+	w->kind = WIRE_INSTALL_STATE;
+	group_net_post(o->g, o->peer->node, w, slice_make(NULL, 0), &part, 1);
+	o->data_sent += n;
+	if (o->data_sent == o->data.n)
+		buf_done(&o->data), o->data_sent = 0;
+}
+
+/* A member that has just begun to lead may have released entries in a former life, by commands that
+ * it applies again only when its barrier is committed. Whoever gets its state will release them by
+ * the same commands: it is told that they are gone. */
+static int fetch(struct install_out *o, uint64_t index, struct net_part *part, bool *ret_gone)
+{
+	int rv = group_fetch(o->g, index, &part->blob, &part->p, &part->n);
+	*ret_gone = rv == STORE_NOTFOUND && o->early;
+	if (!*ret_gone)
+		return rv;
+	*part = (struct net_part){.blob = blob_new(0)};
+	part->p = part->blob->data;
+	return 0;
+}
+
+/* 0, or -1 if an entry cannot be read. */
+static int send_entries(struct install_out *o, struct wire *w)
+{
+	struct net_part parts[PART_ENTRIES];
+	uint8_t list[PART_ENTRIES * WIRE_ENTRY];
+	unsigned n = 0;
+	size_t bytes = 0;
+	int rv = 0;
+	while (n < PART_ENTRIES && bytes < PART_BYTES && o->range < n_ranges(&o->live)) {
+		struct store_range r = range_at(&o->live, o->range);
+		uint64_t index = o->from > r.from ? o->from : r.from;
+		bool gone;
+		rv = fetch(o, index, &parts[n], &gone);
+		if (rv != 0)
+			break;
+		wire_encode_entry(
+			list + (size_t)n * WIRE_ENTRY, &(struct wire_entry){.number = index,
+							       .n = (uint32_t)parts[n].n,
+							       .type = gone ? WIRE_GONE : 0});
+		bytes += parts[n].n;
+		n++;
+		o->from = index + 1;
+		if (index == r.to)
+			o->range++;
+	}
+	if (rv != 0) {
+		log_error("raft", "group %" PRIu64 ": entry %" PRIu64 " cannot be sent: %s",
+			o->g->id, o->from, store_strerror(rv));
+		for (unsigned i = 0; i < n; i++)
+			blob_unref(parts[i].blob);
+		return -1;
+	}
+	w->kind = WIRE_INSTALL_ENTRIES;
+	w->n = n;
+	group_net_post(o->g, o->peer->node, w, slice_make(list, (size_t)n * WIRE_ENTRY), parts, n);
+	return 0;
+}
+
+static void out_pump(struct install_out *o)
+{
+	struct wire w = {
+		.group = o->g->id,
+		.from = o->g->self,
+		.to = o->peer->id,
+		.term = o->term,
+		.stream = o->stream,
+	};
+	while (o->parts - o->acked < WINDOW) {
+		w.part = o->parts;
+		if (o->data.n > 0) {
+			send_state(o, &w);
+		} else if (o->range < n_ranges(&o->live)) {
+			if (send_entries(o, &w) != 0) {
+				out_end(o, RAFT_IOERR);
+				return;
+			}
+		} else {
+			return;
+		}
+		o->parts++;
+	}
+}
+
+int install_send(struct group *g, struct peer *p, struct raft_io_send *req,
+	const struct raft_install_snapshot *args, raft_io_send_cb cb)
+{
+	if (!groups_linked(g->groups, p->node))
+		return RAFT_NOCONNECTION;
+	if (p->install != NULL)
+		out_end(p->install, RAFT_CANCELED);
+	struct install_out *o = out_new(g, args->last_index);
+	const struct groups_config *c = &g->groups->config;
+	o->peer = p;
+	o->req = req;
+	o->cb = cb;
+	o->term = args->term;
+	o->stream = (uint64_t)c->random(c->arg) << 32 | ++g->installs.streams;
+	o->heard_ms = groups_now(g->groups);
+	p->install = o;
+	list_push_back(&g->installs.out, &o->link);
+
+	struct raft_buffer conf;
+	if (raft_configuration_encode(&args->conf, &conf) != 0)
+		group_broken(g, "a configuration cannot be encoded");
+	struct wire w = {
+		.kind = WIRE_INSTALL,
+		.group = g->id,
+		.from = g->self,
+		.to = p->id,
+		.term = o->term,
+		.stream = o->stream,
+		.index = o->index,
+		.index_term = args->last_term,
+		.conf_index = args->conf_index,
+		.data_n = o->data.n,
+		.entries_n = n_entries(&o->live),
+	};
+	struct net_part part = {.blob = blob_of(conf.base), .p = conf.base, .n = conf.len};
+	group_net_post(g, p->node, &w, slice_make(NULL, 0), &part, 1);
+	return 0;
+}
+
+void install_acked(struct group *g, uint64_t node, const struct wire *w)
+{
+	struct peer *p = group_net_peer(g, w->from);
+	struct install_out *o = p != NULL ? p->install : NULL;
+	(void)node;
+	if (o == NULL || o->stream != w->stream || !g->leading_raft ||
+		o->term != libraft_term(&g->raft))
+		return;
+	o->heard_ms = groups_now(g->groups);
+	if (w->flags & WIRE_REFUSED) {
+		out_end(o, RAFT_NOCONNECTION);
+	} else if (w->flags & WIRE_DONE) {
+		/* raft's own answer may be lost, and it would wait for that until its timeout. */
+		uint64_t index = o->index;
+		group_net_answer(g, p, index);
+		if (p->install == o)
+			out_end(o, 0);
+	} else if (w->part <= o->parts && (w->part > o->acked || !o->accepted)) {
+		o->accepted = true;
+		o->acked = w->part;
+		out_pump(o);
+	}
+	group_settle(g);
+}
+
+void install_link_down(struct group *g, struct peer *p)
+{
+	(void)g;
+	if (p->install != NULL)
+		out_end(p->install, RAFT_NOCONNECTION);
+}
+
+void install_not_leading(struct group *g)
+{
+	while (install_streams(g))
+		out_end(LIST_ENTRY(g->installs.out.next, struct install_out, link), RAFT_CANCELED);
+}
+
+/* ---- lagging member ------------------------------------------------------------------------- */
+
+/* A part that came before the one that is expected. */
+struct early_part {
+	struct wire w; /* slices into the blob */
+	struct blob *blob;
+};
+
+struct staged {
+	uint64_t index;
+	struct blob *blob;
+	const uint8_t *p;
+	size_t n;
+};
+
+/* A snapshot that arrives. */
+struct install_in {
+	uint64_t stream;
+	uint64_t from; /* raft id of the leader */
+	uint64_t node;
+	uint64_t term; /* of the leader */
+	uint64_t index;
+	uint64_t index_term;
+	uint64_t conf_index;
+	uint64_t data_n; /* what will come */
+	uint64_t entries_n;
+	struct buf conf;
+	struct buf data;
+	struct staged *entries;
+	size_t n;
+	uint64_t last;                   /* index of the last entry that came */
+	uint64_t arrived;                /* entries, gone ones included */
+	uint64_t parts;                  /* taken */
+	struct early_part early[WINDOW]; /* part k in [k % WINDOW] */
+	bool given;                      /* to raft */
+	unsigned writes;
+	struct raft_io_snapshot_put *put;
+};
+
+static void in_free(struct group *g)
+{
+	struct install_in *in = g->installs.in;
+	if (in == NULL)
+		return;
+	for (size_t i = 0; i < in->n; i++)
+		blob_unref(in->entries[i].blob);
+	for (unsigned i = 0; i < WINDOW; i++)
+		blob_unref(in->early[i].blob);
+	mem_free(in->entries);
+	buf_done(&in->conf);
+	buf_done(&in->data);
+	mem_free(in);
+	g->installs.in = NULL;
+}
+
+static void ack(struct group *g, uint64_t node, uint64_t to, uint64_t stream, uint64_t part,
+	uint64_t index, unsigned flags)
+{
+	struct wire w = {
+		.kind = WIRE_INSTALL_ACK,
+		.flags = flags,
+		.group = g->id,
+		.from = g->self,
+		.to = to,
+		.term = libraft_term(&g->raft),
+		.stream = stream,
+		.part = part,
+		.index = index,
+	};
+	group_net_post(g, node, &w, slice_make(NULL, 0), NULL, 0);
+}
+
+static void ack_in(struct group *g, unsigned flags)
+{
+	const struct install_in *in = g->installs.in;
+	ack(g, in->node, in->from, in->stream, in->parts, in->index, flags);
+}
+
+static bool is_complete(const struct install_in *in)
+{
+	return in->data.n == in->data_n && in->arrived == in->entries_n;
+}
+
+static void give(struct group *g)
+{
+	struct install_in *in = g->installs.in;
+	char address[MEMBER_ADDRESS];
+	struct raft_message message = {
+		.type = RAFT_IO_INSTALL_SNAPSHOT,
+		.server_id = in->from,
+		.server_address = address,
+		.install_snapshot =
+			{
+				.term = in->term,
+				.last_index = in->index,
+				.last_term = in->index_term,
+				.conf_index = in->conf_index,
+				.data = {.base = raft_malloc(1), .len = 1},
+			},
+	};
+	member_address(address, in->from, in->node);
+	if (configuration_decode(&message.install_snapshot.conf, buf_slice(&in->conf)) != 0) {
+		raft_free(message.install_snapshot.data.base);
+		ack_in(g, WIRE_REFUSED);
+		in_free(g);
+		return;
+	}
+	in->given = true;
+	g->io.recv(&g->io.raft, &message);
+	if (in->put == NULL) {
+		/* raft has no use for it, and said so. */
+		ack_in(g, WIRE_REFUSED);
+		in_free(g);
+	}
+	group_settle(g);
+}
+
+void install_unblock(struct group *g)
+{
+	struct install_in *in = g->installs.in;
+	if (in != NULL && !in->given && is_complete(in) && g->io.snapshots == 0 &&
+		g->io.appends == 0 && g->phase == GROUP_RUNNING)
+		give(g);
+}
+
+static void in_begin(struct group *g, uint64_t node, const struct wire *w)
+{
+	in_free(g);
+	struct install_in *in = MEM_NEW(struct install_in);
+	in->stream = w->stream;
+	in->from = w->from;
+	in->node = node;
+	in->term = w->term;
+	in->index = w->index;
+	in->index_term = w->index_term;
+	in->conf_index = w->conf_index;
+	in->data_n = w->data_n;
+	in->entries_n = w->entries_n;
+	buf_put_slice(&in->conf, w->bytes);
+	g->installs.in = in;
+}
+
+/* False if it is not what was announced. */
+static bool in_take(struct install_in *in, const struct wire *w, struct blob *blob)
+{
+	if (w->kind == WIRE_INSTALL_STATE) {
+		buf_put_slice(&in->data, w->bytes);
+		return in->data.n <= in->data_n;
+	}
+	if (in->arrived + w->n > in->entries_n)
+		return false;
+	in->entries = mem_realloc(in->entries, (in->n + w->n) * sizeof *in->entries);
+	const uint8_t *p = w->bytes.p;
+	for (unsigned i = 0; i < w->n; i++) {
+		struct wire_entry e = wire_entry_of(w, i);
+		if (e.number <= in->last || e.number == 1 || e.number > in->index)
+			return false;
+		in->last = e.number;
+		in->arrived++;
+		if (e.type == WIRE_GONE)
+			continue;
+		in->entries[in->n++] = (struct staged){
+			.index = e.number, .blob = blob_ref(blob), .p = p, .n = e.n};
+		p += e.n;
+	}
+	return true;
+}
+
+/* Takes the part and what had come before it. */
+static bool in_take_all(struct install_in *in, const struct wire *w, struct blob *blob)
+{
+	bool ok = in_take(in, w, blob);
+	in->parts++;
+	for (;;) {
+		struct early_part *e = &in->early[in->parts % WINDOW];
+		if (!ok || e->blob == NULL || e->w.part != in->parts)
+			return ok;
+		ok = in_take(in, &e->w, e->blob);
+		blob_unref(e->blob);
+		e->blob = NULL;
+		in->parts++;
+	}
+}
+
+static void in_keep_early(struct install_in *in, const struct wire *w, struct blob *blob)
+{
+	struct early_part *e = &in->early[w->part % WINDOW];
+	if (w->part <= in->parts || w->part >= in->parts + WINDOW || e->blob != NULL)
+		return;
+	*e = (struct early_part){.w = *w, .blob = blob_ref(blob)};
+}
+
+void install_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob)
+{
+	struct install_in *in = g->installs.in;
+	bool ours = in != NULL && in->stream == w->stream && in->from == w->from;
+	if (w->term < libraft_term(&g->raft) && !ours) {
+		ack(g, node, w->from, w->stream, 0, 0, WIRE_REFUSED);
+		return;
+	}
+	if (in != NULL && in->given) {
+		if (!ours)
+			return; /* it is repeated until we are done with this one */
+		ack_in(g, 0);
+		return;
+	}
+	if (w->kind == WIRE_INSTALL && !ours) {
+		in_begin(g, node, w);
+		ours = true;
+		in = g->installs.in;
+	} else if (!ours) {
+		ack(g, node, w->from, w->stream, 0, 0, WIRE_REFUSED);
+		return;
+	} else if (w->kind != WIRE_INSTALL && w->part == in->parts) {
+		if (!in_take_all(in, w, blob)) {
+			ack_in(g, WIRE_REFUSED);
+			in_free(g);
+			return;
+		}
+	} else if (w->kind != WIRE_INSTALL) {
+		in_keep_early(in, w, blob);
+	}
+	ack_in(g, 0);
+	install_unblock(g);
+}
+
+/* ---- the switch ----------------------------------------------------------------------------- */
+
+struct in_write {
+	struct store_req req;
+	struct group *g;
+	struct store_range live;
+};
+
+static void switched(struct group *g)
+{
+	struct install_in *in = g->installs.in;
+	struct raft_io_snapshot_put *put = in->put;
+	g->io.snapshots--;
+	put->cb(put, 0);                  /* restores the application, answers the leader */
+	libraft_clear_changing(&g->raft); /* R10 */
+	g->io.installing = false;
+	ack_in(g, WIRE_DONE);
+	in_free(g);
+	group_io_unblock(g);
+}
+
+static void on_in_write(struct store_req *req)
+{
+	struct in_write *iw = LIST_ENTRY(req, struct in_write, req);
+	struct group *g = iw->g;
+	mem_free(iw);
+	g->io.writes--;
+	if (--g->installs.in->writes == 0)
+		switched(g);
+	group_settle(g);
+}
+
+static struct in_write *in_write_new(struct group *g)
+{
+	struct in_write *iw = MEM_NEW(struct in_write);
+	iw->g = g;
+	iw->req.done = on_in_write;
+	g->io.writes++;
+	g->installs.in->writes++;
+	return iw;
+}
+
+/* A snapshot at `index` of which only the entries in `live` are kept; the state is the mark but in
+ * the last. */
+static void write_snapshot(
+	struct group *g, uint64_t index, struct store_range live, bool first, struct slice data)
+{
+	const struct install_in *in = g->installs.in;
+	struct in_write *iw = in_write_new(g);
+	iw->live = live;
+	iw->req.u.snapshot.index = index;
+	iw->req.u.snapshot.term = in->index_term;
+	iw->req.u.snapshot.conf_index = in->conf_index < index ? in->conf_index : index;
+	iw->req.u.snapshot.conf = buf_slice(&in->conf);
+	iw->req.u.snapshot.data = data;
+	iw->req.u.snapshot.live = &iw->live;
+	iw->req.u.snapshot.n_live = live.from != 0 ? 1 : 0;
+	iw->req.u.snapshot.install = first;
+	store_log_snapshot(g->log, &iw->req);
+}
+
+static size_t run_length(const struct staged *e, size_t n)
+{
+	size_t i = 1;
+	while (i < n && e[i].index == e[0].index + i)
+		i++;
+	return i;
+}
+
+static struct store_range write_run(struct group *g, const struct staged *s, size_t n)
+{
+	struct store_entry *e = mem_alloc(n * sizeof *e);
+	for (size_t i = 0; i < n; i++)
+		e[i] = (struct store_entry){
+			.term = g->installs.in->index_term,
+			.type = RAFT_COMMAND,
+			.blob = s[i].blob,
+			.p = s[i].p,
+			.n = s[i].n,
+		};
+	struct in_write *iw = in_write_new(g);
+	store_log_append(g->log, &iw->req, s[0].index, e, (unsigned)n);
+	mem_free(e);
+	return (struct store_range){.from = s[0].index, .to = s[n - 1].index};
+}
+
+/* Entries below a snapshot can be stored only before it is: snapshot just before the first run of
+ * entries, the run, snapshot just before the next run, ... and the real one. */
+void install_put(struct group *g, struct raft_io_snapshot_put *req,
+	const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	struct install_in *in = g->installs.in;
+	struct store_range live = {0};
+	if (in == NULL || !in->given || snapshot->index != in->index)
+		group_broken(g, "raft installs a snapshot that did not arrive");
+	in->put = req;
+	req->cb = cb;
+	g->io.snapshots++;
+	g->io.installing = true;
+	bool first = true;
+	in->writes++; /* not over before all are submitted */
+	for (size_t i = 0; i < in->n;) {
+		size_t n = run_length(in->entries + i, in->n - i);
+		write_snapshot(g, in->entries[i].index - 1, live, first, slice_str(mark));
+		live = write_run(g, in->entries + i, n);
+		first = false;
+		i += n;
+	}
+	write_snapshot(g, in->index, live, first, buf_slice(&in->data));
+	in->writes--;
+	g->io.next = in->index + 1;
+	g->io.log_start = in->index + 1;
+	g->io.kept_index = in->index;
+	g->io.durable_term = in->index_term;
+	terms_reset(&g->io.terms, in->index, in->index_term);
+	confs_reset(&g->io.confs, in->conf_index, &snapshot->configuration);
+}
+
+struct slice install_state(const struct group *g)
+{
+	return buf_slice(&g->installs.in->data);
+}
+
+/* ---- turns ---------------------------------------------------------------------------------- */
+
+void install_tick(struct group *g)
+{
+	uint64_t now = groups_now(g->groups);
+	LIST_EACH_SAFE(node, &g->installs.out)
+	{
+		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
+		if (now - o->heard_ms >= STALL_MS)
+			out_end(o, RAFT_NOCONNECTION);
+	}
+	if (g->installs.in != NULL && g->installs.in->given)
+		ack_in(g, 0); /* still writing */
+}
+
+void install_init(struct group *g)
+{
+	list_init(&g->installs.out);
+	list_init(&g->installs.gets);
+}
+
+void install_cancel(struct group *g)
+{
+	struct list *node;
+	install_not_leading(g);
+	while ((node = list_pop(&g->installs.gets)) != NULL) {
+		struct install_get *get = LIST_ENTRY(node, struct install_get, link);
+		get->cb(get->req, NULL, RAFT_CANCELED);
+		mem_free(get);
+	}
+	in_free(g);
+}
+
+void install_done(struct group *g)
+{
+	buf_done(&g->installs.deferred);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Directed scenarios on the simulator's cluster. A scenario says whether what its rule promises
+ * held; it runs in a process of its own, as without the rule it may well end in a crash.
+ */
+#ifndef WARREN_TESTS_RAFT_SCENE_H
+#define WARREN_TESTS_RAFT_SCENE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "raft/wire.h"
+#include "tests/sim/cluster.h"
+
+typedef bool (*scenario)(const struct rules_off *off);
+
+/* True: the scenario returned true and the checker had nothing to say. */
+bool scene_holds(scenario s, const struct rules_off *off);
+/* With all rules it holds, without the ones in `off` it does not. */
+void scene_needs(scenario s, struct rules_off off);
+
+/* Quick and regular: messages take 1 ms, commits 1 ms. */
+struct cluster_options scene_options(unsigned nodes, unsigned voters, const struct rules_off *off);
+
+/* The scenario cannot go on: it did not hold. */
+#define SCENE_NEEDS(condition)                                                                  \
+	do {                                                                                    \
+		if (!(condition)) {                                                             \
+			if (getenv("SCENE_VERBOSE") != NULL)                                    \
+				fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			return false;                                                           \
+		}                                                                               \
+	} while (0)
+
+bool scene_has_leader(struct cluster *c);
+/* Makes node i lead; false if it does not come to that. */
+bool scene_lead(struct cluster *c, unsigned i);
+/* Proposes at node i and waits until it is confirmed. */
+bool scene_put(struct cluster *c, unsigned i, size_t padding);
+/* No member runs its clock. */
+bool scene_is_frozen(struct cluster *c);
+
+#endif

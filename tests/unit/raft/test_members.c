@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Groups of several members: joining, promotion, removal, hand-over, a member that lost its log,
+ * and groups at rest.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "tests/unit/raft/scene.h"
+
+static struct cluster C;
+
+static void begin(
+	unsigned nodes, unsigned voters, unsigned freeze_after_ms, const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(nodes, voters, off);
+	o.snapshot_entries = 10;
+	o.trailing_entries = 4;
+	o.freeze_after_ms = freeze_after_ms;
+	cluster_init(&C, &o);
+}
+
+static bool end(bool held)
+{
+	held = held && !C.failed;
+	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
+		fprintf(stderr, "%s\n", C.why);
+	cluster_done(&C);
+	return held;
+}
+
+static void on_done(void *arg, int status)
+{
+	*(int *)arg = status;
+}
+
+/* Runs until the request that sets *status is over. */
+static int outcome(int rv, const int *status)
+{
+	if (rv != 0)
+		return rv;
+	for (unsigned i = 0; i < C.o.nodes; i++)
+		node_turn(&C.nodes[i]);
+	for (unsigned t = 0; t < 20000 && *status == 1; t++)
+		cluster_run(&C, 1);
+	return *status;
+}
+
+static int add(unsigned at, unsigned i)
+{
+	int status = 1;
+	node_new_member(&C.nodes[i]);
+	return outcome(
+		group_add_standby(C.nodes[at].cell->group,
+			&(struct group_member){.id = C.nodes[i].raft_id, .node = C.nodes[i].id},
+			on_done, &status),
+		&status);
+}
+
+static int promote(unsigned at, uint64_t id)
+{
+	int status = 1;
+	return outcome(group_promote(C.nodes[at].cell->group, id, on_done, &status), &status);
+}
+
+static int demote(unsigned at, uint64_t id)
+{
+	int status = 1;
+	return outcome(group_demote(C.nodes[at].cell->group, id, on_done, &status), &status);
+}
+
+static int drop(unsigned at, uint64_t id)
+{
+	int status = 1;
+	return outcome(group_remove(C.nodes[at].cell->group, id, on_done, &status), &status);
+}
+
+static struct group_member_state state_of(unsigned at, uint64_t id)
+{
+	struct group_member_state m[16];
+	unsigned n = group_members(C.nodes[at].cell->group, m, 16);
+	for (unsigned i = 0; i < n; i++)
+		if (m[i].id == id)
+			return m[i];
+	return (struct group_member_state){0};
+}
+
+static bool put_some(unsigned at, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!scene_put(&C, at, 10))
+			return false;
+	return true;
+}
+
+static bool is_equal(struct cluster *c)
+{
+	return cluster_converged(c);
+}
+
+/* ---- joining -------------------------------------------------------------------------------- */
+
+static bool standby_joins_and_votes(const struct rules_off *off)
+{
+	begin(4, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(put_some(0, 50));
+	SCENE_NEEDS(add(0, 3) == 0);
+	uint64_t id = C.nodes[3].raft_id;
+	SCENE_NEEDS(!state_of(0, id).voter && !state_of(0, id).spare);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(C.nodes[3].cell->restores == 1); /* the log's beginning is gone */
+	cluster_check_entries(&C, 50);
+	SCENE_NEEDS(promote(0, id) == 0);
+	SCENE_NEEDS(state_of(0, id).voter && state_of(0, id).lag == 0);
+	SCENE_NEEDS(state_of(0, id).node == 4);
+	/* It counts: two of four are not enough, three are. */
+	node_crash(&C.nodes[1], false);
+	SCENE_NEEDS(put_some(0, 5));
+	node_crash(&C.nodes[2], false);
+	cluster_run(&C, 100);
+	SCENE_NEEDS(!scene_put(&C, 0, 0));
+	node_start(&C.nodes[1]);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
+	return end(true);
+}
+
+static void test_a_standby_joins_catches_up_and_is_promoted(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(standby_joins_and_votes, NULL));
+}
+
+static bool sole_voter_gets_company(const struct rules_off *off)
+{
+	begin(3, 1, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(put_some(0, 30));
+	SCENE_NEEDS(add(0, 1) == 0 && promote(0, C.nodes[1].raft_id) == 0);
+	SCENE_NEEDS(add(0, 2) == 0 && promote(0, C.nodes[2].raft_id) == 0);
+	SCENE_NEEDS(put_some(0, 5));
+	node_crash(&C.nodes[0], false);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
+	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 5));
+	node_start(&C.nodes[0]);
+	return end(cluster_until(&C, is_equal, 5000));
+}
+
+static void test_a_group_of_one_grows_to_three(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(sole_voter_gets_company, NULL));
+}
+
+static bool large_member_is_installed_under_load(const struct rules_off *off)
+{
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	for (unsigned i = 0; i < 40; i++)
+		SCENE_NEEDS(scene_put(&C, 0, 150 * 1024));
+	node_start(&C.nodes[2]);
+	uint64_t before = C.n_confirmed;
+	for (unsigned t = 0; t < 1500; t++) {
+		node_put(&C.nodes[0], 10);
+		cluster_run(&C, 1);
+	}
+	SCENE_NEEDS(C.n_confirmed - before > 1400); /* nobody waited for it */
+	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(C.nodes[2].cell->restores > 0);
+	cluster_check_entries(&C, 50);
+	return end(true);
+}
+
+static void test_a_lagging_member_is_installed_while_commands_go_on(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(large_member_is_installed_under_load, NULL));
+}
+
+/* ---- leaving -------------------------------------------------------------------------------- */
+
+static bool members_leave(const struct rules_off *off)
+{
+	begin(4, 4, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(drop(0, 1) == GROUP_SELF);
+	SCENE_NEEDS(drop(0, 99) == GROUP_NO_MEMBER);
+	SCENE_NEEDS(drop(1, 1) == GROUP_NOT_LEADER);
+	SCENE_NEEDS(demote(0, 4) == 0 && !state_of(0, 4).voter);
+	SCENE_NEEDS(promote(0, 4) == 0);
+	SCENE_NEEDS(drop(0, 4) == 0);
+	cluster_run(&C, 100);
+	SCENE_NEEDS(C.nodes[3].cell->removed && state_of(0, 4).id == 0);
+	SCENE_NEEDS(drop(0, 4) == GROUP_NO_MEMBER);
+	/* One who was not reached by its removal is told when it asks for votes. */
+	cluster_isolate(&C, 2, true);
+	cluster_run(&C, 100);
+	SCENE_NEEDS(drop(0, 3) == 0);
+	SCENE_NEEDS(!C.nodes[2].cell->removed);
+	cluster_heal(&C);
+	cluster_run(&C, 6000);
+	SCENE_NEEDS(C.nodes[2].cell->removed);
+	SCENE_NEEDS(cluster_leader(&C) != NULL && put_some(cluster_leader(&C)->i, 3));
+	return end(true);
+}
+
+static void test_members_leave_and_learn_of_it(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(members_leave, NULL));
+}
+
+static bool no_change_beyond_a_majority(const struct rules_off *off)
+{
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	cluster_run(&C, 4000);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	/* Without node 1 only the dead one would be left beside the leader. */
+	SCENE_NEEDS(drop(0, 2) == GROUP_NO_QUORUM);
+	SCENE_NEEDS(drop(0, 3) == 0);
+	SCENE_NEEDS(put_some(0, 3));
+	return end(true);
+}
+
+static void test_no_change_leaves_a_group_without_a_majority(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(no_change_beyond_a_majority, NULL));
+}
+
+static bool transfer_to_the_dead_fails(const struct rules_off *off)
+{
+	int status = 1;
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	cluster_isolate(&C, 1, true);
+	cluster_run(&C, 10);
+	SCENE_NEEDS(outcome(group_transfer(C.nodes[0].cell->group, 2, on_done, &status), &status) ==
+		    GROUP_TIMEOUT);
+	SCENE_NEEDS(scene_put(&C, 0, 0)); /* it leads on */
+	cluster_heal(&C);
+	cluster_run(&C, 500);
+	status = 1;
+	SCENE_NEEDS(
+		outcome(group_transfer(C.nodes[0].cell->group, 0, on_done, &status), &status) == 0);
+	cluster_run(&C, 300);
+	SCENE_NEEDS(!C.nodes[0].cell->leading && cluster_leader(&C) != NULL);
+	return end(true);
+}
+
+static void test_a_hand_over_succeeds_or_the_leader_goes_on(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(transfer_to_the_dead_fails, NULL));
+}
+
+/* ---- amnesia -------------------------------------------------------------------------------- */
+
+static bool forgetful_member_is_a_new_one(const struct rules_off *off)
+{
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(put_some(0, 30));
+	uint64_t former = C.nodes[2].raft_id;
+	node_wipe(&C.nodes[2]);
+	node_start(&C.nodes[2]);
+	uint64_t now = C.nodes[2].raft_id;
+	SCENE_NEEDS(now != former);
+	SCENE_NEEDS(put_some(0, 5));
+	cluster_run(&C, 1000);
+	/* What is sent to the former member is not for this one. */
+	SCENE_NEEDS(C.nodes[2].received > 0 && group_applied(C.nodes[2].cell->group) == 0);
+	SCENE_NEEDS(drop(0, former) == 0);
+	SCENE_NEEDS(add(0, 2) == 0 && promote(0, now) == 0);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	node_crash(&C.nodes[1], false);
+	SCENE_NEEDS(put_some(0, 3)); /* its vote counts */
+	return end(true);
+}
+
+static void test_a_member_that_lost_its_log_comes_back_under_a_new_id(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(forgetful_member_is_a_new_one, NULL));
+}
+
+static unsigned writes_under_way(const struct node *n)
+{
+	unsigned k = 0;
+	LIST_EACH(node, &n->disk.writing)
+	k++;
+	return k;
+}
+
+/* A crash between the writes of an install leaves a member that knows it has no log. */
+static bool half_an_install(const struct rules_off *off)
+{
+	unsigned halves = 0;
+	begin(3, 3, 0, off);
+	C.o.half_commits = true;
+	C.nodes[2].disk.min_us = C.nodes[2].disk.max_us = 5000;
+	SCENE_NEEDS(scene_lead(&C, 0));
+	for (unsigned tries = 0; tries < 60 && halves == 0; tries++) {
+		struct node *n = &C.nodes[2];
+		uint64_t generation = n->generation;
+		node_crash(n, false);
+		SCENE_NEEDS(put_some(0, 40));
+		node_start(n);
+		for (unsigned t = 0; t < 500; t++) {
+			cluster_run(&C, 1);
+			if (writes_under_way(n) > 4)
+				break;
+		}
+		node_crash(n, true);
+		node_start(n);
+		halves += n->generation != generation;
+		if (n->generation == generation)
+			cluster_run(&C, 2000);
+	}
+	SCENE_NEEDS(halves > 0);
+	return end(true);
+}
+
+static void test_half_an_install_is_no_member(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(half_an_install, NULL));
+}
+
+/* ---- at rest -------------------------------------------------------------------------------- */
+
+enum { REST = 500 };
+
+static uint64_t all_sent(void)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < C.o.nodes; i++)
+		n += C.nodes[i].sent;
+	return n;
+}
+
+static bool rests(unsigned nodes, const struct rules_off *off)
+{
+	begin(nodes, 3, REST, off);
+	return scene_lead(&C, 0) && put_some(0, 5) && cluster_until(&C, scene_is_frozen, 10000);
+}
+
+static bool resting_costs_nothing(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	uint64_t term = C.nodes[0].cell->term;
+	uint64_t sent = all_sent();
+	cluster_run(&C, 60000);
+	SCENE_NEEDS(all_sent() == sent);
+	SCENE_NEEDS(scene_put(&C, 0, 0));
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 10000));
+	return end(C.nodes[0].cell->term == term && cluster_converged(&C));
+}
+
+static void test_a_group_at_rest_sends_nothing_and_wakes_in_its_term(void **state)
+{
+	(void)state;
+	scene_needs(resting_costs_nothing, (struct rules_off){.freeze_asks = true});
+}
+
+static bool leader_of_resting_group_dies(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	node_crash(&C.nodes[0], false);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 8000));
+	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 3));
+	node_start(&C.nodes[0]);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	return end(cluster_until(&C, scene_is_frozen, 10000));
+}
+
+static void test_a_resting_group_notices_that_its_leaders_node_is_gone(void **state)
+{
+	(void)state;
+	scene_needs(leader_of_resting_group_dies, (struct rules_off){.thaw_on_link = true});
+}
+
+/* So fast that nobody misses it: only its incarnation tells. */
+static bool leader_of_resting_group_restarts(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	node_crash(&C.nodes[0], false);
+	node_start(&C.nodes[0]);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
+	return end(put_some(cluster_leader(&C)->i, 3));
+}
+
+static void test_a_resting_group_notices_that_its_leaders_node_restarted(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(leader_of_resting_group_restarts, NULL));
+}
+
+static bool follower_of_resting_group_restarts(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	uint64_t term = C.nodes[0].cell->term;
+	node_crash(&C.nodes[2], false);
+	cluster_run(&C, 20000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	node_start(&C.nodes[2]);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 10000));
+	return end(C.nodes[0].cell->term == term);
+}
+
+static void test_a_resting_group_takes_a_follower_back_without_an_election(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(follower_of_resting_group_restarts, NULL));
+}
+
+static bool rests_without_a_dead_member(const struct rules_off *off)
+{
+	begin(3, 3, REST, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(put_some(0, 5));
+	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 15000));
+	node_start(&C.nodes[2]);
+	return end(cluster_until(&C, is_equal, 8000));
+}
+
+static void test_a_group_rests_without_a_dead_member_and_wakes_for_it(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(rests_without_a_dead_member, NULL));
+}
+
+static bool working_group_does_not_rest(const struct rules_off *off)
+{
+	begin(3, 3, REST, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	for (unsigned i = 0; i < 50; i++) {
+		SCENE_NEEDS(scene_put(&C, 0, 0));
+		cluster_run(&C, 100);
+		for (unsigned k = 0; k < 3; k++)
+			SCENE_NEEDS(!group_frozen(C.nodes[k].cell->group));
+	}
+	return end(true);
+}
+
+static void test_a_working_group_does_not_rest(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(working_group_does_not_rest, NULL));
+}
+
+static bool a_change_wakes(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(4, off));
+	SCENE_NEEDS(add(0, 3) == 0);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	return end(cluster_until(&C, scene_is_frozen, 10000));
+}
+
+static void test_a_change_of_members_wakes_a_resting_group(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(a_change_wakes, NULL));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_standby_joins_catches_up_and_is_promoted),
+		cmocka_unit_test(test_a_group_of_one_grows_to_three),
+		cmocka_unit_test(test_a_lagging_member_is_installed_while_commands_go_on),
+		cmocka_unit_test(test_members_leave_and_learn_of_it),
+		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
+		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
+		cmocka_unit_test(test_a_member_that_lost_its_log_comes_back_under_a_new_id),
+		cmocka_unit_test(test_half_an_install_is_no_member),
+		cmocka_unit_test(test_a_group_at_rest_sends_nothing_and_wakes_in_its_term),
+		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_is_gone),
+		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_restarted),
+		cmocka_unit_test(test_a_resting_group_takes_a_follower_back_without_an_election),
+		cmocka_unit_test(test_a_group_rests_without_a_dead_member_and_wakes_for_it),
+		cmocka_unit_test(test_a_working_group_does_not_rest),
+		cmocka_unit_test(test_a_change_of_members_wakes_a_resting_group),
+	};
+	log_set_level(LOG_NONE);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
