@@ -10,6 +10,8 @@
 #include "src/queue/event.h"
 
 enum {
+	LAZY_MS = 2, /* longest that settles alone wait for company */
+	LAZY_SECTION_MAX = 4096, /* bytes of a section that is looked through for being lazy */
 	WORKERS_MAX = 256,
 	TIMER_MAX_MS = 3600 * 1000, /* longer waits are cut: the wall clock may be set meanwhile */
 };
@@ -40,6 +42,8 @@ struct queue_host {
 	struct entry_view applying;
 	struct timer *timer;
 	uint64_t armed; /* stamp the timer is set for; 0: not set */
+	struct list lazy; /* in queue_hosts.lazy: the open batch waits for company */
+	bool durable;
 	bool leading;
 	bool ended; /* told so once */
 };
@@ -52,6 +56,8 @@ struct queue_hosts {
 	struct event_mail *mail[WORKERS_MAX];
 	struct worker *mail_to[WORKERS_MAX];
 	bool has_mail;
+	struct list lazy;         /* struct queue_host.lazy */
+	struct timer *lazy_timer; /* set while `lazy` is not empty */
 	unsigned open; /* hosts not yet closed, those closing included */
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -272,14 +278,59 @@ static void host_propose(struct queue_host *h, const struct buf *command)
 	buf_done(&b);
 }
 
+/* Nothing but settles and credit: nobody is told when they are applied. */
+static bool section_is_silent(const uint8_t *p, size_t n)
+{
+	if (n > LAZY_SECTION_MAX)
+		return false;
+	for (size_t at = COMMAND_SECTION_HEADER; at + COMMAND_HEADER <= n;
+		at += COMMAND_HEADER + load_u32le(p + at + 4))
+		if (p[at] != COMMAND_SETTLE && p[at] != COMMAND_CREDIT)
+			return false;
+	return true;
+}
+
+/* A durable commit for acknowledgements alone is a commit during which the next publish waits. While
+ * the queue has nothing ready, nobody else waits for them either: they may wait for company. */
+static bool host_may_wait(struct queue_host *h, const uint8_t *section, size_t n)
+{
+	struct machine_counts counts;
+	if (!h->durable || group_batch(h->group)->blob != NULL || !section_is_silent(section, n))
+		return false;
+	machine_counts(h->machine, &counts);
+	return counts.ready == 0;
+}
+
+static void host_wait(struct queue_host *h)
+{
+	struct queue_hosts *hs = h->all;
+	if (list_empty(&hs->lazy))
+		timer_set(hs->lazy_timer, LAZY_MS);
+	list_push_back(&hs->lazy, &h->lazy);
+}
+
+static void hosts_on_lazy_timer(void *arg)
+{
+	struct queue_hosts *hs = arg;
+	struct list *node;
+	while ((node = list_pop(&hs->lazy)) != NULL)
+		group_dirty(LIST_ENTRY(node, struct queue_host, lazy)->group);
+}
+
 /* A section alone in its turn becomes the batch as it is; others are copied behind one another. */
 static void host_take(struct queue_host *h, struct blob *blob, size_t n)
 {
 	struct batch *batch = group_batch(h->group);
+	bool wait = host_may_wait(
+		h, blob->data + COMMAND_ENTRY_HEADER, n - COMMAND_ENTRY_HEADER);
+	list_remove(&h->lazy);
 	if (batch->blob == NULL) {
 		batch->blob = blob;
 		batch->n = n;
-		group_dirty(h->group);
+		if (wait)
+			host_wait(h);
+		else
+			group_dirty(h->group);
 		return;
 	}
 	host_append(h, blob->data + COMMAND_ENTRY_HEADER, n - COMMAND_ENTRY_HEADER);
@@ -537,6 +588,8 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 		"a section's blob leaves room for the entry's header");
 	struct queue_hosts *hs = MEM_NEW(struct queue_hosts);
 	hs->config = *config;
+	list_init(&hs->lazy);
+	hs->lazy_timer = timer_new(config->worker, hosts_on_lazy_timer, hs);
 	return hs;
 }
 
@@ -555,6 +608,7 @@ unsigned queue_hosts_count(const struct queue_hosts *hs)
 static void host_remove(struct queue_host *h)
 {
 	HASH_DEL(h->all->by_id, h);
+	list_remove(&h->lazy);
 	timer_free(h->timer);
 	h->timer = NULL;
 }
@@ -565,6 +619,8 @@ int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool
 	struct queue_host *h = MEM_NEW(struct queue_host);
 	h->id = group;
 	h->all = hs;
+	h->durable = durable;
+	list_init(&h->lazy);
 	h->machine = machine_new();
 	h->timer = timer_new(hs->config.worker, host_on_timer, h);
 	command_put_config(&h->config, config);
@@ -605,6 +661,8 @@ void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), vo
 {
 	hs->closed = closed;
 	hs->closed_arg = arg;
+	timer_free(hs->lazy_timer);
+	hs->lazy_timer = NULL;
 	if (hs->open == 0) {
 		closed(arg);
 		return;

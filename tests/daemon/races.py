@@ -196,6 +196,25 @@ class Races(unittest.TestCase):
         self.assertIsNotNone(other.get(1, "good"))
         self.assertIn("cannot be opened", self.broker.log_tail())
 
+    def test_an_acknowledgement_alone_is_durable_soon(self):
+        """It may wait for company, but not for ever."""
+        self.start(2)
+        for patience in (0.05, 0.5, 5):
+            client = self.connect()
+            client.declare(1, "acked", DURABLE)
+            self.confirms(client)
+            client.publish(1, "acked", b"x")
+            self.assertEqual(self.answer_of(client), ACK)
+            client.consume(1, "acked", "tag")
+            _, tag = self.delivery(client)
+            client.method(1, ACK, struct.pack(">QB", tag, 0))
+            time.sleep(patience)
+            self.broker.kill()
+            self.broker.start()
+            if self.connect().get(1, "acked") is None:
+                return
+        self.fail("the acknowledgement never reached the disk")
+
     def damage(self, marker):
         path = os.path.join(self.broker.datadir, "data.mdb")
         with open(path, "r+b") as f:
