@@ -640,6 +640,7 @@ int group_io_open(struct group *g, const struct group_spec *spec)
 	struct store_load load = {0};
 	g->io.raft = (struct raft_io){
 		.version = 1,
+		LIBRAFT_ROOM
 		.impl = g,
 		.init = io_init,
 		.close = io_close,

@@ -459,12 +459,12 @@ static void send_voted(struct group *g, struct raft_io_send *req,
 	 *      higher the other has to learn of it: it may be the one with the longest log, whom we
 	 *      refuse for its term for ever, as it refuses us for our log. */
 	uint64_t ours = libraft_term(&g->raft);
-	if (r->pre_vote == raft_tribool_true && !r->vote_granted && ours > r->term &&
+	if (r->pre_vote == LIBRAFT_PRE_VOTE_YES && !r->vote_granted && ours > r->term &&
 		RULE(g, r12_term))
 		w.term = ours;
-	if (r->pre_vote == raft_tribool_true)
+	if (r->pre_vote == LIBRAFT_PRE_VOTE_YES)
 		w.flags |= WIRE_PRE_VOTE;
-	else if (r->pre_vote == raft_tribool_false)
+	else if (r->pre_vote == LIBRAFT_PRE_VOTE_NO)
 		w.flags |= WIRE_REAL_VOTE;
 	post_simple(g, message, &w, req, cb);
 }
@@ -702,6 +702,7 @@ static void receive_appended(struct group *g, uint64_t node, const struct wire *
 				.term = w->term,
 				.rejected = rejected,
 				.last_log_index = w->last,
+				LIBRAFT_ROOM
 			},
 	};
 	give_to_raft(g, node, w, &message);
@@ -767,11 +768,11 @@ static void receive_vote(struct group *g, uint64_t node, const struct wire *w)
 
 static void receive_voted(struct group *g, uint64_t node, const struct wire *w)
 {
-	raft_tribool pre_vote = raft_tribool_unknown;
+	libraft_pre_vote pre_vote = LIBRAFT_PRE_VOTE_UNKNOWN;
 	if (w->flags & WIRE_PRE_VOTE)
-		pre_vote = raft_tribool_true;
+		pre_vote = LIBRAFT_PRE_VOTE_YES;
 	else if (w->flags & WIRE_REAL_VOTE)
-		pre_vote = raft_tribool_false;
+		pre_vote = LIBRAFT_PRE_VOTE_NO;
 	struct raft_message message = {
 		.type = RAFT_IO_REQUEST_VOTE_RESULT,
 		.request_vote_result =
@@ -779,6 +780,7 @@ static void receive_voted(struct group *g, uint64_t node, const struct wire *w)
 				.term = w->term,
 				.vote_granted = (w->flags & WIRE_GRANTED) != 0,
 				.pre_vote = pre_vote,
+				LIBRAFT_ROOM
 			},
 	};
 	give_to_raft(g, node, w, &message);

@@ -7,9 +7,36 @@
 #ifndef WARREN_RAFT_LIBRAFT_H
 #define WARREN_RAFT_LIBRAFT_H
 
+#include <limits.h>
 #include <raft.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#ifdef LIBRAFT_PLAIN_MESSAGE_NAMES
+#define RAFT_IO_APPEND_ENTRIES RAFT_APPEND_ENTRIES
+#define RAFT_IO_APPEND_ENTRIES_RESULT RAFT_APPEND_ENTRIES_RESULT
+#define RAFT_IO_REQUEST_VOTE RAFT_REQUEST_VOTE
+#define RAFT_IO_REQUEST_VOTE_RESULT RAFT_REQUEST_VOTE_RESULT
+#define RAFT_IO_INSTALL_SNAPSHOT RAFT_INSTALL_SNAPSHOT
+#define RAFT_IO_TIMEOUT_NOW RAFT_TIMEOUT_NOW
+/* That line counts disk space in messages and in raft_io; ours is watched elsewhere (R4). */
+#define LIBRAFT_ROOM .capacity = USHRT_MAX,
+#else
+#define LIBRAFT_ROOM
+#endif
+
+/* Whether a vote's answer is about a pre-vote: a boolean in later lines, which knows no "unknown". */
+#ifdef LIBRAFT_BOOL_PRE_VOTE
+typedef bool libraft_pre_vote;
+#define LIBRAFT_PRE_VOTE_UNKNOWN false
+#define LIBRAFT_PRE_VOTE_YES true
+#define LIBRAFT_PRE_VOTE_NO false
+#else
+typedef raft_tribool libraft_pre_vote;
+#define LIBRAFT_PRE_VOTE_UNKNOWN raft_tribool_unknown
+#define LIBRAFT_PRE_VOTE_YES raft_tribool_true
+#define LIBRAFT_PRE_VOTE_NO raft_tribool_false
+#endif
 
 static inline uint64_t libraft_term(const struct raft *r)
 {
