@@ -644,6 +644,7 @@ class TestChannel(Case):
     def test_a_lost_connection_requeues_what_it_had_unacked(self):
         queue = self.queue()
         self.publish(queue, b"a", b"b")
+        self.wait_count(queue, 2)
         raw = self.opened()
         self.assertEqual(raw.get(1, queue, no_ack=False)[2], b"a")
         raw.close()
