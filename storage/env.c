@@ -25,6 +25,7 @@ static const size_t ENV_MAP_LEAST = (size_t)1 << 30;
 enum {
 	ENV_TABLES_MAX = 8,
 	ENV_READERS_MAX = 1022, /* one per port, plus tools */
+	ENV_LOCK_TABLE_BYTES = 128 * 1024, /* more than LMDB's table for that many */
 	ENV_DIR_MODE = 0750,
 	ENV_FILE_MODE = 0640,
 };
@@ -145,6 +146,20 @@ static int env_cover_map(struct env *env, struct env_text err)
 	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb is cut off");
 }
 
+/* LMDB maps its reader table as a sparse file and writes to the map: without space for it that would
+ * be a SIGBUS. So the space is there before. */
+static int env_fill_lock_table(const struct env *env)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/lock.mdb", env->path);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, ENV_FILE_MODE);
+	if (fd < 0)
+		return errno;
+	int rc = posix_fallocate(fd, 0, ENV_LOCK_TABLE_BYTES);
+	close(fd);
+	return rc;
+}
+
 static int env_open_mapped(struct env *env, enum env_mode mode, size_t map_bytes)
 {
 	int rc = mdb_env_create(&env->mdb);
@@ -153,6 +168,9 @@ static int env_open_mapped(struct env *env, enum env_mode mode, size_t map_bytes
 	mdb_env_set_mapsize(env->mdb, map_bytes);
 	mdb_env_set_maxdbs(env->mdb, ENV_TABLES_MAX);
 	mdb_env_set_maxreaders(env->mdb, ENV_READERS_MAX);
+	rc = env_fill_lock_table(env);
+	if (rc != 0)
+		return rc;
 	unsigned flags = MDB_NOTLS | (mode == ENV_CHECK ? MDB_RDONLY : 0);
 	rc = mdb_env_open(env->mdb, env->path, flags, ENV_FILE_MODE);
 	if (rc == 0)

@@ -2,8 +2,10 @@
  *
  * warrend: options, configuration, then the node.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "src/base/log.h"
@@ -13,7 +15,7 @@
 
 #define DEFAULT_DATA_DIR "/var/lib/warren"
 
-enum { NAME_MAX_OCTETS = 256, ERR_MAX = 512 };
+enum { NAME_MAX_OCTETS = 256, ERR_MAX = 512, DESCRIPTORS_LEAST = 64 };
 
 /* jemalloc's options, where it is linked: memory that a burst has used goes back to the system
  * within seconds, also if the node is idle then. */
@@ -92,8 +94,36 @@ static int main_act(const struct options *o)
 	}
 }
 
+/* Files of ours must never get the numbers that others write their output to. */
+static void main_fill_standard_files(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+/* As many descriptors as we may have; false if that is too few for anything to work. */
+static bool main_raise_descriptors(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return true;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS_LEAST;
+}
+
 int main(int argc, char **argv)
 {
+	main_fill_standard_files();
+	if (!main_raise_descriptors()) {
+		fprintf(stderr, "warrend: fewer than %d file descriptors are allowed\n",
+			DESCRIPTORS_LEAST);
+		return NODE_EXIT_FAILURE;
+	}
 	struct options o;
 	char err[ERR_MAX];
 	int rc = NODE_EXIT_USAGE;

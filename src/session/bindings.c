@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/session/bindings.h"
 
+#include "src/session/names.h"
+
 static void bindings_not_found(struct channel *ch, const struct bindings_change *c,
 	const struct broker_binding_spec *s, enum broker_resource what)
 {
@@ -81,7 +83,10 @@ static bool bindings_source(
 void bindings_change(struct channel *ch, const struct bindings_change *c)
 {
 	struct broker_binding_spec spec = c->spec;
+	char source[NAME_MAX_OCTETS], destination[NAME_MAX_OCTETS];
 	spec.vhost = ch->conn->vhost;
+	spec.source = name_clean(spec.source, source);
+	spec.destination = name_clean(spec.destination, destination);
 	if (!bindings_destination(ch, c, &spec) || !bindings_source(ch, c, &spec))
 		return;
 	struct channel_op *op = channel_op_begin(ch, c->method, spec.source);

@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/session/confirm.h"
 #include "src/session/consumer.h"
+#include "src/session/names.h"
 #include "src/session/publish.h"
 #include "src/session/reply_to.h"
 #include "src/session/tx.h"
@@ -329,6 +330,8 @@ bool channel_queue(
 	struct broker_vhost *v;
 	if (!channel_vhost(ch, method, &v))
 		return false;
+	char room[NAME_MAX_OCTETS];
+	name = name_clean(name, room);
 	if (name.n == 0) {
 		name = ch->last_queue;
 		if (name.n == 0) {

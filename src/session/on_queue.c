@@ -381,7 +381,8 @@ static void on_delete(struct channel *ch, const struct amqp_queue_delete *m)
 	struct broker_vhost *v;
 	if (!channel_vhost(ch, AMQP_QUEUE_DELETE, &v))
 		return;
-	struct slice name = m->queue;
+	char room[NAME_MAX_OCTETS];
+	struct slice name = name_clean(m->queue, room);
 	if (name.n == 0)
 		name = ch->last_queue;
 	if (name.n == 0) {

@@ -641,6 +641,16 @@ class TestChannel(Case):
         method, _, body = self.get(queue)
         self.assertEqual((body, method.redelivered), (b"a", True))
 
+    def test_line_ends_are_taken_out_of_names_everywhere(self):
+        name = self.queue()
+        odd = name[:3] + "\r\n" + name[3:]
+        self.publish(name, b"x")
+        self.wait_count(name, 1)
+        self.ch.queue_bind(odd, "amq.direct", "key")
+        self.assertEqual(self.get(odd)[2], b"x")
+        self.ch.queue_delete(odd)
+        self.assertFalse(self.exists("queue", name))
+
     def test_a_lost_connection_requeues_what_it_had_unacked(self):
         queue = self.queue()
         self.publish(queue, b"a", b"b")

@@ -89,6 +89,16 @@ class FullDisk(unittest.TestCase):
         self.assertTrue(publisher.done.is_set())
         self.check_store()
 
+    def test_first_start_on_a_full_disk_is_refused_in_words(self):
+        self.broker.stop()
+        with open(os.path.join(self.top, "fill"), "wb") as f, contextlib.suppress(OSError):
+            while True:
+                f.write(b"\0" * 65536)
+        done = subprocess.run([Broker.program(), "-d", os.path.join(self.top, "new")], capture_output=True,
+                              text=True, timeout=SECONDS)
+        self.assertIn(done.returncode, (4, 8), done.stderr)
+        self.assertTrue(done.stderr.strip())
+
     def test_killed_on_a_full_disk_it_starts_again_and_serves_what_was_there(self):
         publisher = Publisher(self.broker.port, "q", 3 * DISK_MIB * (1 << 20) // len(BODY), BODY)
         self.assertTrue(publisher.blocked.wait(SECONDS), "never blocked")

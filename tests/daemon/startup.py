@@ -6,6 +6,7 @@ usage: startup.py [unittest arguments]; WARREND names the program.
 """
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -135,6 +136,28 @@ class Startup(unittest.TestCase):
         node.process.send_signal(signal.SIGHUP)
         self.assertEqual(login(node.port(), "guest", "guest", "/"), "open")
         self.assertEqual(node.end(), OK)
+
+    def test_closed_standard_files_do_not_become_files_of_the_store(self):
+        closed = subprocess.Popen([WARREND, "-d", self.directory, "-n", "warren@localhost", "-s",
+                                   "listeners.tcp.default=127.0.0.1:0", "-s", "cluster.listener=127.0.0.1:0"],
+                                  preexec_fn=lambda: [os.close(fd) for fd in (0, 1, 2)])
+        deadline = time.monotonic() + SECONDS
+        while not os.path.exists(os.path.join(self.directory, "reserve")):
+            self.assertLess(time.monotonic(), deadline)
+            self.assertIsNone(closed.poll())
+            time.sleep(0.01)
+        closed.send_signal(signal.SIGTERM)
+        self.assertEqual(closed.wait(SECONDS), OK)
+        for name in os.listdir(self.directory):
+            with open(os.path.join(self.directory, name), "rb") as f:
+                self.assertNotIn(b"[info]", f.read(), name)
+
+    def test_too_few_descriptors_are_an_error_in_words(self):
+        few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+        done = subprocess.run([WARREND, "-d", self.directory], preexec_fn=few, text=True, capture_output=True,
+                              timeout=SECONDS)
+        self.assertEqual(done.returncode, FAILURE)
+        self.assertIn("file descriptors", done.stderr)
 
     def test_port_in_use(self):
         holder = socket.create_server(("127.0.0.1", 0))
