@@ -362,6 +362,15 @@ void queue_credit(struct queue_consumer *c, uint64_t credit_bytes)
 	client_command(c->client, &b, NULL);
 }
 
+void queue_prefetch(struct queue_consumer *c, uint32_t prefetch)
+{
+	if (c->client == NULL)
+		return;
+	struct buf b = BUF_EMPTY;
+	command_put_prefetch(&b, &(struct command_prefetch){c->no, prefetch});
+	client_command(c->client, &b, NULL);
+}
+
 void queue_cancel(struct queue_consumer *c, bool requeue, struct queue_request *r)
 {
 	struct queue_client *qc = c->client;

@@ -108,6 +108,8 @@ void queue_settle(
  * gone, then it is not. */
 bool queue_settle_notify(struct queue_consumer *c, struct queue_publisher *pub);
 void queue_credit(struct queue_consumer *c, uint64_t credit_bytes);
+/* Most unsettled deliveries from now on; 0: no limit. */
+void queue_prefetch(struct queue_consumer *c, uint32_t prefetch);
 /* requeue: forgets the consumer and returns what it holds; it is detached when this returns and
  * nothing more is called for it. Otherwise it stays attached so that it can be settled. r may be
  * NULL. */

@@ -7,6 +7,7 @@
  *                                         credit_bytes u64 | tag
  *   cancel       flags = requeue          consumer u32
  *   credit                                consumer u32 | credit_bytes u64
+ *   prefetch                              consumer u32 | prefetch u32
  *   settle       flags = settle_outcome   consumer u32 | from u64 | to u64
  *   get          flags = no_ack           consumer u32
  *   purge, time                           nothing
@@ -66,6 +67,13 @@ void command_put_credit(struct buf *b, const struct command_credit *c)
 	put_header(b, COMMAND_CREDIT, 0, 12);
 	buf_put_u32le(b, c->consumer);
 	buf_put_u64le(b, c->credit_bytes);
+}
+
+void command_put_prefetch(struct buf *b, const struct command_prefetch *c)
+{
+	put_header(b, COMMAND_PREFETCH, 0, 8);
+	buf_put_u32le(b, c->consumer);
+	buf_put_u32le(b, c->prefetch);
 }
 
 void command_put_settle(struct buf *b, const struct command_settle *c)
@@ -249,6 +257,10 @@ static bool decode_other(uint8_t flags, struct reader *r, struct command *ret)
 	case COMMAND_CREDIT:
 		ret->u.credit.consumer = get_u32le(r);
 		ret->u.credit.credit_bytes = get_u64le(r);
+		return flags == 0;
+	case COMMAND_PREFETCH:
+		ret->u.prefetch.consumer = get_u32le(r);
+		ret->u.prefetch.prefetch = get_u32le(r);
 		return flags == 0;
 	case COMMAND_SETTLE:
 		return decode_settle(flags, r, &ret->u.settle);

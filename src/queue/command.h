@@ -45,6 +45,7 @@ enum command_type {
 	COMMAND_TIME = 11,        /* only lets the stamp's time take effect */
 	COMMAND_CLIENT_DOWN = 12, /* one client, or all of a node up to an incarnation */
 	COMMAND_DEAD_DONE = 13,   /* dead letters have reached their targets, or have none */
+	COMMAND_PREFETCH = 14,    /* of a consumer that is there */
 };
 
 /* Client ids: node 16 | incarnation 32 | worker 16 bits; never 0. */
@@ -151,6 +152,12 @@ struct command_credit {
 	uint64_t credit_bytes;
 };
 
+/* The consumer's limit of unsettled deliveries from now on, as in command_attach. */
+struct command_prefetch {
+	uint32_t consumer;
+	uint32_t prefetch;
+};
+
 enum settle_outcome { SETTLE_ACK = 0, SETTLE_REQUEUE = 1, SETTLE_REJECT = 2 };
 
 /* Deliveries to a consumer are numbered 1, 2, ...; settles those in [from, to] that are unsettled. */
@@ -211,6 +218,7 @@ struct queue_config {
 void command_put_attach(struct buf *b, const struct command_attach *c);
 void command_put_cancel(struct buf *b, const struct command_cancel *c);
 void command_put_credit(struct buf *b, const struct command_credit *c);
+void command_put_prefetch(struct buf *b, const struct command_prefetch *c);
 void command_put_settle(struct buf *b, const struct command_settle *c);
 void command_put_get(struct buf *b, const struct command_get *c);
 void command_put_purge(struct buf *b);
@@ -230,6 +238,7 @@ struct command {
 		struct command_attach attach;
 		struct command_cancel cancel;
 		struct command_credit credit;
+		struct command_prefetch prefetch;
 		struct command_settle settle;
 		struct command_get get;
 		struct command_delete del;

@@ -166,8 +166,8 @@ static void apply_cancel(
 	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
 	if (found != NULL)
 		leave(m, found, c->requeue);
-	answer(m, client, seq, COMMAND_CANCEL, MACHINE_OK, 0);
 	consumers_left(m, before);
+	answer(m, client, seq, COMMAND_CANCEL, m->gone ? MACHINE_GONE : MACHINE_OK, 0);
 }
 
 static void apply_credit(struct machine *m, uint64_t client, const struct command_credit *c)
@@ -176,6 +176,15 @@ static void apply_credit(struct machine *m, uint64_t client, const struct comman
 	if (found == NULL || found->credit_bytes >= c->credit_bytes)
 		return;
 	found->credit_bytes = c->credit_bytes;
+	consumers_refresh(&m->consumers, found);
+}
+
+static void apply_prefetch(struct machine *m, uint64_t client, const struct command_prefetch *c)
+{
+	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
+	if (found == NULL)
+		return;
+	found->prefetch = c->prefetch;
 	consumers_refresh(&m->consumers, found);
 }
 
@@ -303,6 +312,9 @@ static void apply_command(struct machine *m, uint64_t client, uint64_t seq, cons
 		break;
 	case COMMAND_CREDIT:
 		apply_credit(m, client, &c->u.credit);
+		break;
+	case COMMAND_PREFETCH:
+		apply_prefetch(m, client, &c->u.prefetch);
 		break;
 	case COMMAND_SETTLE:
 		apply_settle(m, client, &c->u.settle);

@@ -46,7 +46,7 @@ enum machine_status {
 	MACHINE_NOT_EMPTY = 3, /* delete if_empty */
 	MACHINE_EMPTY = 4,     /* get */
 	MACHINE_SINGLE_ACTIVE = 5, /* get on a queue with a single active consumer */
-	MACHINE_GONE = 6,          /* the queue is deleted */
+	MACHINE_GONE = 6,          /* the queue is deleted; cancel: with it, its last consumer left */
 	MACHINE_UNAVAILABLE = 7,   /* never from a machine: nobody serves the queue now */
 };
 

@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/session/confirm.h"
 #include "src/session/consumer.h"
+#include "src/session/leave.h"
 #include "src/session/names.h"
 #include "src/session/publish.h"
 #include "src/session/reply_to.h"
@@ -43,9 +44,9 @@ static void channel_release(struct channel *ch)
 	consumer_drop_held(ch);
 	struct consumer *c, *next;
 	HASH_ITER(hh, ch->consumers, c, next)
-	consumer_free(c);
+	consumer_leave(c);
 	while (!list_empty(&ch->getters))
-		consumer_free(LIST_ENTRY(ch->getters.next, struct consumer, link));
+		consumer_leave(LIST_ENTRY(ch->getters.next, struct consumer, link));
 	unacked_done(&ch->unacked);
 	confirm_free(ch->confirm);
 	ch->confirm = NULL;
@@ -95,9 +96,13 @@ void channel_error(struct channel *ch, int code, uint32_t method, const char *fm
 	m.u.channel_close.reply_text = reply;
 	m.u.channel_close.class_id = amqp_method_class(method);
 	m.u.channel_close.method_id = amqp_method_number(method);
-	channel_send(ch, &m);
+	struct connection *c = ch->conn;
+	leave_begin(c);
+	if (c->state == CONNECTION_OPEN)
+		leave_say(c, ch->number, &m);
 	ch->closing = true;
 	channel_release(ch);
+	leave_end(c);
 }
 
 void channel_flush(struct channel *ch)
@@ -160,6 +165,15 @@ void channel_on_method(struct channel *ch, const struct amqp_method *m)
 	channel_dispatch(ch, m);
 }
 
+static void on_close(struct channel *ch)
+{
+	struct connection *c = ch->conn;
+	leave_begin(c);
+	leave_say(c, ch->number, &(struct amqp_method){.id = AMQP_CHANNEL_CLOSE_OK});
+	channel_free(ch);
+	leave_end(c);
+}
+
 void on_channel_method(struct channel *ch, const struct amqp_method *m)
 {
 	switch (m->id) {
@@ -175,8 +189,7 @@ void on_channel_method(struct channel *ch, const struct amqp_method *m)
 	case AMQP_CHANNEL_CLOSE:
 		if (!ch->closing)
 			channel_flush(ch);
-		channel_send(ch, &(struct amqp_method){.id = AMQP_CHANNEL_CLOSE_OK});
-		channel_free(ch);
+		on_close(ch);
 		break;
 	case AMQP_CHANNEL_CLOSE_OK:
 		if (ch->closing)

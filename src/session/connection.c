@@ -6,8 +6,8 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
-#include "src/broker/command.h"
 #include "src/session/channel.h"
+#include "src/session/leave.h"
 
 enum {
 	CLOSE_LINGER_MS = 3000, /* to write what is pending when the socket is closed */
@@ -66,11 +66,12 @@ bool session_env_flush(struct session_env *env)
 
 static bool connection_held(const struct connection *c)
 {
-	return c->busy > 0 || c->waiting || c->blocked || c->state == CONNECTION_DEAD ||
+	return c->busy > 0 || c->waiting || c->blocked || c->leave != NULL ||
+	       c->state == CONNECTION_DEAD ||
 	       stream_pending(c->stream) > OUT_LIMIT;
 }
 
-static void connection_check_input(struct connection *c)
+void connection_check_input(struct connection *c)
 {
 	if (c->state == CONNECTION_DEAD)
 		return;
@@ -119,51 +120,11 @@ void connection_enter(struct connection *c, enum connection_state state)
 	c->state = state;
 }
 
-static void connection_destroy(struct connection *c);
-
-struct disown {
-	struct catalog_request request;
-	struct connection *conn;
-};
-
-static void connection_deleted_one(struct catalog_request *r, const struct broker_result *result)
-{
-	struct disown *d = (struct disown *)((char *)r - offsetof(struct disown, request));
-	struct connection *c = d->conn;
-	(void)result;
-	mem_free(d);
-	c->deleting--;
-	if (c->deleting > 0)
-		return;
-	if (c->stream == NULL) {
-		connection_destroy(c);
-		return;
-	}
-	if (c->close_ok_due && c->state != CONNECTION_DEAD) {
-		connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_CLOSE_OK});
-		connection_shut(c);
-	}
-	connection_check_input(c);
-}
-
-/* The connection object outlives the deletions: see connection_on_closed(). */
-static void connection_delete_exclusive(struct connection *c)
-{
-	for (size_t i = 0; i < c->n_exclusive; i++) {
-		struct disown *d = MEM_NEW(struct disown);
-		d->conn = c;
-		d->request.done = connection_deleted_one;
-		c->deleting++;
-		struct buf b = BUF_EMPTY;
-		broker_put_delete_queue(&b, c->exclusive[i]);
-		catalog_propose(c->env->catalog, buf_slice(&b), &d->request);
-		buf_done(&b);
-	}
-	c->n_exclusive = 0;
-}
-
 void connection_release(struct connection *c)
 {
+	bool due = c->release_due; /* connection_error() began the leave */
+	if (!due)
+		leave_begin(c);
 	c->release_due = false;
 	c->blocked = false;
 	queue_unwait(&c->waiter);
@@ -171,15 +132,20 @@ void connection_release(struct connection *c)
 	for (unsigned i = 0; i < c->n_slots; i++)
 		if (c->channels[i] != NULL)
 			channel_free(c->channels[i]);
-	connection_delete_exclusive(c);
+	for (size_t i = 0; i < c->n_exclusive; i++)
+		leave_delete(c, c->exclusive[i]);
+	c->n_exclusive = 0;
 	connection_check_input(c);
+	leave_end(c);
 }
 
 void connection_shut(struct connection *c)
 {
 	if (c->state == CONNECTION_DEAD)
 		return;
+	c->shut_due = false;
 	connection_flush(c);
+	leave_hurry(c);
 	list_remove(&c->dirty);
 	connection_enter(c, CONNECTION_DEAD);
 	stream_close(c->stream, CLOSE_LINGER_MS);
@@ -201,7 +167,9 @@ void connection_error(struct connection *c, int code, uint32_t method, const cha
 	m.u.connection_close.reply_text = reply;
 	m.u.connection_close.class_id = amqp_method_class(method);
 	m.u.connection_close.method_id = amqp_method_number(method);
-	connection_send(c, 0, &m);
+	leave_begin(c);
+	leave_say(c, 0, &m);
+	connection_out(c);
 	/* The caller may be in the middle of a channel: it goes at the end of the turn. */
 	c->release_due = true;
 	/* Strangers are not waited for. */
@@ -239,8 +207,7 @@ static void connection_on_closed(void *arg)
 {
 	struct connection *c = arg;
 	c->stream = NULL;
-	if (c->deleting == 0)
-		connection_destroy(c);
+	connection_destroy(c);
 }
 
 /* ---- channels ---- */

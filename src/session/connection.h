@@ -21,6 +21,7 @@
 #include "src/session/env.h"
 
 struct channel;
+struct leave;
 
 enum connection_state {
 	CONNECTION_GREETING,
@@ -61,8 +62,7 @@ struct connection {
 	struct list mid_content; /* struct channel.mid_content: content not complete */
 	uint64_t *exclusive;     /* groups of exclusive queues owned */
 	size_t n_exclusive;
-	unsigned deleting;                 /* exclusive queues whose deletion is under way */
-	bool close_ok_due;                 /* connection.close-ok follows when that is done */
+	struct leave *leave;               /* queues have yet to hear of an end; else NULL */
 	uint64_t since_ms;                 /* of the state GREETING..OPENING, or CLOSING */
 	uint64_t received_seen, sent_seen; /* at the last changes, for heartbeats */
 	uint64_t received_ms, sent_ms;
@@ -81,6 +81,8 @@ void connection_error(struct connection *c, int code, uint32_t method, const cha
 /* An operation began / ended. */
 void connection_busy(struct connection *c);
 void connection_idle(struct connection *c);
+/* Reads on or pauses, as what holds up the input has changed. */
+void connection_check_input(struct connection *c);
 /* Publishers pause until the queue has caught up. */
 void connection_wait(struct connection *c, struct queue_client *qc);
 struct broker_connection_id connection_id(const struct connection *c);

@@ -4,6 +4,7 @@
 #include "src/amqp/props.h"
 #include "src/amqp/table.h"
 #include "src/base/mem.h"
+#include "src/session/leave.h"
 
 /* A delivery that waits until the channel is below its prefetch. */
 struct held {
@@ -60,13 +61,24 @@ static void consumer_unlink(struct consumer *c)
 	list_remove(&c->link);
 }
 
-void consumer_free(struct consumer *c)
+static void consumer_end(struct consumer *c, struct queue_request *r)
 {
 	consumer_unlink(c);
-	queue_cancel(&c->queue, true, NULL);
+	queue_cancel(&c->queue, true, r);
 	c->channel->conn->n_consumers--;
 	mem_free((void *)c->tag.p);
 	mem_free(c);
+}
+
+void consumer_free(struct consumer *c)
+{
+	consumer_end(c, NULL);
+}
+
+void consumer_leave(struct consumer *c)
+{
+	bool attached = c->queue.client != NULL;
+	consumer_end(c, attached ? leave_cancel(c->channel->conn, c->group) : NULL);
 }
 
 struct consumer *consumer_find(struct channel *ch, struct slice tag)
@@ -206,6 +218,31 @@ void consumer_top_up(struct consumer *c)
 		return; /* again when it has drained */
 	c->credit_bytes = c->delivered_bytes + c->window;
 	queue_credit(&c->queue, c->credit_bytes);
+}
+
+static uint32_t smaller_limit(uint32_t a, uint32_t b)
+{
+	if (a == 0 || b == 0)
+		return a | b;
+	return a < b ? a : b;
+}
+
+/* The channel's limit is kept here, not by the queues; each still sends no more than that. */
+uint32_t consumer_prefetch(const struct consumer *c)
+{
+	return c->no_ack ? 0 : smaller_limit(c->prefetch, c->channel->global_prefetch);
+}
+
+void consumers_limit(struct channel *ch, uint32_t before)
+{
+	struct consumer *c, *next;
+	HASH_ITER(hh, ch->consumers, c, next)
+	{
+		uint32_t now = consumer_prefetch(c);
+		if (!c->no_ack && now != smaller_limit(c->prefetch, before))
+			queue_prefetch(&c->queue, now);
+	}
+	consumer_release_held(ch);
 }
 
 static struct held *held_pop(struct channel *ch)

@@ -22,6 +22,7 @@ struct consumer {
 	bool no_ack;
 	bool counts;      /* its queue's redeliveries carry x-delivery-count */
 	bool named;       /* in channel.consumers */
+	uint32_t prefetch; /* its own limit; 0: none */
 	uint32_t unacked; /* its deliveries in channel.unacked and channel.held */
 	uint32_t window;
 	uint64_t delivered_bytes, credit_bytes; /* as struct command_credit counts */
@@ -31,6 +32,8 @@ struct consumer {
 struct consumer *consumer_new(struct channel *ch, struct slice tag, uint64_t group, bool no_ack);
 /* Takes it off its channel and queue (what it holds returns) and frees it. */
 void consumer_free(struct consumer *c);
+/* Likewise, within the connection's leave, which waits until the queue has heard of it. */
+void consumer_leave(struct consumer *c);
 struct consumer *consumer_find(struct channel *ch, struct slice tag);
 /* It has no name any more; it goes when its last delivery is settled. */
 void consumer_retire(struct consumer *c);
@@ -42,6 +45,10 @@ struct consumer *consumer_getter(struct channel *ch, struct queue_client *qc, ui
 void consumer_got(struct consumer *c, const struct queue_delivery *d, bool no_ack, uint32_t left);
 /* The socket has room: lets the queue send more. */
 void consumer_top_up(struct consumer *c);
+/* Most that its queue may have outstanding to it: its own limit or its channel's. */
+uint32_t consumer_prefetch(const struct consumer *c);
+/* The channel's limit has changed from `before`: its consumers' queues are told. */
+void consumers_limit(struct channel *ch, uint32_t before);
 /* Deliveries held back by the channel's prefetch may go. */
 void consumer_release_held(struct channel *ch);
 /* Drops held deliveries of the channel (which is going). */

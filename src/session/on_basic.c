@@ -4,6 +4,7 @@
  * publish.c.
  */
 #include "src/amqp/table.h"
+#include "src/broker/command.h"
 #include "src/session/channel.h"
 #include "src/session/consumer.h"
 #include "src/session/names.h"
@@ -20,8 +21,9 @@ static void on_qos(struct channel *ch, const struct amqp_basic_qos *m)
 		return;
 	}
 	if (m->global) {
+		uint32_t before = ch->global_prefetch;
 		ch->global_prefetch = m->prefetch_count;
-		consumer_release_held(ch);
+		consumers_limit(ch, before);
 	} else {
 		ch->prefetch = m->prefetch_count;
 	}
@@ -71,14 +73,6 @@ static void on_attached(
 	channel_op_end(op);
 }
 
-/* The channel's limit is kept here, not by the queues; each still sends no more than that. */
-static uint32_t consume_prefetch(const struct channel *ch)
-{
-	if (ch->global_prefetch != 0 && (ch->prefetch == 0 || ch->prefetch > ch->global_prefetch))
-		return ch->global_prefetch;
-	return ch->prefetch;
-}
-
 static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 {
 	struct session_env *env = channel_env(ch);
@@ -109,6 +103,7 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 		return;
 	}
 	struct consumer *c = consumer_new(ch, tag, q->group, m->no_ack);
+	c->prefetch = ch->prefetch;
 	struct channel_op *op = channel_op_begin(ch, AMQP_BASIC_CONSUME, q->name);
 	op->nowait = m->nowait;
 	op->consumer = c;
@@ -117,7 +112,7 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 		.flags = (uint8_t)((m->no_ack ? ATTACH_NO_ACK : 0) |
 				   (m->exclusive ? ATTACH_EXCLUSIVE : 0)),
 		.priority = priority,
-		.prefetch = m->no_ack ? 0 : consume_prefetch(ch),
+		.prefetch = consumer_prefetch(c),
 		.credit_bytes = c->credit_bytes,
 		.tag = c->tag,
 	};
@@ -131,18 +126,39 @@ static void send_cancel_ok(struct channel *ch, struct slice tag, bool nowait)
 					 .u.basic_cancel_ok.consumer_tag = tag});
 }
 
+static void on_undefined(struct channel_op *op, const struct broker_result *result)
+{
+	(void)result; /* not found: somebody else was first, which is fine */
+	send_cancel_ok(op->channel, op->name, op->nowait);
+	channel_op_end(op);
+}
+
+/* The queue has gone with its last consumer: who hears of the cancel finds it undefined. */
+static bool cancel_undefines(struct channel_op *op, const struct machine_answer *a)
+{
+	struct session_env *env = channel_env(op->channel);
+	if (a->status != MACHINE_GONE || broker_queue_by_group(env->broker, op->number) == NULL)
+		return false;
+	struct buf b = BUF_EMPTY;
+	broker_put_delete_queue(&b, op->number);
+	catalog_propose(env->catalog, buf_slice(&b), channel_op_catalog(op, on_undefined));
+	buf_done(&b);
+	return true;
+}
+
 /* What was on its way to the consumer has arrived before this. */
 static void on_cancelled(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
 	struct channel *ch = op->channel;
 	struct consumer *c = consumer_find(ch, op->name);
-	(void)a;
 	(void)d;
 	if (c != NULL) {
 		consumer_requeue_held(ch, c);
 		consumer_retire(c);
 	}
+	if (cancel_undefines(op, a))
+		return;
 	send_cancel_ok(ch, op->name, op->nowait);
 	channel_op_end(op);
 }
@@ -157,6 +173,7 @@ static void on_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
 	}
 	struct channel_op *op = channel_op_begin(ch, AMQP_BASIC_CANCEL, m->consumer_tag);
 	op->nowait = m->nowait;
+	op->number = c->group;
 	queue_cancel(&c->queue, false, channel_op_queue(op, on_cancelled));
 }
 

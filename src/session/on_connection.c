@@ -11,6 +11,7 @@
 #include "src/session/auth.h"
 #include "src/session/channel.h"
 #include "src/session/connection.h"
+#include "src/session/leave.h"
 
 static const char *const capabilities[] = {
 	"publisher_confirms",
@@ -185,15 +186,13 @@ static void on_close(struct connection *c)
 	if (c->state == CONNECTION_OPEN)
 		log_info("connection", "closing AMQP connection (%s, vhost: '%.*s', user: '%.*s')",
 			stream_name(c->stream), SLICE_FMT(c->vhost), SLICE_FMT(c->user));
-	connection_release(c);
+	connection_enter(c, CONNECTION_CLOSING);
 	/* A client that comes back at once may declare its exclusive queues again. */
-	if (c->deleting > 0) {
-		connection_enter(c, CONNECTION_CLOSING);
-		c->close_ok_due = true;
-		return;
-	}
-	connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_CLOSE_OK});
-	connection_shut(c);
+	leave_begin(c);
+	connection_release(c);
+	leave_say(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_CLOSE_OK});
+	leave_shut(c);
+	leave_end(c);
 }
 
 static void on_update_secret(struct connection *c)

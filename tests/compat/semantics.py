@@ -1231,14 +1231,51 @@ class TestQueue(Case):
         self.ch.basic_cancel(first.tag)
         self.assertTrue(self.exists("queue", queue))
         self.ch.basic_cancel(second.tag)
-        self.wait(lambda: not self.exists("queue", queue), "the queue is deleted")
+        self.assertFalse(self.exists("queue", queue))
 
     def test_auto_delete_goes_with_the_channel_of_its_last_consumer(self):
         queue = self.queue(auto_delete=True)
         channel = self.connection.channel()
         self.consume(queue, channel=channel)
         channel.close()
-        self.wait(lambda: not self.exists("queue", queue), "the queue is deleted")
+        self.assertFalse(self.exists("queue", queue))
+
+    def test_auto_delete_has_happened_when_its_end_is_answered(self):
+        """Whoever is told of the end of the last consumer, however it ends, can rely on it elsewhere."""
+        other = self.connect()
+        mandatory = other.channel()
+        mandatory.confirm_delivery()
+
+        def channel_error(_, channel):
+            with self.channel_error(406, re.compile("unknown delivery tag"), channel=channel):
+                channel.basic_ack(999)
+
+        def connection_error(_, channel):
+            with self.connection_error(540, re.compile("^NOT_IMPLEMENTED"), channel=channel):
+                channel.basic_qos(prefetch_size=1)
+
+        ends = [lambda connection, channel: channel.basic_cancel("tag"),
+                lambda connection, channel: channel.close(),
+                lambda connection, channel: connection.close(), channel_error, connection_error]
+        for end in ends * 10:
+            queue = self.queue(auto_delete=True)
+            connection = self.connect()
+            channel = connection.channel()
+            channel.basic_consume(queue, lambda *_: None, consumer_tag="tag")
+            end(connection, channel)
+            with self.assertRaises(UnroutableError):
+                mandatory.basic_publish("", queue, b"x", mandatory=True)
+            connection.is_open and connection.close()
+
+    def test_exclusive_is_free_when_a_connection_error_is_told(self):
+        for _ in range(10):
+            owner = self.connect()
+            channel = owner.channel()
+            queue = self.name()
+            channel.queue_declare(queue, exclusive=True)
+            with self.connection_error(540, re.compile("^NOT_IMPLEMENTED"), channel=channel):
+                channel.basic_qos(prefetch_size=1)
+            self.ch.queue_declare(queue)
 
     def test_auto_delete_stays_without_a_consumer_ever(self):
         queue = self.name()
@@ -1748,6 +1785,34 @@ class TestQos(Case):
         self.wait_deliveries(other, 1)
         self.settle()
         self.assertEqual((len(got), len(other)), (2, 1))
+
+    def test_global_prefetch_is_raised_for_consumers_that_are_there(self):
+        queue = self.queue()
+        self.publish(queue, *[b"%d" % i for i in range(10)])
+        self.ch.basic_qos(prefetch_count=2, global_qos=True)
+        got = self.consume(queue)
+        self.wait_deliveries(got, 2)
+        self.ch.basic_qos(prefetch_count=5, global_qos=True)
+        self.wait_deliveries(got, 5)
+        self.settle()
+        self.assertEqual(len(got), 5)
+        self.ch.basic_qos(prefetch_count=0, global_qos=True)
+        self.wait_deliveries(got, 10)
+
+    def test_global_prefetch_is_lowered_for_consumers_that_are_there(self):
+        queue = self.queue()
+        got = self.consume(queue)
+        self.publish(queue, *[b"%d" % i for i in range(4)])
+        self.wait_deliveries(got, 4)
+        self.ch.basic_qos(prefetch_count=2, global_qos=True)
+        self.publish(queue, b"4")
+        self.settle()
+        self.assertEqual(len(got), 4)
+        self.ch.basic_ack(got.tags[1], multiple=True)
+        self.settle()
+        self.assertEqual(len(got), 4)
+        self.ch.basic_ack(got.tags[2])
+        self.wait_deliveries(got, 5)
 
     def test_prefetch_0_is_no_limit(self):
         queue = self.queue()

@@ -352,6 +352,9 @@ static void put_command(struct run *r, struct buf *b, uint8_t what)
 	case 12:
 		command_put_dead_done(b, get_u8(&r->in));
 		break;
+	case 13:
+		command_put_prefetch(b, &(struct command_prefetch){what >> 4 & 3, what >> 6});
+		break;
 	default:
 		put_enqueue(r, b);
 	}

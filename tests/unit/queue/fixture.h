@@ -292,6 +292,13 @@ static inline void cancel(struct fixture *f, uint64_t client, uint32_t consumer,
 	fixture_close_section(f, begin, client);
 }
 
+static inline void prefetch(struct fixture *f, uint64_t client, uint32_t consumer, uint32_t n)
+{
+	size_t begin = fixture_section(f);
+	command_put_prefetch(&f->entry, &(struct command_prefetch){consumer, n});
+	fixture_close_section(f, begin, client);
+}
+
 static inline void credit(struct fixture *f, uint64_t client, uint32_t consumer, uint64_t bytes)
 {
 	size_t begin = fixture_section(f);

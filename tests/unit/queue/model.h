@@ -533,8 +533,8 @@ static void model_cancel(
 	long i = model_find(m, client, c->consumer);
 	if (i >= 0)
 		model_leave(m, (size_t)i, c->requeue);
-	model_answer(m, client, seq, COMMAND_CANCEL, MACHINE_OK, 0);
 	model_left(m, before);
+	model_answer(m, client, seq, COMMAND_CANCEL, m->gone ? MACHINE_GONE : MACHINE_OK, 0);
 }
 
 static bool model_is_down(uint64_t client, const struct command_client_down *c)
@@ -643,6 +643,11 @@ static void model_command(struct model *m, uint64_t client, uint64_t seq, const 
 		i = model_find(m, client, c->u.credit.consumer);
 		if (i >= 0 && m->consumers[i].a.credit_bytes < c->u.credit.credit_bytes)
 			m->consumers[i].a.credit_bytes = c->u.credit.credit_bytes;
+		break;
+	case COMMAND_PREFETCH:
+		i = model_find(m, client, c->u.prefetch.consumer);
+		if (i >= 0)
+			m->consumers[i].a.prefetch = c->u.prefetch.prefetch;
 		break;
 	case COMMAND_SETTLE:
 		i = model_find(m, client, c->u.settle.consumer);

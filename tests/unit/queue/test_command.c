@@ -50,6 +50,12 @@ static void every_command_is_read_as_it_was_written(void **state)
 	assert_int_equal(c.u.credit.credit_bytes, UINT64_MAX - 1);
 
 	buf_clear(&b);
+	command_put_prefetch(&b, &(struct command_prefetch){9, 300});
+	c = decoded(&b);
+	assert_int_equal(c.u.prefetch.consumer, 9);
+	assert_int_equal(c.u.prefetch.prefetch, 300);
+
+	buf_clear(&b);
 	command_put_settle(&b, &(struct command_settle){10, SETTLE_REJECT, 3, 9});
 	c = decoded(&b);
 	assert_int_equal(c.u.settle.consumer, 10);

@@ -65,6 +65,31 @@ static void prefetch_bounds_unsettled_deliveries(void **state)
 	assert_int_equal(counts(f).acked, 3);
 }
 
+static void prefetch_of_a_consumer_can_be_raised_and_lowered(void **state)
+{
+	struct fixture *f = *state;
+	attach(f, 1, 1, 0, 1);
+	enqueue_all(f, "abcdef");
+	apply(f);
+	assert_effects(f, "attach ok to 1; 1/1 gets a #1");
+	prefetch(f, 1, 1, 3);
+	apply(f);
+	assert_effects(f, "1/1 gets b #2; 1/1 gets c #3");
+	prefetch(f, 1, 1, 2);
+	settle(f, 1, 1, SETTLE_ACK, 1, 1);
+	apply(f);
+	assert_effects(f, "");
+	settle(f, 1, 1, SETTLE_ACK, 2, 2);
+	apply(f);
+	assert_effects(f, "1/1 gets d #4");
+	prefetch(f, 1, 1, UNLIMITED);
+	apply(f);
+	assert_effects(f, "1/1 gets e #5; 1/1 gets f #6");
+	prefetch(f, 1, 9, 1); /* nobody */
+	apply(f);
+	assert_effects(f, "");
+}
+
 static void without_acks_prefetch_does_not_count(void **state)
 {
 	struct fixture *f = *state;
@@ -516,6 +541,7 @@ int main(void)
 		STORY(a_consumer_gets_messages_in_the_order_of_their_enqueues),
 		STORY(a_consumer_without_acks_gets_a_message_that_leaves_no_trace),
 		STORY(prefetch_bounds_unsettled_deliveries),
+		STORY(prefetch_of_a_consumer_can_be_raised_and_lowered),
 		STORY(without_acks_prefetch_does_not_count),
 		STORY(a_consumer_is_sent_messages_while_its_bytes_are_below_its_credit),
 		STORY(credit_does_not_shrink),

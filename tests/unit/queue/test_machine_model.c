@@ -15,7 +15,7 @@
 
 #include "tests/unit/queue/model.h"
 
-enum { SEEDS = 150, ENTRIES = 100, CLIENTS = 6, TYPES = 14 };
+enum { SEEDS = 150, ENTRIES = 100, CLIENTS = 6, TYPES = 15 };
 
 static unsigned seeds = SEEDS;
 static unsigned first_seed = 1;
@@ -167,6 +167,11 @@ static uint32_t put_command(struct world *w, struct buf *b, size_t client)
 		break;
 	case COMMAND_CREDIT:
 		command_put_credit(b, &(struct command_credit){consumer, rnd(w, 10000)});
+		break;
+	case COMMAND_PREFETCH:
+		command_put_prefetch(b,
+			&(struct command_prefetch){
+				consumer, w->hoards ? 0 : (uint32_t)rnd(w, 12)});
 		break;
 	case COMMAND_SETTLE:
 		put_settle(w, b, client);
@@ -356,7 +361,7 @@ static void step(struct world *w, unsigned seed)
 
 static void weigh(struct world *w)
 {
-	static const unsigned usual[TYPES] = {0, 30, 8, 3, 4, 25, 8, 1, 0, 3, 2, 6, 1, 12};
+	static const unsigned usual[TYPES] = {0, 30, 8, 3, 4, 25, 8, 1, 0, 3, 2, 6, 1, 12, 3};
 	w->weights_sum = 0;
 	for (unsigned type = 1; type < TYPES; type++) {
 		w->weights[type] = chance(w, 20) ? 0 : usual[type] * (1 + (unsigned)rnd(w, 4));
