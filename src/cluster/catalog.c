@@ -192,7 +192,7 @@ bool catalog_flush(struct catalog *c)
 {
 	if (c->out_count == 0)
 		return false;
-	command_put_section_header(c->out.p, c->config.client_id, c->next_seq - c->out_count,
+	command_put_section_header(c->out.p, c->config.client_id, c->next_seq - c->out_count, 0,
 		c->out_count, (uint32_t)(c->out.n - COMMAND_SECTION_HEADER));
 	if (c->home != NULL) {
 		home_take(c->home, c->out.p, c->out.n);

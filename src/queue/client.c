@@ -40,6 +40,7 @@ struct queue_client {
 	struct queue_clients *all;
 	UT_hash_handle hh;
 	uint64_t next_seq;
+	uint64_t heard; /* everything up to here is known to be applied */
 	/* The section being collected. */
 	struct blob *out;
 	size_t out_n;
@@ -183,7 +184,7 @@ static void client_send(struct queue_client *qc)
 	struct blob *blob = qc->out;
 	size_t n = qc->out_n;
 	uint64_t first = qc->next_seq - qc->out_count;
-	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, first,
+	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, first, qc->heard,
 		qc->out_count, (uint32_t)(n - OUT_FRONT));
 	*sent_ring_push(&qc->sents) = (struct sent){qc->next_seq - 1, n};
 	/* The estimate follows the load up at once and down slowly. */
@@ -515,6 +516,7 @@ void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t se
 	struct queue_client *qc = clients_find(qs, group);
 	if (qc == NULL)
 		return;
+	qc->heard = seq;
 	client_settle_waits(qc, seq);
 	while (ring_n(&qc->sents) > 0) {
 		struct sent s = *sent_ring_at(&qc->sents, qc->sents.first);

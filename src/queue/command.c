@@ -303,14 +303,15 @@ bool command_section_next(struct reader *r, struct section *ret)
 	const uint8_t *p = get_bytes(r, COMMAND_SECTION_HEADER);
 	if (p == NULL)
 		return false;
-	uint32_t bytes = load_u32le(p + 20);
+	uint32_t bytes = load_u32le(p + 28);
 	if (bytes > reader_left(r)) {
 		reader_fail(r);
 		return false;
 	}
 	ret->client = load_u64le(p);
 	ret->first_seq = load_u64le(p + 8);
-	ret->count = load_u32le(p + 16);
+	ret->heard = load_u64le(p + 16);
+	ret->count = load_u32le(p + 24);
 	ret->commands = reader_make(r->p, bytes);
 	r->p += bytes;
 	return true;

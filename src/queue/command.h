@@ -4,13 +4,15 @@
  *
  *   entry   := header section*
  *   header  := version u8 | kind u8 'Q' | 0 u16 | 0 u32 | stamp_ms u64          (16 bytes)
- *   section := client u64 | first_seq u64 | count u32 | bytes u32 | command*     (24 bytes before)
+ *   section := client u64 | first_seq u64 | heard u64 | count u32 | bytes u32 | command*
+ *                                                                               (32 bytes before)
  *   command := type u8 | flags u8 | level u8 | 0 u8 | bytes u32 | payload        (8 bytes before)
  *
  * All little endian; `bytes` counts what follows the field's own header. A section is what one queue
  * client appended during one turn; its commands have the sequences first_seq, first_seq + 1, ...
  * The machine remembers the last sequence applied per client and skips repeats, so a client may send
- * a section again after a change of leader. Client 0 is the leader itself: never skipped.
+ * a section again after a change of leader; it is then answered again as it was. `heard` says up to
+ * which sequence the client knows the outcome: what was kept for that can be forgotten. Client 0 is the leader itself: never skipped.
  * The stamp is the leader's wall clock, made monotonic: the only time the machine knows.
  * Numbers of commands are never reused.
  */
@@ -23,10 +25,10 @@
 #include "src/base/bytes.h"
 
 enum {
-	COMMAND_ENTRY_VERSION = 1,
+	COMMAND_ENTRY_VERSION = 2,
 	COMMAND_ENTRY_KIND = 'Q',
 	COMMAND_ENTRY_HEADER = 16,
-	COMMAND_SECTION_HEADER = 24,
+	COMMAND_SECTION_HEADER = 32,
 	COMMAND_HEADER = 8,
 	COMMAND_ENQUEUE_FIXED = 12, /* of an enqueue's payload, before the envelope */
 };
@@ -252,6 +254,7 @@ struct command {
 struct section {
 	uint64_t client;
 	uint64_t first_seq;
+	uint64_t heard;
 	uint32_t count;
 	struct reader commands;
 };
@@ -271,13 +274,14 @@ static inline void command_put_entry_header(uint8_t *p, uint64_t stamp_ms)
 	store_u64le(p + 8, stamp_ms);
 }
 
-static inline void command_put_section_header(
-	uint8_t *p, uint64_t client, uint64_t first_seq, uint32_t count, uint32_t bytes)
+static inline void command_put_section_header(uint8_t *p, uint64_t client, uint64_t first_seq,
+	uint64_t heard, uint32_t count, uint32_t bytes)
 {
 	store_u64le(p, client);
 	store_u64le(p + 8, first_seq);
-	store_u32le(p + 16, count);
-	store_u32le(p + 20, bytes);
+	store_u64le(p + 16, heard);
+	store_u32le(p + 24, count);
+	store_u32le(p + 28, bytes);
 }
 
 #endif

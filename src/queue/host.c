@@ -272,7 +272,7 @@ static void host_propose(struct queue_host *h, const struct buf *command)
 {
 	struct buf b = BUF_EMPTY;
 	command_put_section_header(
-		buf_put(&b, COMMAND_SECTION_HEADER), 0, 0, 1, (uint32_t)command->n);
+		buf_put(&b, COMMAND_SECTION_HEADER), 0, 0, 0, 1, (uint32_t)command->n);
 	buf_put_slice(&b, buf_slice(command));
 	host_append(h, b.p, b.n);
 	buf_done(&b);

@@ -66,19 +66,99 @@ void machine_free(struct machine *m)
 
 /* ---- answers ---- */
 
+/* The client knows this outcome, or never will: what a get without acks has taken is settled. */
+static void forget(struct machine *m, uint64_t client, const struct outcome *o)
+{
+	if (!o->no_ack || o->number == 0)
+		return;
+	struct consumer *c = consumers_find(&m->consumers, client, o->consumer);
+	if (c == NULL)
+		return;
+	machine_settle(m, c, o->number, o->number, SETTLE_ACK);
+	if (c->cancelled && checkout_n(&c->checkout) == 0)
+		consumers_forget(&m->consumers, c);
+}
+
+static void hear(struct machine *m, struct publisher *p, uint64_t heard)
+{
+	struct outcome o;
+	while (publisher_heard(p, heard, &o))
+		forget(m, p->client, &o);
+}
+
+static void keep(struct machine *m, uint64_t client, const struct outcome *o)
+{
+	struct publisher *p = publishers_find(&m->publishers, client);
+	if (p == NULL)
+		return; /* the leader itself, or a client that this section has ended */
+	struct outcome first;
+	if (publisher_outcomes(p) == OUTCOMES_MAX && publisher_heard(p, UINT64_MAX, &first))
+		forget(m, client, &first);
+	publisher_keep(p, o);
+}
+
+void machine_answer(
+	struct machine *m, const struct machine_answer *a, uint32_t consumer, bool no_ack)
+{
+	keep(m, a->client, &(struct outcome){
+				   .seq = a->seq,
+				   .messages = a->messages,
+				   .number = a->delivery != NULL ? a->delivery->number : 0,
+				   .consumer = consumer,
+				   .consumers = a->consumers,
+				   .type = (uint8_t)a->type,
+				   .status = (uint8_t)a->status,
+				   .no_ack = no_ack,
+			   });
+	m->sink->answer(m->arg, a);
+}
+
+void machine_refused(struct machine *m, uint64_t client, uint64_t seq)
+{
+	keep(m, client, &(struct outcome){.seq = seq, .messages = 1, .type = COMMAND_ENQUEUE});
+	m->sink->refused(m->arg, client, seq);
+}
+
+/* A command that has been applied before: its outcome once more. */
+static void answer_again(struct machine *m, uint64_t client, uint64_t seq)
+{
+	const struct publisher *p = publishers_find(&m->publishers, client);
+	const struct outcome *o = p != NULL ? publisher_outcome(p, seq) : NULL;
+	if (o == NULL)
+		return;
+	if (o->type == COMMAND_ENQUEUE) {
+		m->sink->refused(m->arg, client, seq);
+		return;
+	}
+	struct machine_delivery d;
+	bool has = o->number != 0 &&
+		   machine_delivery_again(m, client, o->consumer, o->number, &d);
+	m->sink->answer(m->arg, &(struct machine_answer){
+					.client = client,
+					.seq = seq,
+					.type = o->type,
+					.status = o->status,
+					.messages = o->messages,
+					.consumers = o->consumers,
+					.delivery = has ? &d : NULL,
+				});
+}
+
 /* With counts if ok to tell: status and delete are answered with what is there. */
 static void answer(struct machine *m, uint64_t client, uint64_t seq, enum command_type type,
 	enum machine_status status, uint64_t messages)
 {
 	bool counted = type == COMMAND_STATUS || type == COMMAND_DELETE;
-	m->sink->answer(m->arg, &(struct machine_answer){
-					.client = client,
-					.seq = seq,
-					.type = type,
-					.status = status,
-					.messages = messages,
-					.consumers = counted ? m->consumers.attached : 0,
-				});
+	machine_answer(m,
+		&(struct machine_answer){
+			.client = client,
+			.seq = seq,
+			.type = type,
+			.status = status,
+			.messages = messages,
+			.consumers = counted ? m->consumers.attached : 0,
+		},
+		0, false);
 }
 
 /* ---- the end of the queue ---- */
@@ -214,6 +294,11 @@ static void apply_client_down(struct machine *m, const struct command_client_dow
 	uint32_t before = m->consumers.attached;
 	uint64_t from, to;
 	clients_down(c, &from, &to);
+	for (size_t i = 0; i < m->publishers.n; i++) {
+		struct publisher *p = &m->publishers.a[i];
+		if (p->client >= from && p->client <= to)
+			hear(m, p, UINT64_MAX);
+	}
 	publishers_forget(&m->publishers, from, to);
 	LIST_EACH_SAFE(node, &m->consumers.all)
 	{
@@ -354,8 +439,8 @@ static int apply_commands(
 	while (n < s->count && command_next(s, entry, &c)) {
 		uint64_t seq = s->first_seq + n++;
 		if (s->client != 0 && seq <= last)
-			continue;
-		if (m->gone)
+			answer_again(m, s->client, seq);
+		else if (m->gone)
 			apply_when_gone(m, s->client, seq, &c);
 		else
 			apply_command(m, s->client, seq, &c);
@@ -368,9 +453,14 @@ static int apply_section(struct machine *m, const uint8_t *entry, struct section
 {
 	if (s->first_seq > UINT64_MAX - s->count)
 		return -1;
-	const struct publisher *p = publishers_find(&m->publishers, s->client);
-	uint64_t last = p != NULL ? p->last_seq : 0;
+	uint64_t last = 0;
 	uint32_t n;
+	if (s->client != 0) {
+		publishers_raise(&m->publishers, s->client, 0);
+		struct publisher *p = publishers_find(&m->publishers, s->client);
+		last = p->last_seq;
+		hear(m, p, s->heard);
+	}
 	int rc = apply_commands(m, entry, s, last, &n);
 	if (s->client != 0)
 		publishers_raise(&m->publishers, s->client, n > 0 ? s->first_seq + n - 1 : 0);

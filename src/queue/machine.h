@@ -50,7 +50,8 @@ enum machine_status {
 	MACHINE_UNAVAILABLE = 7,   /* never from a machine: nobody serves the queue now */
 };
 
-/* Answer to attach, cancel, get, purge, delete and status. */
+/* Answer to attach, cancel, get, purge, delete and status; the same again to a repeat, until the
+ * client's sections say that it has heard of it. */
 struct machine_answer {
 	uint64_t client;
 	uint64_t seq;
@@ -65,7 +66,7 @@ struct machine_answer {
 struct machine_sink {
 	void (*deliver)(void *arg, const struct machine_delivery *d);
 	void (*answer)(void *arg, const struct machine_answer *a);
-	/* An enqueue was refused (overflow reject-publish). */
+	/* An enqueue was refused (overflow reject-publish); likewise. */
 	void (*refused)(void *arg, uint64_t client, uint64_t seq);
 	/* Everything the client sent up to `seq` is applied; after its deliveries and answers of this
 	 * entry. Also called for repeats. */

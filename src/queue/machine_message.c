@@ -301,6 +301,8 @@ void machine_pump(struct machine *m)
 	enforce_limits(m);
 }
 
+/* Without acks, too, the message is checked out until the client has heard of it: see forget() in
+ * machine.c. */
 bool machine_get(struct machine *m, uint64_t client, uint64_t seq, struct consumer *c, bool no_ack)
 {
 	if (m->counts.ready == 0)
@@ -310,18 +312,17 @@ bool machine_get(struct machine *m, uint64_t client, uint64_t seq, struct consum
 	struct taken t;
 	take(m, level, &head, &t);
 	struct machine_delivery d = delivery_of_taken(m, c, &t);
-	m->sink->answer(m->arg, &(struct machine_answer){
-					.client = client,
-					.seq = seq,
-					.type = COMMAND_GET,
-					.status = MACHINE_OK,
-					.messages = m->counts.ready,
-					.delivery = &d,
-				});
-	if (no_ack)
-		kill_mask(m, level, t.place.pos, UINT64_C(1) << t.place.i);
-	else
-		check_out(m, c, &t);
+	check_out(m, c, &t);
+	machine_answer(m,
+		&(struct machine_answer){
+			.client = client,
+			.seq = seq,
+			.type = COMMAND_GET,
+			.status = MACHINE_OK,
+			.messages = m->counts.ready,
+			.delivery = &d,
+		},
+		(uint32_t)c->key.consumer, no_ack);
 	return true;
 }
 
@@ -359,7 +360,7 @@ static void append_dead(struct machine *m, const struct run_item *item)
 
 static void refuse(struct machine *m, uint64_t client, uint64_t seq, const struct run_item *item)
 {
-	m->sink->refused(m->arg, client, seq);
+	machine_refused(m, client, seq);
 	if (m->config.overflow == OVERFLOW_REJECT_DLX && m->config.dead_letter)
 		append_dead(m, item);
 }
@@ -452,6 +453,38 @@ void machine_settle(struct machine *m, struct consumer *c, uint64_t from, uint64
 	consumers_refresh(&m->consumers, c);
 }
 
+static bool delivery_again(struct machine *m, const struct consumer *c, const struct unsettled *u,
+	struct machine_delivery *ret)
+{
+	struct lane_place p;
+	if (u->seq == 0 || !lane_find(&m->lanes[u->level], u->seq, &p))
+		return false;
+	struct run_item item = run_item(p.run, p.i);
+	*ret = (struct machine_delivery){
+		.client = c->key.client,
+		.consumer = (uint32_t)c->key.consumer,
+		.number = u->number,
+		.index = p.run->index,
+		.offset = item.offset,
+		.body_n = item.body_n,
+		.returns = u->returns,
+	};
+	return true;
+}
+
+bool machine_delivery_again(struct machine *m, uint64_t client, uint32_t consumer, uint64_t number,
+	struct machine_delivery *ret)
+{
+	struct consumer *c = consumers_find(&m->consumers, client, consumer);
+	if (c == NULL)
+		return false;
+	uint64_t pos = checkout_seek(&c->checkout, number);
+	if (pos == c->checkout.ring.end)
+		return false;
+	const struct unsettled *u = unsettled_ring_at(&c->checkout.ring, pos);
+	return u->number == number && delivery_again(m, c, u, ret);
+}
+
 void machine_redeliver(struct machine *m, uint64_t client, uint32_t consumer, uint64_t after,
 	const struct machine_sink *sink, void *arg)
 {
@@ -460,19 +493,8 @@ void machine_redeliver(struct machine *m, uint64_t client, uint32_t consumer, ui
 		return;
 	const struct ring *r = &c->checkout.ring;
 	for (uint64_t pos = checkout_seek(&c->checkout, after + 1); pos < r->end; pos++) {
-		const struct unsettled *u = unsettled_ring_at(r, pos);
-		struct lane_place p;
-		if (u->seq == 0 || !lane_find(&m->lanes[u->level], u->seq, &p))
-			continue;
-		struct run_item item = run_item(p.run, p.i);
-		sink->deliver(arg, &(struct machine_delivery){
-					   .client = client,
-					   .consumer = consumer,
-					   .number = u->number,
-					   .index = p.run->index,
-					   .offset = item.offset,
-					   .body_n = item.body_n,
-					   .returns = u->returns,
-				   });
+		struct machine_delivery d;
+		if (delivery_again(m, c, unsettled_ring_at(r, pos), &d))
+			sink->deliver(arg, &d);
 	}
 }

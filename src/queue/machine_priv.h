@@ -67,6 +67,12 @@ static inline struct lane *machine_lane(struct machine *m, unsigned level)
 	return level == LEVEL_REFUSED ? &m->refused : &m->lanes[level];
 }
 
+/* Emits an answer and keeps it until the client has heard of it; so the two below. `consumer` and
+ * `no_ack` are of a get. */
+void machine_answer(
+	struct machine *m, const struct machine_answer *a, uint32_t consumer, bool no_ack);
+void machine_refused(struct machine *m, uint64_t client, uint64_t seq);
+
 /* An enqueue: its message is delivered, queued, or refused. */
 void machine_enqueue(struct machine *m, uint64_t client, uint64_t seq, uint32_t offset,
 	const struct message *msg);
@@ -79,6 +85,9 @@ void machine_settle(struct machine *m, struct consumer *c, uint64_t from, uint64
 	enum settle_outcome outcome);
 /* Removes all ready messages. */
 void machine_purge(struct machine *m);
+/* Describes an unsettled delivery as it was; false if there is none of that number. */
+bool machine_delivery_again(struct machine *m, uint64_t client, uint32_t consumer, uint64_t number,
+	struct machine_delivery *ret);
 void machine_dead_done(struct machine *m, uint64_t seq);
 /* When the first head expires; UINT64_MAX: never. */
 uint64_t machine_heads_deadline_ms(struct machine *m);

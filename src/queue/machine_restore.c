@@ -418,6 +418,38 @@ static void read_dead_letters(struct restore *x)
 
 /* ---- the rest ---- */
 
+static bool is_answered(uint8_t type)
+{
+	return type == COMMAND_ATTACH || type == COMMAND_CANCEL || type == COMMAND_GET ||
+	       type == COMMAND_PURGE || type == COMMAND_DELETE || type == COMMAND_STATUS;
+}
+
+static void read_outcomes(struct restore *x, struct publisher *p)
+{
+	struct outcome o = {0};
+	uint64_t end = 0; /* of the one before */
+	uint64_t n = get_up_to(x, OUTCOMES_MAX);
+	for (; n > 0 && !x->r.bad; n--) {
+		add_checked(x, &o.seq, get_varint(&x->r));
+		o.type = get_u8(&x->r);
+		o.status = get_u8(&x->r);
+		uint8_t no_ack = get_u8(&x->r);
+		o.no_ack = no_ack;
+		o.messages = get_varint(&x->r);
+		o.number = get_varint(&x->r);
+		o.consumer = (uint32_t)get_up_to(x, UINT32_MAX);
+		o.consumers = (uint32_t)get_up_to(x, UINT32_MAX);
+		bool refused = o.type == COMMAND_ENQUEUE;
+		uint64_t more = refused ? o.messages - 1 : 0;
+		check(x, refused || (is_answered(o.type) && o.status <= MACHINE_GONE));
+		check(x, no_ack <= 1 && o.seq > end && o.seq <= p->last_seq &&
+				 more <= p->last_seq - o.seq);
+		end = o.seq + more;
+		if (!x->r.bad)
+			publisher_keep(p, &o);
+	}
+}
+
 static void read_publishers(struct restore *x)
 {
 	uint64_t n = get_varint(&x->r);
@@ -427,8 +459,10 @@ static void read_publishers(struct restore *x)
 		uint64_t seq = get_varint(&x->r);
 		check(x, client > last);
 		last = client;
-		if (!x->r.bad)
-			publishers_raise(&x->m->publishers, client, seq);
+		if (x->r.bad)
+			return;
+		publishers_raise(&x->m->publishers, client, seq);
+		read_outcomes(x, publishers_find(&x->m->publishers, client));
 	}
 }
 

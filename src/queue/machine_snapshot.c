@@ -4,7 +4,9 @@
  *
  *   snapshot   := "WRNQ" | version u8 | gone u8 | index | stamp | next_seq | used |
  *                 5 counts | config (a command) | publishers | lanes | consumers | dead | hash u64
- *   publishers := n, n x (client u64 | last_seq)
+ *   publishers := n, n x (client u64 | last_seq | n, n x outcome)
+ *   outcome    := seq, as a step | type u8 | status u8 | no_ack u8 | messages | number | consumer |
+ *                 consumers
  *   lanes      := lanes_n, (level + 1 | lane)*, 0                 LEVEL_REFUSED is the last level
  *   lane       := live | fresh | group* | returned
  *   returned   := n, n x (seq, as a step | returns)
@@ -390,12 +392,32 @@ static void write_dead_letters(const struct machine *m, struct buf *out)
 	}
 }
 
+static void write_outcomes(const struct publisher *p, struct buf *out)
+{
+	uint64_t last = 0;
+	put_varint(out, publisher_outcomes(p));
+	for (uint32_t i = p->begin; i < p->end; i++) {
+		const struct outcome *o = &p->outcomes[i];
+		put_varint(out, o->seq - last);
+		buf_put_u8(out, o->type);
+		buf_put_u8(out, o->status);
+		buf_put_u8(out, o->no_ack);
+		put_varint(out, o->messages);
+		put_varint(out, o->number);
+		put_varint(out, o->consumer);
+		put_varint(out, o->consumers);
+		last = o->seq;
+	}
+}
+
 static void write_publishers(const struct machine *m, struct buf *out)
 {
 	put_varint(out, m->publishers.n);
 	for (size_t i = 0; i < m->publishers.n; i++) {
-		buf_put_u64le(out, m->publishers.a[i].client);
-		put_varint(out, m->publishers.a[i].last_seq);
+		const struct publisher *p = &m->publishers.a[i];
+		buf_put_u64le(out, p->client);
+		put_varint(out, p->last_seq);
+		write_outcomes(p, out);
 	}
 }
 

@@ -374,7 +374,7 @@ static void put_section(struct run *r, struct buf *b)
 	/* A repeat now and then. */
 	uint64_t first = head & 128 && r->seq[client] > 0 ? r->seq[client] : r->seq[client] + 1;
 	r->seq[client] = first + count - 1;
-	command_put_section_header(b->p + begin, client, first, count,
+	command_put_section_header(b->p + begin, client, first, head & 64 ? first - 1 : 0, count,
 		(uint32_t)(b->n - begin - COMMAND_SECTION_HEADER));
 }
 

@@ -89,7 +89,7 @@ static void end(struct bench *b)
 	size_t head = COMMAND_ENTRY_HEADER + COMMAND_SECTION_HEADER;
 	command_put_entry_header(b->entry.p, 1000 + b->index);
 	command_put_section_header(b->entry.p + COMMAND_ENTRY_HEADER, CLIENT, b->seq + 1,
-		b->commands, (uint32_t)(b->entry.n - head));
+		b->seq, b->commands, (uint32_t)(b->entry.n - head));
 	b->seq += b->commands;
 	double at = now_ns();
 	if (machine_apply(b->m, ++b->index, b->entry.p, b->entry.n, &sink, &b->seen) != 0)

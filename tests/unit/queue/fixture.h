@@ -39,6 +39,7 @@ struct fixture {
 	struct buf entries[FIXTURE_ENTRIES];
 	struct buf effects; /* of the last apply() */
 	struct buf notes;   /* its `applied` and `release` */
+	bool deaf;          /* the clients' next sections say that they have heard of nothing */
 	uint32_t flags;     /* of the next enqueues */
 	uint8_t level;
 	uint32_t expiration_ms;
@@ -241,7 +242,7 @@ static inline void apply(struct fixture *f)
 static inline void fixture_close_section(struct fixture *f, size_t begin, uint64_t client)
 {
 	uint64_t seq = client < FIXTURE_CLIENTS ? ++f->seq[client] : 1;
-	command_put_section_header(f->entry.p + begin, client, seq, 1,
+	command_put_section_header(f->entry.p + begin, client, seq, f->deaf ? 0 : seq - 1, 1,
 		(uint32_t)(f->entry.n - begin - COMMAND_SECTION_HEADER));
 }
 

@@ -45,6 +45,15 @@ struct model_death {
 	bool sent;
 };
 
+struct model_outcome {
+	struct machine_answer a; /* type COMMAND_ENQUEUE: refused */
+	uint64_t number;
+	uint32_t consumer;
+	bool no_ack, heard;
+};
+
+enum { MODEL_OUTCOMES = 8192 };
+
 struct model {
 	struct queue_config config;
 	uint64_t index, stamp_ms, used_ms, clock;
@@ -61,6 +70,8 @@ struct model {
 		uint64_t client, last;
 		bool known, told;
 	} clients[MODEL_CLIENTS];
+	struct model_outcome outcomes[MODEL_OUTCOMES];
+	size_t outcomes_n;
 	struct machine_counts counts;
 	struct buf effects;
 };
@@ -330,6 +341,41 @@ static long model_find(struct model *m, uint64_t client, uint32_t consumer)
 
 /* ---- delivering ---- */
 
+static void model_keep(struct model *m, const struct model_outcome *o)
+{
+	for (size_t i = 0; i < MODEL_CLIENTS; i++) {
+		if (m->clients[i].client != o->a.client || !m->clients[i].known ||
+			o->a.client == 0)
+			continue;
+		if (m->outcomes_n == MODEL_OUTCOMES)
+			abort();
+		m->outcomes[m->outcomes_n++] = *o;
+	}
+}
+
+static void model_refused(struct model *m, uint64_t client, uint64_t seq)
+{
+	model_keep(m, &(struct model_outcome){
+			      .a = {.client = client, .seq = seq, .type = COMMAND_ENQUEUE}});
+	text_refused(&m->effects, client, seq);
+}
+
+/* The unsettled delivery of that number to the consumer, as it was. */
+static bool model_handed(struct model *m, size_t i, uint64_t number, struct machine_delivery *ret)
+{
+	const struct model_consumer *c = &m->consumers[i];
+	MODEL_EACH(m, seq)
+	{
+		const struct model_message *x = model_at(m, seq);
+		if (x->state != MODEL_OUT || x->holder != i || x->number != number)
+			continue;
+		*ret = (struct machine_delivery){c->client, c->a.consumer, number, x->index,
+			x->offset, x->body_n, x->returns};
+		return true;
+	}
+	return false;
+}
+
 static struct machine_delivery model_hand(struct model *m, uint64_t seq, size_t i)
 {
 	struct model_message *x = model_at(m, seq);
@@ -409,7 +455,7 @@ static void model_enqueue(
 			model_pump(m);
 		if (m->config.overflow != OVERFLOW_DROP_HEAD && model_next(m) < 0 &&
 			model_over(m, 1, msg->body.n)) {
-			text_refused(&m->effects, client, seq);
+			model_refused(m, client, seq);
 			if (m->config.overflow == OVERFLOW_REJECT_DLX && m->config.dead_letter)
 				model_die(m, model_append(m, msg, offset), DEATH_MAXLEN);
 			return;
@@ -429,8 +475,10 @@ static void model_answer(struct model *m, uint64_t client, uint64_t seq, enum co
 	enum machine_status status, uint64_t messages)
 {
 	bool counted = type == COMMAND_STATUS || type == COMMAND_DELETE;
-	text_answer(&m->effects, &(struct machine_answer){client, seq, type, status, messages,
-					 counted ? model_attached(m) : 0, NULL});
+	struct machine_answer a = {
+		client, seq, type, status, messages, counted ? model_attached(m) : 0, NULL};
+	model_keep(m, &(struct model_outcome){.a = a});
+	text_answer(&m->effects, &a);
 }
 
 static void model_wipe(struct model *m)
@@ -537,6 +585,43 @@ static void model_cancel(
 	model_answer(m, client, seq, COMMAND_CANCEL, m->gone ? MACHINE_GONE : MACHINE_OK, 0);
 }
 
+/* What this client's gets without acks have taken is settled when it has heard. */
+static void model_hear(struct model *m, uint64_t client, uint64_t heard)
+{
+	for (size_t i = 0; i < m->outcomes_n; i++) {
+		struct model_outcome *o = &m->outcomes[i];
+		if (o->heard || o->a.client != client || o->a.seq > heard)
+			continue;
+		o->heard = true;
+		long of = o->no_ack ? model_find(m, client, o->consumer) : -1;
+		if (of < 0)
+			continue;
+		model_settle(m, (size_t)of,
+			&(struct command_settle){
+				o->consumer, SETTLE_ACK, o->number, o->number});
+		if (m->consumers[of].cancelled && model_unsettled(m, (size_t)of) == 0)
+			m->consumers[of].forgotten = true;
+	}
+}
+
+static void model_answer_again(struct model *m, uint64_t client, uint64_t seq)
+{
+	for (size_t i = 0; i < m->outcomes_n; i++) {
+		const struct model_outcome *o = &m->outcomes[i];
+		if (o->heard || o->a.client != client || o->a.seq != seq)
+			continue;
+		if (o->a.type == COMMAND_ENQUEUE) {
+			text_refused(&m->effects, client, seq);
+			continue;
+		}
+		struct machine_answer a = o->a;
+		struct machine_delivery d;
+		long of = o->number != 0 ? model_find(m, client, o->consumer) : -1;
+		a.delivery = of >= 0 && model_handed(m, (size_t)of, o->number, &d) ? &d : NULL;
+		text_answer(&m->effects, &a);
+	}
+}
+
 static bool model_is_down(uint64_t client, const struct command_client_down *c)
 {
 	if (!c->node)
@@ -549,8 +634,10 @@ static void model_client_down(struct model *m, const struct command_client_down 
 {
 	uint32_t before = model_attached(m);
 	for (size_t i = 0; i < MODEL_CLIENTS; i++) {
-		if (model_is_down(m->clients[i].client, c))
-			m->clients[i].known = false;
+		if (!model_is_down(m->clients[i].client, c))
+			continue;
+		model_hear(m, m->clients[i].client, UINT64_MAX);
+		m->clients[i].known = false;
 	}
 	for (size_t i = 0; i < m->consumers_n; i++) {
 		if (!m->consumers[i].forgotten && model_is_down(m->consumers[i].client, c))
@@ -576,10 +663,10 @@ static void model_get(struct model *m, uint64_t client, uint64_t seq, const stru
 		return;
 	}
 	struct machine_delivery d = model_hand(m, head, (size_t)i);
-	text_answer(&m->effects, &(struct machine_answer){client, seq, COMMAND_GET, MACHINE_OK,
-					 model_ready(m), 0, &d});
-	if (c->no_ack)
-		model_kill(m, head);
+	struct machine_answer a = {
+		client, seq, COMMAND_GET, MACHINE_OK, model_ready(m), 0, &d};
+	model_keep(m, &(struct model_outcome){a, d.number, c->consumer, c->no_ack, false});
+	text_answer(&m->effects, &a);
 }
 
 static void model_purge(struct model *m, uint64_t client, uint64_t seq)
@@ -711,10 +798,18 @@ static bool model_section(struct model *m, const uint8_t *entry, struct section 
 	uint32_t n = 0;
 	size_t place = s->client != 0 ? model_client_place(m, s->client) : 0;
 	uint64_t last = s->client != 0 && m->clients[place].known ? m->clients[place].last : 0;
+	if (s->client != 0) {
+		if (!m->clients[place].known)
+			m->clients[place].last = 0;
+		m->clients[place].known = true;
+		model_hear(m, s->client, s->heard);
+	}
 	while (n < s->count && command_next(s, entry, &c)) {
 		uint64_t seq = s->first_seq + n++;
 		if (s->client == 0 || seq > last)
 			model_command(m, s->client, seq, &c);
+		else
+			model_answer_again(m, s->client, seq);
 	}
 	uint64_t seen = n > 0 ? s->first_seq + n - 1 : 0;
 	if (s->client != 0) {

@@ -266,7 +266,7 @@ static void sections_follow_one_another(void **state)
 	buf_put(&b, COMMAND_ENTRY_HEADER);
 	command_put_entry_header(b.p, 77);
 	for (uint64_t client = 1; client <= 3; client++) {
-		command_put_section_header(buf_put(&b, COMMAND_SECTION_HEADER), client, 5, 2, 16);
+		command_put_section_header(buf_put(&b, COMMAND_SECTION_HEADER), client, 5, 3, 2, 16);
 		command_put_time(&b);
 		command_put_purge(&b);
 	}
@@ -297,7 +297,7 @@ static void a_section_longer_than_its_entry_is_malformed(void **state)
 {
 	(void)state;
 	uint8_t p[COMMAND_SECTION_HEADER];
-	command_put_section_header(p, 1, 1, 1, 1);
+	command_put_section_header(p, 1, 1, 0, 1, 1);
 	struct reader r = reader_make(p, sizeof p);
 	struct section s;
 	assert_false(command_section_next(&r, &s));
@@ -313,7 +313,7 @@ static void an_entry_of_another_version_is_not_known(void **state)
 	uint8_t p[COMMAND_ENTRY_HEADER];
 	uint64_t stamp_ms;
 	command_put_entry_header(p, 1);
-	p[0] = 2;
+	p[0] = 1;
 	struct reader r = reader_make(p, sizeof p);
 	assert_int_equal(command_entry_begin(&r, &stamp_ms), -1);
 	command_put_entry_header(p, 1);

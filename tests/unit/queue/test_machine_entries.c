@@ -16,7 +16,7 @@ static void section(struct fixture *f, uint64_t client, uint64_t first_seq, cons
 			.body = slice_make(p, 1)};
 		command_put_enqueue(buf_put(&f->entry, command_enqueue_size(&m)), &m);
 	}
-	command_put_section_header(f->entry.p + begin, client, first_seq, (uint32_t)strlen(bodies),
+	command_put_section_header(f->entry.p + begin, client, first_seq, 0, (uint32_t)strlen(bodies),
 		(uint32_t)(f->entry.n - begin - COMMAND_SECTION_HEADER));
 }
 
@@ -64,6 +64,116 @@ static void of_a_section_repeated_in_part_the_new_is_applied(void **state)
 	apply(f);
 	assert_effects(f, "1/1 gets c #3; 1/1 gets d #4");
 	assert_notes(f, "release 3; applied 5:4");
+}
+
+/* The last entry's sections once more, as after a change of leader. */
+static void apply_again(struct fixture *f)
+{
+	struct buf *last = &f->entries[f->index];
+	buf_put_bytes(&f->entry, last->p + COMMAND_ENTRY_HEADER, last->n - COMMAND_ENTRY_HEADER);
+	apply(f);
+}
+
+static void a_repeated_request_is_answered_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	f->deaf = true;
+	section(f, 5, 1, "abc");
+	apply(f);
+	attach(f, 1, 1, ATTACH_GET, UNLIMITED);
+	get(f, 1, 1, false);
+	status(f, 2, true);
+	get(f, 1, 1, true);
+	purge(f, 2);
+	get(f, 1, 1, false);
+	cancel(f, 1, 1, false);
+	static const char *const effects =
+		"attach ok to 1; 1/1 got a #1; get ok to 1; 2 left; status ok to 2; 2 left; 0 "
+		"consumers; 1/1 got b #2; get ok to 1; 1 left; purge ok to 2; 1 left; "
+		"get empty to 1; 0 left; cancel ok to 1";
+	apply(f);
+	assert_effects(f, effects);
+	section(f, 5, 4, "d"); /* changes nothing for what was answered */
+	struct machine_counts before = counts(f);
+	apply_again(f);
+	assert_effects(f, effects);
+	assert_int_equal(counts(f).ready, before.ready + 1);
+	assert_int_equal(counts(f).unacked, before.unacked);
+	f->deaf = false;
+	status(f, 1, false); /* has heard of all */
+	apply(f);
+	assert_int_equal(counts(f).acked, 1);   /* b */
+	assert_int_equal(counts(f).unacked, 1); /* a */
+}
+
+static void a_repeated_enqueue_is_refused_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	f->deaf = true;
+	f->config.max_length = 1;
+	f->config.overflow = OVERFLOW_REJECT;
+	configure(f);
+	section(f, 5, 1, "abc");
+	status(f, 1, false);
+	apply(f);
+	assert_effects(f, "refused 5:2; refused 5:3; status ok to 1; 1 left; 0 consumers");
+	purge(f, 1);
+	apply(f);
+	section(f, 5, 1, "abcd"); /* there is room now */
+	apply(f);
+	assert_effects(f, "refused 5:2; refused 5:3");
+	assert_int_equal(counts(f).ready, 1);
+}
+
+static void what_was_heard_is_not_answered_again(void **state)
+{
+	struct fixture *f = *state;
+	status(f, 1, false);
+	apply(f);
+	uint64_t before = machine_digest(f->m);
+	status(f, 1, false);
+	apply(f);
+	apply_again(f);
+	assert_effects(f, "status ok to 1; 0 left; 0 consumers");
+	f->seq[1] = 0; /* the first one again */
+	status(f, 1, false);
+	apply(f);
+	assert_effects(f, "");
+	assert_int_not_equal(machine_digest(f->m), before);
+}
+
+static void a_get_without_acks_settles_when_its_client_goes_down(void **state)
+{
+	struct fixture *f = *state;
+	section(f, 5, 1, "ab");
+	attach(f, 1, 1, ATTACH_GET, UNLIMITED);
+	get(f, 1, 1, true);
+	apply(f);
+	client_down(f, 1, false);
+	apply(f);
+	assert_int_equal(counts(f).ready, 1);
+	assert_int_equal(counts(f).acked, 1);
+}
+
+static void consecutive_refusals_are_one_outcome(void **state)
+{
+	struct fixture *f = *state;
+	f->deaf = true;
+	f->config.overflow = OVERFLOW_REJECT;
+	f->config.max_length = 0;
+	configure(f);
+	section(f, 5, 1, "a");
+	apply(f);
+	struct buf small = BUF_EMPTY, large = BUF_EMPTY;
+	machine_snapshot(f->m, &small);
+	for (unsigned i = 0; i < 1000; i++) {
+		section(f, 5, 2 + i, "a");
+		apply(f);
+	}
+	machine_snapshot(f->m, &large);
+	assert_true(large.n < small.n + 32);
+	buf_done(&small);
+	buf_done(&large);
 }
 
 static void a_gap_is_legal(void **state)
@@ -296,7 +406,7 @@ static void a_wrong_count_is_malformed(void **state)
 {
 	struct fixture *f = *state;
 	section(f, 5, 1, "ab");
-	uint8_t *count = f->entry.p + COMMAND_ENTRY_HEADER + 16;
+	uint8_t *count = f->entry.p + COMMAND_ENTRY_HEADER + 24;
 	store_u32le(count, 1);
 	assert_int_equal(apply_bytes(f, 1, f->entry.p, f->entry.n), -1);
 	assert_int_equal(counts(f).ready, 1);
@@ -314,6 +424,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORY(a_repeated_section_does_nothing_but_is_told),
 		STORY(of_a_section_repeated_in_part_the_new_is_applied),
+		STORY(a_repeated_request_is_answered_as_it_was),
+		STORY(a_repeated_enqueue_is_refused_as_it_was),
+		STORY(what_was_heard_is_not_answered_again),
+		STORY(a_get_without_acks_settles_when_its_client_goes_down),
+		STORY(consecutive_refusals_are_one_outcome),
 		STORY(a_gap_is_legal),
 		STORY(the_leaders_own_commands_are_never_skipped),
 		STORY(each_client_is_told_once_per_entry),

@@ -229,8 +229,9 @@ static void put_section(struct world *w)
 	if (i != 0)
 		w->seq[i] = first + n - 1;
 	buf_clear(last);
-	command_put_section_header(buf_put(last, COMMAND_SECTION_HEADER), w->clients[i], first, n,
-		(uint32_t)commands.n);
+	uint64_t heard = first > 3 && chance(w, 60) ? first - 1 - rnd(w, 3) : 0;
+	command_put_section_header(buf_put(last, COMMAND_SECTION_HEADER), w->clients[i], first,
+		heard, n, (uint32_t)commands.n);
 	buf_put_slice(last, buf_slice(&commands));
 	buf_put_slice(&w->entry, buf_slice(last));
 	buf_done(&commands);
