@@ -80,6 +80,8 @@ struct group_spec {
 	 * this member joins a group that exists, and waits until the leader reaches it. */
 	const struct group_member *members;
 	unsigned n_members;
+	/* This member has had a log: one that is empty now is lost, not new. */
+	bool begun;
 	struct store_log *log; /* taken over: closed with the group */
 	const struct group_app *app;
 	void *arg;
@@ -89,7 +91,8 @@ struct group_spec {
  * returns. Then something must become durable first: with an empty log the first configuration, for
  * a sole voter a new term (rule R5). The group starts when it is; apply() of the entries after the
  * snapshot and leading() come then. Batches may be filled at once, they wait. 0, STORE_DAMAGED
- * (also if a crash cut short the install of a snapshot: the member must come back under a new id)
+ * (also if a crash cut short the install of a snapshot: the member must come back under a new id;
+ * or if the log that `begun` speaks of is not there)
  * or STORE_IO (log closed, nothing created). */
 int group_open(struct group **ret, struct groups *groups, const struct group_spec *spec);
 /* Asynchronous: finishes writes (what they complete is still applied), then app->closed(), from

@@ -621,6 +621,12 @@ static int open_again(struct group *g, const struct group_spec *spec, const stru
 	return 0;
 }
 
+static int open_lost(const struct group *g)
+{
+	log_error("raft", "group %" PRIu64 ": its log was here and is lost", g->id);
+	return STORE_DAMAGED;
+}
+
 static void io_start_free(struct io_start *s)
 {
 	for (size_t i = 0; i < s->n_entries; i++)
@@ -662,6 +668,8 @@ int group_io_open(struct group *g, const struct group_spec *spec)
 		return rv;
 	if (load.has_snapshot || load.n_entries > 0)
 		rv = open_again(g, spec, &load);
+	else if (spec->begun)
+		rv = open_lost(g);
 	else if (spec->n_members > 0)
 		open_first(g, spec, &load);
 	else

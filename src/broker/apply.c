@@ -315,6 +315,18 @@ static void delete_queue(struct broker *b, struct reader *r, struct broker_resul
 		broker_queue_delete(q);
 }
 
+static void begin_queue(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t group = get_u64le(r);
+	if (!decoded(r, ret))
+		return;
+	struct broker_queue *q = broker_queue_by_group(b, group);
+	if (q == NULL)
+		refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
+	else if (!q->begun)
+		broker_queue_begin(q);
+}
+
 static void set_cluster_name(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct slice name = broker_get_name(r);
@@ -377,6 +389,7 @@ static const command_fn commands[] = {
 	[BROKER_DELETE_QUEUE] = delete_queue,
 	[BROKER_SET_CLUSTER_NAME] = set_cluster_name,
 	[BROKER_NODE_UP] = node_up,
+	[BROKER_BEGIN_QUEUE] = begin_queue,
 };
 
 static command_fn find_command(uint16_t number, uint8_t version)

@@ -40,6 +40,7 @@ struct broker_watch {
 	void (*vhost_added)(void *arg, struct broker_vhost *v);
 	void (*vhost_deleted)(void *arg, struct broker_vhost *v);
 	void (*user_deleted)(void *arg, struct broker_user *u);
+	void (*queue_begun)(void *arg, struct broker_queue *q); /* broker_queue.begun is set */
 };
 
 /* The newest incarnation of a node that NODE_UP has told of. */

@@ -133,6 +133,12 @@ void broker_put_delete_queue(struct buf *out, uint64_t group)
 	buf_put_u64le(out, group);
 }
 
+void broker_put_begin_queue(struct buf *out, uint64_t group)
+{
+	begin(out, BROKER_BEGIN_QUEUE);
+	buf_put_u64le(out, group);
+}
+
 void broker_put_set_cluster_name(struct buf *out, struct slice name)
 {
 	begin(out, BROKER_SET_CLUSTER_NAME);

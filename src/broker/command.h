@@ -40,8 +40,9 @@ enum broker_command {
 	BROKER_DECLARE_QUEUE = 13,    /* EXISTS; NOT_FOUND vhost; STALE */
 	BROKER_DELETE_QUEUE = 14,     /* NOT_FOUND */
 	BROKER_SET_CLUSTER_NAME = 15,
-	BROKER_NODE_UP = 16, /* OK also if the incarnation is old news */
-			     /* 17 and on: policies, parameters, limits, topic permissions */
+	BROKER_NODE_UP = 16,     /* OK also if the incarnation is old news */
+	BROKER_BEGIN_QUEUE = 17, /* NOT_FOUND; OK also if it has begun */
+				 /* 18 and on: policies, parameters, limits, topic permissions */
 };
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -81,6 +82,8 @@ void broker_put_declare_queue(struct buf *out, struct slice vhost, struct slice 
 	const struct broker_queue_spec *spec);
 /* By group, so that a late deletion never hits a new queue of the same name. */
 void broker_put_delete_queue(struct buf *out, uint64_t group);
+/* The queue's log exists and may be relied upon: see broker_queue.begun. By group, likewise. */
+void broker_put_begin_queue(struct buf *out, uint64_t group);
 
 void broker_put_set_cluster_name(struct buf *out, struct slice name);
 

@@ -99,6 +99,15 @@ struct broker_queue *broker_queue_new(struct broker_vhost *v, uint64_t group, st
 	return q;
 }
 
+void broker_queue_begin(struct broker_queue *q)
+{
+	struct broker *b = q->vhost->broker;
+	q->begun = true;
+	broker_row_touch(b, &q->row);
+	if (b->watch.queue_begun != NULL)
+		b->watch.queue_begun(b->watch.arg, q);
+}
+
 void broker_queue_delete(struct broker_queue *q)
 {
 	struct broker *b = q->vhost->broker;

@@ -46,6 +46,10 @@ struct broker_queue {
 	uint64_t group;                /* the Raft group; from 1, never used again */
 	struct broker_queue_spec spec; /* arguments owned */
 	enum broker_queue_type type;   /* of x-queue-type */
+	/* Somebody has used it: its group's log is on disk. Set before the group takes its first
+	 * command, so a begun queue without a log has lost it, while one that has not begun has
+	 * nothing to lose. Of durable queues only. */
+	bool begun;
 
 	struct list destinations; /* bindings to here, without the implicit one from "" */
 	size_t n_destinations;
@@ -62,6 +66,12 @@ static inline bool broker_connection_id_eq(
 	struct broker_connection_id a, struct broker_connection_id b)
 {
 	return a.node == b.node && a.incarnation == b.incarnation && a.serial == b.serial;
+}
+
+/* A durable queue that nobody has used: it is empty, and no group is needed to say so. */
+static inline bool broker_queue_is_fresh(const struct broker_queue *q)
+{
+	return q->spec.durable && !q->spec.exclusive && !q->begun;
 }
 
 /* "classic", "quorum", "stream"; static. */
@@ -82,6 +92,8 @@ struct broker_queue *broker_queue_next(const struct broker_queue *q);
 /* Name and group must be free. Everything is copied. Tells the watch. */
 struct broker_queue *broker_queue_new(struct broker_vhost *v, uint64_t group, struct slice name,
 	const struct broker_queue_spec *spec);
+/* It has begun. Tells the watch. */
+void broker_queue_begin(struct broker_queue *q);
 /* Removes it and its bindings; exchanges that lose their last one wait in broker.doomed. */
 void broker_queue_delete(struct broker_queue *q);
 

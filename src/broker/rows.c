@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (1):
+ * Values, each after a version (2; 1 had no `begun`):
  *
  *   global      next-group:64 next-number:64 cluster-name:name
  *   node        incarnation:64
@@ -8,6 +8,7 @@
  *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
+ *               begun:8
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
@@ -20,7 +21,7 @@
 #include "src/broker/codec.h"
 #include "src/broker/hash.h"
 
-#define VERSION 1
+#define VERSION 2
 
 /* ---- from the state ---- */
 
@@ -53,6 +54,7 @@ static void put_queue(struct buf *out, const struct broker_queue *q)
 	buf_put_u64le(out, q->vhost->row.number);
 	broker_put_name(out, q->name);
 	broker_put_queue_spec(out, &q->spec);
+	buf_put_u8(out, q->begun);
 }
 
 static void put_binding(struct buf *out, const struct broker_binding *bi)
@@ -308,17 +310,21 @@ static bool load_exchange(struct broker *b, uint64_t number, struct reader *r)
 	return loaded(&broker_exchange_new(v, number, name, &spec)->row);
 }
 
-static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
+/* While rows had version 1, every queue's log was made with its definition. */
+static bool load_queue(struct broker *b, uint64_t group, uint8_t version, struct reader *r)
 {
 	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
 	struct slice name = broker_get_name(r);
 	struct broker_queue_spec spec;
 	broker_get_queue_spec(r, &spec);
+	bool begun = version == 1 || broker_get_enum(r, 2) == 1;
 	if (!reader_finished(r) || group == 0 || group >= b->next_group || v == NULL ||
 		!name_ok(name) || broker_queue_find(v, name) != NULL ||
 		broker_queue_by_group(b, group) != NULL)
 		return false;
-	return loaded(&broker_queue_new(v, group, name, &spec)->row);
+	struct broker_queue *q = broker_queue_new(v, group, name, &spec);
+	q->begun = begun;
+	return loaded(&q->row);
 }
 
 /* The destination, if it is in the source's vhost. */
@@ -380,7 +386,8 @@ static bool load_permission(struct broker *b, uint64_t number, struct reader *r)
 
 bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 {
-	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] != VERSION)
+	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] < 1 ||
+		value.p[0] > VERSION)
 		return false;
 	uint64_t number = load_u64be(key.p + 1);
 	struct reader r = reader_make(value.p + 1, value.n - 1);
@@ -394,7 +401,7 @@ bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 	case BROKER_ROW_EXCHANGE:
 		return load_exchange(b, number, &r);
 	case BROKER_ROW_QUEUE:
-		return load_queue(b, number, &r);
+		return load_queue(b, number, value.p[0], &r);
 	case BROKER_ROW_BINDING:
 		return load_binding(b, number, &r);
 	case BROKER_ROW_USER:

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -406,6 +408,29 @@ static void node_on_stored_group(void *arg, uint64_t group)
 	buf_put_bytes(&n->stored_groups, &group, sizeof group);
 }
 
+static int compare_groups(const void *a, const void *b)
+{
+	uint64_t x, y;
+	memcpy(&x, a, sizeof x);
+	memcpy(&y, b, sizeof y);
+	return x < y ? -1 : x > y;
+}
+
+static void node_list_stored_groups(struct node *n)
+{
+	struct buf *stored = &n->stored_groups;
+	store_each_group(n->store, node_on_stored_group, n);
+	if (stored->n > 0)
+		qsort(stored->p, stored->n / sizeof(uint64_t), sizeof(uint64_t), compare_groups);
+}
+
+bool node_has_log(const struct node *n, uint64_t group)
+{
+	const struct buf *stored = &n->stored_groups;
+	return stored->n > 0 && bsearch(&group, stored->p, stored->n / sizeof group, sizeof group,
+					compare_groups) != NULL;
+}
+
 enum node_exit node_run(struct node *n)
 {
 	char err[ERR_MAX];
@@ -415,7 +440,7 @@ enum node_exit node_run(struct node *n)
 		return node_store_exit(rc);
 	}
 	n->identity = *store_identity(n->store);
-	store_each_group(n->store, node_on_stored_group, n);
+	node_list_stored_groups(n);
 	log_info("node", "%s (Warren %s), data in %s, start number %lu", n->name, PACKAGE_VERSION,
 		n->data_dir, (unsigned long)n->identity.incarnation);
 	signal(SIGPIPE, SIG_IGN);

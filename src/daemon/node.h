@@ -38,7 +38,7 @@ struct node {
 	const char *data_dir;
 	struct store *store;
 	struct store_identity identity;
-	struct buf stored_groups; /* u64: the groups that the store held when it was opened */
+	struct buf stored_groups; /* u64, sorted: what the store held when it was opened */
 	struct session_limits limits;
 	struct shard *shards;
 	struct catalog **catalogs; /* of the shards, in their order; likewise envs */
@@ -67,5 +67,7 @@ void node_shard_drained(struct node *n, struct shard *s);
 void node_shard_stopped(struct node *n, struct shard *s);
 /* The raft id of members whose log lives in memory: another one at each start. */
 uint64_t node_memory_member(const struct node *n);
+/* The store held a log of this group when it was opened. */
+bool node_has_log(const struct node *n, uint64_t group);
 
 #endif

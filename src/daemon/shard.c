@@ -85,17 +85,51 @@ static void shard_open_queue(struct shard *s, struct broker_queue *q)
 	bool durable = q->spec.durable && !q->spec.exclusive;
 	arguments_queue_config(&q->spec, &config);
 	uint64_t self = durable ? s->node->identity.node_id : node_memory_member(s->node);
-	int rc = queue_hosts_open(s->hosts, q->group, self, durable, &config);
+	int rc = queue_hosts_open(s->hosts, q->group, self, durable, q->begun, &config);
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' cannot be opened: %s",
 			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), store_strerror(rc));
 }
 
+/* A queue gets its group when somebody uses it, or when its time runs. */
+static bool shard_opens_unused(const struct broker_queue *q)
+{
+	struct queue_config config;
+	arguments_queue_config(&q->spec, &config);
+	return config.expires_ms != CONFIG_NONE;
+}
+
 static void shard_on_queue_added(void *arg, struct broker_queue *q)
 {
 	struct shard *s = arg;
-	if (s->serving && !s->stopping && shard_of_group(s->node, q->group) == s)
+	if (s->serving && !s->stopping && shard_of_group(s->node, q->group) == s &&
+		shard_opens_unused(q))
 		shard_open_queue(s, q);
+}
+
+static void shard_on_queue_begun(void *arg, struct broker_queue *q)
+{
+	struct shard *s = arg;
+	if (shard_of_group(s->node, q->group) == s)
+		queue_hosts_begun(s->hosts, q->group);
+}
+
+/* One that has begun and is not hosted could not be opened, and is not tried again. */
+static void shard_on_queue_wanted(void *arg, uint64_t group)
+{
+	struct shard *s = arg;
+	struct broker_queue *q = broker_queue_by_group(catalog_broker(s->catalog), group);
+	if (q != NULL && !q->begun && s->serving)
+		shard_open_queue(s, q);
+}
+
+static void shard_begin_queue(void *arg, uint64_t group)
+{
+	struct shard *s = arg;
+	struct buf b = BUF_EMPTY;
+	broker_put_begin_queue(&b, group);
+	catalog_propose(s->catalog, buf_slice(&b), NULL);
+	buf_done(&b);
 }
 
 static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
@@ -108,13 +142,19 @@ static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
 	queue_clients_gone(s->clients, q->group);
 }
 
+/* It has a log, or must have one. */
+static bool shard_opens_at_start(const struct shard *s, const struct broker_queue *q)
+{
+	return q->begun || shard_opens_unused(q) || node_has_log(s->node, q->group);
+}
+
 static void shard_open_all(struct shard *s)
 {
 	struct broker *b = catalog_broker(s->catalog);
 	for (struct broker_vhost *v = broker_vhost_first(b); v != NULL; v = broker_vhost_next(v))
 		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
 			q = broker_queue_next(q))
-			if (shard_of_group(s->node, q->group) == s)
+			if (shard_of_group(s->node, q->group) == s && shard_opens_at_start(s, q))
 				shard_open_queue(s, q);
 }
 
@@ -307,7 +347,8 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		queue_clients_new(client, &(struct queue_border){.submit = shard_submit, .arg = s});
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
-		.queue_deleted = shard_on_queue_deleted};
+		.queue_deleted = shard_on_queue_deleted,
+		.queue_begun = shard_on_queue_begun};
 	s->catalog = catalog_new(&(struct catalog_config){.worker = &s->worker,
 		.client_id = client,
 		.watch = &watch,
@@ -319,6 +360,8 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.clients = s->clients,
 		.clients_of = shard_clients_of,
 		.defined = shard_queue_defined,
+		.wanted = shard_on_queue_wanted,
+		.begin = shard_begin_queue,
 		.ended = shard_on_queue_ended,
 		.dead = shard_on_dead,
 		.arg = s,

@@ -106,6 +106,11 @@ static struct queue_client *clients_find(struct queue_clients *qs, uint64_t grou
 	return qc;
 }
 
+bool queue_clients_has(struct queue_clients *qs, uint64_t group)
+{
+	return clients_find(qs, group) != NULL;
+}
+
 struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group)
 {
 	struct queue_client *qc = clients_find(qs, group);

@@ -82,6 +82,8 @@ bool queue_clients_flush(struct queue_clients *qs);
 /* The client of a queue's group; made at first use. Valid until the queue is gone: do not keep it
  * beyond a turn without checking the broker's version, or being attached to it. */
 struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group);
+/* Somebody of this worker has used the queue, or is about to. */
+bool queue_clients_has(struct queue_clients *qs, uint64_t group);
 /* A number for a consumer. */
 uint32_t queue_clients_number(struct queue_clients *qs);
 /* Unapplied bytes of all clients. */

@@ -44,7 +44,9 @@ struct queue_host {
 	uint64_t armed; /* stamp the timer is set for; 0: not set */
 	struct list lazy; /* in queue_hosts.lazy: the open batch waits for company */
 	bool durable;
-	bool leading;
+	bool begun;   /* the loss of its log would be noticed: commands may be taken */
+	bool elected; /* the group leads */
+	bool leading; /* and so does the machine: its effects leave */
 	bool ended; /* told so once */
 };
 
@@ -348,6 +350,10 @@ void queue_hosts_submit(
 	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n)
 {
 	struct queue_host *h = hosts_find(hs, group);
+	if (h == NULL) {
+		hs->config.wanted(hs->config.arg, group);
+		h = hosts_find(hs, group);
+	}
 	if (h != NULL && h->leading) {
 		host_take(h, blob, n);
 		return;
@@ -538,13 +544,9 @@ static void host_drop_early(struct queue_host *h)
 	buf_done(&h->early);
 }
 
-static void host_leading(void *arg, bool yes, uint64_t term)
+static void host_lead(struct queue_host *h)
 {
-	struct queue_host *h = arg;
-	(void)term;
-	h->leading = yes;
-	if (!yes)
-		return;
+	h->leading = true;
 	if (machine_gone(h->machine)) {
 		host_tell_ended(h);
 		return;
@@ -555,6 +557,29 @@ static void host_leading(void *arg, bool yes, uint64_t term)
 	host_take_early(h);
 	machine_resume(h->machine, &host_sink, h);
 	host_arm(h);
+}
+
+static void host_leading(void *arg, bool yes, uint64_t term)
+{
+	struct queue_host *h = arg;
+	(void)term;
+	h->elected = yes;
+	if (!yes)
+		h->leading = false;
+	else if (h->begun)
+		host_lead(h);
+	else
+		h->all->config.begin(h->all->config.arg, h->id);
+}
+
+void queue_hosts_begun(struct queue_hosts *hs, uint64_t group)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	if (h == NULL || h->begun)
+		return;
+	h->begun = true;
+	if (h->elected)
+		host_lead(h);
 }
 
 static void host_closed(void *arg)
@@ -614,12 +639,13 @@ static void host_remove(struct queue_host *h)
 }
 
 int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
-	const struct queue_config *config)
+	bool begun, const struct queue_config *config)
 {
 	struct queue_host *h = MEM_NEW(struct queue_host);
 	h->id = group;
 	h->all = hs;
 	h->durable = durable;
+	h->begun = begun || !durable;
 	list_init(&h->lazy);
 	h->machine = machine_new();
 	h->timer = timer_new(hs->config.worker, host_on_timer, h);
@@ -632,6 +658,7 @@ int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool
 		.self = self,
 		.members = &member,
 		.n_members = 1,
+		.begun = durable && begun,
 		.log = durable ? store_log_open(hs->config.port, group)
 			       : memory_log_open(hs->config.port, group),
 		.app = &host_app,
@@ -651,7 +678,7 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop)
 	if (h == NULL)
 		return;
 	host_remove(h);
-	h->leading = false;
+	h->elected = h->leading = false;
 	if (hs->fetched.group == group)
 		view_drop(&hs->fetched);
 	group_close(h->group, drop);

@@ -28,6 +28,12 @@ struct queue_hosts_config {
 	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
 	/* The queue is defined, whether or not it is hosted here. */
 	bool (*defined)(void *arg, uint64_t group);
+	/* Somebody uses a queue that is not hosted here: queue_hosts_open() from inside, if it is
+	 * defined and was not to be opened before it is used. */
+	void (*wanted)(void *arg, uint64_t group);
+	/* A durable queue's first log is there: has that written down where it outlives the log,
+	 * and then calls queue_hosts_begun(). Until that the queue takes no command. */
+	void (*begin)(void *arg, uint64_t group);
 	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion
 	 * is to be completed: removes its definition. May be called repeatedly. */
 	void (*ended)(void *arg, uint64_t group);
@@ -48,10 +54,11 @@ bool queue_hosts_flush(struct queue_hosts *hs);
 unsigned queue_hosts_count(const struct queue_hosts *hs);
 
 /* Opens this node's member of a queue's group: durable on disk, else in memory. `config` is
- * proposed if the group is new or has another one. 0 or a STORE_* error (the queue cannot be
- * served). */
+ * proposed if the group is new or has another one. `begun`: config.begin() was heeded once, so a
+ * durable queue must have a log. 0 or a STORE_* error (the queue cannot be served). */
 int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
-	const struct queue_config *config);
+	bool begun, const struct queue_config *config);
+void queue_hosts_begun(struct queue_hosts *hs, uint64_t group);
 /* Closes it, answering its clients that it is gone if `drop`, which also deletes its log. */
 void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */

@@ -364,3 +364,8 @@ struct queue_client *channel_client(struct channel *ch, const struct broker_queu
 {
 	return queue_clients_get(channel_env(ch)->clients, q->group);
 }
+
+bool channel_queue_is_fresh(const struct channel *ch, const struct broker_queue *q)
+{
+	return broker_queue_is_fresh(q) && !queue_clients_has(channel_env(ch)->clients, q->group);
+}

@@ -131,6 +131,8 @@ bool channel_queue(
 bool channel_unlocked(struct channel *ch, uint32_t method, const struct broker_queue *q);
 /* The queue's client on this worker. */
 struct queue_client *channel_client(struct channel *ch, const struct broker_queue *q);
+/* Nobody has used it, nor does anybody here just now: it is empty, which needs no asking. */
+bool channel_queue_is_fresh(const struct channel *ch, const struct broker_queue *q);
 /* 404 for a queue that went away while it was asked, or that nobody serves. */
 void channel_no_queue(struct channel *ch, uint32_t method, struct slice name);
 void channel_queue_failed(

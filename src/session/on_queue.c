@@ -80,6 +80,10 @@ static struct broker_queue_spec kept_spec(const struct channel_op *op)
 static void ask_status(struct channel *ch, const struct broker_queue *q,
 	const struct broker_queue_spec *spec, bool nowait)
 {
+	if (channel_queue_is_fresh(ch, q)) {
+		send_declare_ok(ch, nowait, q->name, 0, 0);
+		return;
+	}
 	struct channel_op *op = channel_op_begin(ch, AMQP_QUEUE_DECLARE, q->name);
 	op->nowait = nowait;
 	op->number = q->group;
@@ -354,6 +358,15 @@ static void on_undefined(struct channel_op *op, const struct broker_result *resu
 	channel_op_end(op);
 }
 
+static void undefine(struct channel_op *op, uint64_t messages)
+{
+	buf_put_bytes(&op->bytes, &messages, sizeof messages);
+	struct buf b = BUF_EMPTY;
+	broker_put_delete_queue(&b, op->number);
+	catalog_propose(op->env->catalog, buf_slice(&b), channel_op_catalog(op, on_undefined));
+	buf_done(&b);
+}
+
 static void on_delete_answer(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
 {
@@ -367,13 +380,7 @@ static void on_delete_answer(
 		return;
 	}
 	/* Gone already, or served by nobody: its definition goes all the same. */
-	uint64_t messages = a->status == MACHINE_OK ? a->messages : 0;
-	buf_put_bytes(&op->bytes, &messages, sizeof messages);
-	struct buf b = BUF_EMPTY;
-	broker_put_delete_queue(&b, op->number);
-	catalog_propose(
-		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_undefined));
-	buf_done(&b);
+	undefine(op, a->status == MACHINE_OK ? a->messages : 0);
 }
 
 static void on_delete(struct channel *ch, const struct amqp_queue_delete *m)
@@ -401,8 +408,12 @@ static void on_delete(struct channel *ch, const struct amqp_queue_delete *m)
 	struct channel_op *op = channel_op_begin(ch, AMQP_QUEUE_DELETE, q->name);
 	op->nowait = m->nowait;
 	op->number = q->group;
-	queue_delete(channel_client(ch, q), m->if_unused, m->if_empty,
-		channel_op_queue(op, on_delete_answer));
+	/* With a condition the queue itself has to say, since its first use may be under way. */
+	if (channel_queue_is_fresh(ch, q) && !m->if_unused && !m->if_empty)
+		undefine(op, 0);
+	else
+		queue_delete(channel_client(ch, q), m->if_unused, m->if_empty,
+			channel_op_queue(op, on_delete_answer));
 }
 
 void on_queue_method(struct channel *ch, const struct amqp_method *m)

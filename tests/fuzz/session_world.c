@@ -59,12 +59,33 @@ static void world_wake(void *arg)
 
 /* ---- queues ---- */
 
-static void on_queue_added(void *arg, struct broker_queue *q)
+static void open_queue(struct world *w, const struct broker_queue *q)
 {
-	struct world *w = arg;
 	struct queue_config config;
 	arguments_queue_config(&q->spec, &config);
-	CHECK(queue_hosts_open(w->hosts, q->group, NODE, false, &config) == 0);
+	CHECK(queue_hosts_open(w->hosts, q->group, NODE, false, false, &config) == 0);
+}
+
+static void on_queue_added(void *arg, struct broker_queue *q)
+{
+	struct queue_config config;
+	arguments_queue_config(&q->spec, &config);
+	if (config.expires_ms != CONFIG_NONE)
+		open_queue(arg, q);
+}
+
+static bool is_defined(void *arg, uint64_t group)
+{
+	struct world *w = arg;
+	return broker_queue_by_group(catalog_broker(w->catalog), group) != NULL;
+}
+
+static void on_queue_wanted(void *arg, uint64_t group)
+{
+	struct world *w = arg;
+	const struct broker_queue *q = broker_queue_by_group(catalog_broker(w->catalog), group);
+	if (q != NULL)
+		open_queue(w, q);
 }
 
 static void on_queue_deleted(void *arg, struct broker_queue *q)
@@ -268,6 +289,8 @@ struct world *world_new(void)
 		.port = &w->port,
 		.clients = w->clients,
 		.clients_of = clients_of,
+		.defined = is_defined,
+		.wanted = on_queue_wanted,
 		.ended = on_queue_ended,
 		.dead = on_dead,
 		.arg = w,

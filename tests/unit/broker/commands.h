@@ -116,7 +116,9 @@ static inline void put_some_command(struct dice *d, const struct broker *b, stru
 		broker_put_delete_exchange(out, some_vhost(d), some_exchange(d), roll(d, 2));
 	else if (what < 49)
 		broker_put_delete_queue(out, roll(d, (uint32_t)b->next_group + 1));
-	else if (what < 51)
+	else if (what == 49)
+		broker_put_begin_queue(out, roll(d, (uint32_t)b->next_group + 1));
+	else if (what == 50)
 		broker_put_add_vhost(out, some_vhost(d), S("text"), S("t1,t2"), S("quorum"));
 	else if (what == 51 && roll(d, 4) == 0)
 		broker_put_delete_vhost(out, some_vhost(d));

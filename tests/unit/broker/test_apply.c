@@ -550,6 +550,12 @@ static void on_user_deleted(void *arg, struct broker_user *u)
 	note(arg, "-u:", u->name);
 }
 
+static void on_queue_begun(void *arg, struct broker_queue *q)
+{
+	assert_true(q->begun);
+	note(arg, "!q:", q->name);
+}
+
 static void assert_seen(struct seen *s, const char *text)
 {
 	assert_string_equal(s->text, text);
@@ -563,7 +569,7 @@ static void the_watch_is_told(void **state)
 	struct buf c = BUF_EMPTY;
 	const struct broker_watch watch = {&seen, on_queue_added, on_queue_deleted,
 		on_exchange_added, on_exchange_deleted, on_vhost_added, on_vhost_deleted,
-		on_user_deleted};
+		on_user_deleted, on_queue_begun};
 	struct broker *b = broker_new(&watch);
 	add_vhost(b, "/");
 	assert_seen(&seen,
@@ -574,6 +580,13 @@ static void the_watch_is_told(void **state)
 	declare_auto_delete(b, "x");
 	bind_queue(b, "x", "q", "");
 	assert_seen(&seen, "+q:q +x:x ");
+	for (unsigned i = 0; i < 2; i++) {
+		broker_put_begin_queue(&c, 1);
+		assert_int_equal(apply(b, &c).code, BROKER_OK);
+	}
+	assert_seen(&seen, "!q:q ");
+	broker_put_begin_queue(&c, 2);
+	assert_int_equal(apply(b, &c).code, BROKER_NOT_FOUND);
 	delete_queue(b, 1);
 	assert_seen(&seen, "-q:q -x:x ");
 	broker_put_add_user(&c, S("u"), NONE, BROKER_PASSWORD_SHA256, NONE);

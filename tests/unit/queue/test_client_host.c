@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Queue clients and hosts together, over memory logs: two workers without threads or sockets, whose
- * turns the test runs.
+ * Queue clients and hosts together, over memory logs or a store: two workers without threads or
+ * sockets, whose turns the test runs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "raft/groups.h"
@@ -25,6 +27,9 @@ struct world {
 	struct groups *groups;
 	struct queue_hosts *hosts;
 	bool ended, closed;
+	unsigned begins; /* calls of config.begin() */
+	struct store *store; /* or NULL */
+	char dir[64];
 };
 
 static void on_wake(void *arg)
@@ -75,6 +80,22 @@ static bool is_defined(void *arg, uint64_t group)
 	return defined;
 }
 
+/* What config.wanted() does; NULL: nothing. */
+static void (*wanted)(struct world *w);
+
+static void on_wanted(void *arg, uint64_t group)
+{
+	assert_int_equal(group, GROUP);
+	if (wanted != NULL)
+		wanted(arg);
+}
+
+static void on_begin(void *arg, uint64_t group)
+{
+	assert_int_equal(group, GROUP);
+	((struct world *)arg)->begins++;
+}
+
 static void on_ended(void *arg, uint64_t group)
 {
 	struct world *w = arg;
@@ -106,7 +127,7 @@ static void turn(struct world *w)
 
 static void open_queue(struct world *w, const struct queue_config *config)
 {
-	assert_int_equal(queue_hosts_open(w->hosts, GROUP, 1, false, config), 0);
+	assert_int_equal(queue_hosts_open(w->hosts, GROUP, 1, false, false, config), 0);
 }
 
 static struct queue_config plain_config(void)
@@ -122,14 +143,13 @@ static struct queue_config plain_config(void)
 
 static struct section_mail borders[WORKERS];
 
-static int set_up(void **state)
+static void world_open(struct world *w)
 {
-	struct world *w = MEM_NEW(struct world);
 	static bool once;
 	if (!once)
 		groups_global_init();
 	once = true;
-	store_port_init(&w->port, NULL, on_wake, NULL);
+	store_port_init(&w->port, w->store, on_wake, NULL);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		worker_init(&w->workers[i], i);
 		uint64_t id = client_id_make(1, 1, (uint16_t)i);
@@ -148,11 +168,36 @@ static int set_up(void **state)
 		.clients = w->clients[0],
 		.clients_of = clients_of,
 		.defined = is_defined,
+		.wanted = on_wanted,
+		.begin = on_begin,
 		.ended = on_ended,
 		.dead = on_dead,
 		.arg = w,
 		.node = 1,
 		.incarnation = 1});
+}
+
+static int set_up(void **state)
+{
+	*state = MEM_NEW(struct world);
+	world_open(*state);
+	return 0;
+}
+
+static void world_open_store(struct world *w)
+{
+	char err[256] = "";
+	if (store_open(&w->store, w->dir, err, sizeof err) != 0)
+		fail_msg("%s", err);
+	world_open(w);
+}
+
+static int set_up_store(void **state)
+{
+	struct world *w = MEM_NEW(struct world);
+	strcpy(w->dir, "/tmp/warren-test-host-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	world_open_store(w);
 	*state = w;
 	return 0;
 }
@@ -162,12 +207,21 @@ static void on_closed(void *arg)
 	((struct world *)arg)->closed = true;
 }
 
-static int tear_down(void **state)
+/* Turns until it is so, while the store's thread works. */
+static void turn_until(struct world *w, const bool *so)
 {
-	struct world *w = *state;
+	for (unsigned ms = 0; ms < 20000 && !*so; ms++) {
+		turn(w);
+		usleep(1000);
+	}
+	assert_true(*so);
+}
+
+static void world_close(struct world *w)
+{
+	w->closed = false;
 	queue_hosts_close_all(w->hosts, on_closed, w);
-	turn(w);
-	assert_true(w->closed);
+	turn_until(w, &w->closed);
 	queue_hosts_free(w->hosts);
 	for (unsigned i = 0; i < WORKERS; i++)
 		queue_clients_free(w->clients[i]);
@@ -178,6 +232,19 @@ static int tear_down(void **state)
 		worker_run(&w->workers[i]);
 		worker_done(&w->workers[i]);
 	}
+	if (w->store != NULL)
+		store_close(w->store);
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+	char command[96];
+	world_close(w);
+	snprintf(command, sizeof command, "rm -rf %s", w->dir);
+	assert_true(w->store == NULL || system(command) == 0);
+	wanted = NULL;
+	defined = false;
 	mem_free(w);
 	return 0;
 }
@@ -551,6 +618,99 @@ static void a_dead_letter_is_held_until_it_is_dealt_with(void **state)
 	queue_cancel(&c.base, true, NULL);
 }
 
+/* ---- queues that get their group when they are used ---- */
+
+static void open_when_used(struct world *w)
+{
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+}
+
+static void the_first_use_opens_a_queue(void **state)
+{
+	struct world *w = *state;
+	wanted = open_when_used;
+	assert_int_equal(queue_hosts_count(w->hosts), 0);
+	struct publisher pub = new_publisher();
+	publish(queue_clients_get(w->clients[1], GROUP), "a", &pub);
+	turn(w);
+	assert_int_equal(queue_hosts_count(w->hosts), 1);
+	assert_int_equal(pub.confirmed, 1);
+}
+
+static bool dropped;
+
+static void on_dropped(struct store_req *req)
+{
+	(void)req;
+	dropped = true;
+}
+
+static int open_durable(struct world *w, bool begun)
+{
+	struct queue_config config = plain_config();
+	return queue_hosts_open(w->hosts, GROUP, 1, true, begun, &config);
+}
+
+static bool is_confirmed(struct publisher *pub, struct world *w)
+{
+	for (unsigned ms = 0; ms < 20000 && pub->confirmed == 0; ms++) {
+		turn(w);
+		usleep(1000);
+	}
+	return pub->confirmed == 1;
+}
+
+static void drop_log(struct world *w)
+{
+	struct store_req req = {.done = on_dropped};
+	struct store_log *log = store_log_open(&w->port, GROUP);
+	dropped = false;
+	store_log_drop(log, &req);
+	store_port_flush(&w->port);
+	turn_until(w, &dropped);
+	store_log_close(log);
+	store_port_flush(&w->port);
+}
+
+/* A log that is gone must not look like one that never was: so a durable queue takes its first
+ * command only when it is written down elsewhere that it has one. */
+static void a_lost_log_is_not_taken_for_a_new_queue(void **state)
+{
+	struct world *w = *state;
+	struct machine_counts counts;
+	struct publisher pub = new_publisher();
+	assert_int_equal(open_durable(w, false), 0);
+	publish(queue_clients_get(w->clients[0], GROUP), "a", &pub);
+	for (unsigned ms = 0; ms < 20000 && w->begins == 0; ms++) {
+		turn(w);
+		usleep(1000);
+	}
+	assert_int_equal(w->begins, 1);
+	turn(w);
+	assert_true(queue_clients_backlog(w->clients[0]) > 0);
+	assert_int_equal(pub.confirmed, 0);
+	queue_hosts_begun(w->hosts, GROUP);
+	assert_true(is_confirmed(&pub, w));
+
+	world_close(w);
+	world_open_store(w);
+	assert_int_equal(open_durable(w, true), 0);
+	struct publisher more = new_publisher();
+	publish(queue_clients_get(w->clients[1], GROUP), "b", &more);
+	assert_true(is_confirmed(&more, w));
+	assert_int_equal(w->begins, 1);
+	assert_true(queue_hosts_counts(w->hosts, GROUP, &counts));
+	assert_int_equal(counts.ready, 2);
+
+	world_close(w);
+	world_open_store(w);
+	drop_log(w);
+	assert_int_equal(open_durable(w, true), STORE_DAMAGED);
+	assert_int_equal(queue_hosts_count(w->hosts), 0);
+	assert_int_equal(open_durable(w, false), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -568,6 +728,9 @@ int main(void)
 		TEST(publishers_pause_above_the_window_and_go_on_below_it),
 		TEST(an_auto_delete_queue_ends_with_its_last_consumer),
 		TEST(a_dead_letter_is_held_until_it_is_dealt_with),
+		TEST(the_first_use_opens_a_queue),
+		cmocka_unit_test_setup_teardown(
+			a_lost_log_is_not_taken_for_a_new_queue, set_up_store, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
