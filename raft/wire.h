@@ -107,4 +107,16 @@ enum wire_err {
 int wire_decode(struct wire *ret_w, struct slice bytes);
 struct wire_entry wire_entry_of(const struct wire *w, unsigned i);
 
+/* Of a message's head as wire_encode() wrote it, for who only sorts messages: its group, and
+ * whether it is part of a snapshot's stream, which may be big and is in no hurry. */
+static inline uint64_t wire_peek_group(const uint8_t *head)
+{
+	return load_u64le(head + 8);
+}
+
+static inline bool wire_peek_bulk(const uint8_t *head)
+{
+	return head[1] == WIRE_INSTALL_STATE || head[1] == WIRE_INSTALL_ENTRIES;
+}
+
 #endif

@@ -192,6 +192,12 @@ void stream_flush(struct stream *s)
 	s->ops->flush(s);
 }
 
+int stream_write_parts(struct stream *s, const struct slice *parts, unsigned n)
+{
+	assert(n <= STREAM_PARTS_MAX && stream_pending(s) == 0);
+	return s->closing || s->ended ? -1 : s->ops->write_parts(s, parts, n);
+}
+
 size_t stream_pending(const struct stream *s)
 {
 	return s->out.n + s->ops->in_flight(s);

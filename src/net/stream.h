@@ -5,7 +5,8 @@
  * Reading: the worker's read buffer is shared by all its streams; what the owner does not consume
  * is kept per stream and offered again, with more behind it, at the next read. An idle stream holds
  * no buffer. Writing: the owner appends to stream_out() during the turn; stream_flush() at its end
- * makes one write of it. All on the worker's thread.
+ * makes one write of it. Bytes that are elsewhere already are written from there by
+ * stream_write_parts(). All on the worker's thread.
  */
 #ifndef WARREN_NET_STREAM_H
 #define WARREN_NET_STREAM_H
@@ -28,11 +29,15 @@ struct stream_owner {
 	void (*on_end)(void *arg, const char *why);
 	/* After stream_close(): the stream is gone when this returns. */
 	void (*on_closed)(void *arg);
+	/* What stream_write_parts() left under way is written. Not called after stream_close().
+	 * NULL if the owner never calls that. */
+	void (*on_written)(void *arg);
 };
 
 enum {
 	STREAM_LOW = 256 * 1024,
 	STREAM_KEEP_MAX = 64 * 1024, /* unconsumed bytes beyond a frame the owner waits for */
+	STREAM_PARTS_MAX = 512,
 };
 
 /* An accepted socket; `fd` is taken over, also on failure. NULL if libuv refuses it. */
@@ -43,6 +48,11 @@ struct stream *stream_tcp_new(
 struct buf *stream_out(struct stream *s);
 /* Starts writing what was appended. */
 void stream_flush(struct stream *s);
+/* Writes up to STREAM_PARTS_MAX pieces from where they are, in one go; only while stream_pending()
+ * is 0. 1: all of them are written. 0: the rest is under way: the bytes (not the array) must stay
+ * until on_written(), or else until on_closed(). -1: it failed, and on_end() follows. What is
+ * appended to stream_out() meanwhile is written behind them. */
+int stream_write_parts(struct stream *s, const struct slice *parts, unsigned n);
 /* Bytes appended or being written and not yet taken by the kernel. */
 size_t stream_pending(const struct stream *s);
 /* Stops and resumes reading (back pressure). What was kept is offered again soon after the resume,

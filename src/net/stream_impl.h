@@ -16,7 +16,9 @@
 struct stream_ops {
 	/* Writes `out`, or remembers to do so when the write under way has ended. */
 	void (*flush)(struct stream *s);
-	/* Bytes taken from `out` and not yet by the kernel. */
+	/* As stream_write_parts(); on_written() is the kind's to call. */
+	int (*write_parts)(struct stream *s, const struct slice *parts, unsigned n);
+	/* Bytes taken from `out`, or parts, and not yet by the kernel. */
 	size_t (*in_flight)(const struct stream *s);
 	void (*read_start)(struct stream *s);
 	void (*read_stop)(struct stream *s);

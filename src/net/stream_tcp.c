@@ -4,7 +4,8 @@
  *
  * A flush tries to write at once, which nearly always takes everything. What the kernel does not
  * take becomes the write under way: `out` and `writing` change places, so nothing is copied, and
- * later flushes collect in `out` until that write has ended.
+ * later flushes collect in `out` until that write has ended. Parts that lie elsewhere are tried the
+ * same way, and what is left of them is written from there.
  *
  * Closing:  write the rest -> shut down output -> drop input until the peer's end -> closed,
  * each step skipped where there is nothing to do, and all of them cut short by the linger timer.
@@ -20,9 +21,10 @@ struct stream_tcp {
 	uv_tcp_t tcp;
 	uv_timer_t linger;
 	uv_write_t req;
-	struct buf writing; /* lent to libuv while n > 0 */
-	size_t rest;        /* of `writing`, what the first try did not take */
-	bool flush_due;     /* a flush came while `writing` was under way */
+	struct buf writing; /* lent to libuv with the write under way */
+	size_t rest;        /* bytes of the write under way, which the first try did not take; or 0 */
+	bool parts;         /* it is one of parts, not of `writing` */
+	bool flush_due;     /* a flush came while a write was under way */
 	unsigned handles;   /* still to be closed */
 };
 
@@ -92,15 +94,20 @@ static void on_write(uv_write_t *req, int status)
 {
 	struct stream_tcp *t = req->handle->data;
 	struct stream *s = &t->base;
+	bool parts = t->parts;
 	if (status == 0)
 		s->sent += t->rest;
+	t->rest = 0;
+	t->parts = false;
 	buf_clear(&t->writing);
 	stream_spare(s->worker, &t->writing);
 	if (uv_is_closing((uv_handle_t *)&t->tcp))
 		return;
+	if (parts && status == 0 && !s->closing)
+		s->owner->on_written(s->arg);
 	worker_deliver(s->worker);
-	/* The mail may have closed the stream, and that begun a write of its own. */
-	if (t->writing.n > 0 || uv_is_closing((uv_handle_t *)&t->tcp))
+	/* That may have closed the stream, or begun a write of its own. */
+	if (t->rest > 0 || uv_is_closing((uv_handle_t *)&t->tcp))
 		return;
 	if (status != 0 && s->closing)
 		close_now(t);
@@ -167,16 +174,58 @@ static void write_more(struct stream_tcp *t, bool inside)
 static void tcp_flush(struct stream *s)
 {
 	struct stream_tcp *t = of(s);
-	if (t->writing.n > 0)
+	if (t->rest > 0)
 		t->flush_due = true;
 	else
 		write_more(t, true);
 }
 
+/* Moves past the first `taken` bytes; returns how many pieces are behind them. */
+static unsigned parts_skip(uv_buf_t **parts, unsigned n, size_t taken)
+{
+	while (n > 0 && taken >= (*parts)->len) {
+		taken -= (*parts)->len;
+		(*parts)++;
+		n--;
+	}
+	if (n > 0)
+		**parts = uv_buf_init((*parts)->base + taken, (unsigned)((*parts)->len - taken));
+	return n;
+}
+
+static int tcp_write_parts(struct stream *s, const struct slice *parts, unsigned n)
+{
+	struct stream_tcp *t = of(s);
+	uv_buf_t bufs[STREAM_PARTS_MAX], *rest = bufs;
+	size_t all = 0;
+	for (unsigned i = 0; i < n; i++) {
+		bufs[i] = uv_buf_init((char *)parts[i].p, (unsigned)parts[i].n);
+		all += parts[i].n;
+	}
+	int taken = uv_try_write(handle(t), bufs, n);
+	int rc = taken < 0 && taken != UV_EAGAIN ? taken : 0;
+	if (rc == 0) {
+		size_t done = taken > 0 ? (size_t)taken : 0;
+		s->sent += done;
+		n = parts_skip(&rest, n, done);
+		if (n == 0)
+			return 1;
+		t->rest = all - done;
+		t->parts = true;
+		rc = uv_write(&t->req, handle(t), rest, n, on_write);
+	}
+	if (rc == 0)
+		return 0;
+	t->rest = 0;
+	t->parts = false;
+	write_failed(t, rc, true);
+	return -1;
+}
+
 static size_t tcp_in_flight(const struct stream *s)
 {
 	const struct stream_tcp *t = (const struct stream_tcp *)s;
-	return t->writing.n > 0 ? uv_stream_get_write_queue_size((const uv_stream_t *)&t->tcp) : 0;
+	return t->rest > 0 ? uv_stream_get_write_queue_size((const uv_stream_t *)&t->tcp) : 0;
 }
 
 /* ---- reading ---- */
@@ -219,7 +268,7 @@ static void tcp_close(struct stream *s, unsigned linger_ms)
 	struct stream_tcp *t = of(s);
 	if (linger_ms > 0)
 		uv_timer_start(&t->linger, on_linger_over, linger_ms, 0);
-	if (t->writing.n == 0)
+	if (t->rest == 0)
 		write_more(t, true);
 	if (linger_ms == 0)
 		close_now(t);
@@ -232,6 +281,7 @@ static void tcp_release(struct stream *s)
 
 static const struct stream_ops tcp_ops = {
 	.flush = tcp_flush,
+	.write_parts = tcp_write_parts,
 	.in_flight = tcp_in_flight,
 	.read_start = tcp_read_start,
 	.read_stop = tcp_read_stop,

@@ -33,7 +33,7 @@ struct fixture {
 	unsigned resume_ms;
 	uv_timer_t timer;
 
-	unsigned reads, drained, ends, closed;
+	unsigned reads, drained, ends, closed, written;
 	char why[64];
 	_Atomic bool slow; /* the client does not read yet */
 	_Atomic unsigned letters;
@@ -97,7 +97,12 @@ static void on_closed(void *arg)
 	worker_stop(&f->w);
 }
 
-static const struct stream_owner owner = {on_read, on_drained, on_end, on_closed};
+static void on_written(void *arg)
+{
+	((struct fixture *)arg)->written++;
+}
+
+static const struct stream_owner owner = {on_read, on_drained, on_end, on_closed, on_written};
 
 static void setup(struct fixture *f)
 {
@@ -322,6 +327,134 @@ static void test_a_paused_owner_gets_the_kept_bytes_after_the_resume(void **stat
 	teardown(&f);
 }
 
+/* ---- parts ---- */
+
+/* Cuts n bytes into parts of uneven lengths, one of them empty. */
+static unsigned cut(struct slice *parts, const uint8_t *p, size_t n)
+{
+	unsigned i = 0;
+	size_t at = 0;
+	while (i < STREAM_PARTS_MAX - 1 && at < n) {
+		size_t size = i == 3 ? 0 : i * 997 % 5000 + 1;
+		if (size > n - at)
+			size = n - at;
+		parts[i++] = slice_make(p + at, size);
+		at += size;
+	}
+	if (at < n)
+		parts[i++] = slice_make(p + at, n - at);
+	return i;
+}
+
+struct parts_burst {
+	struct turn_hook hook;
+	struct fixture *f;
+	struct buf all; /* stays where it is, as the contract wants */
+	size_t size;
+	size_t at;
+	bool mixed; /* output is appended behind each write of parts */
+	unsigned waits;
+};
+
+static void parts_write(struct parts_burst *b)
+{
+	struct fixture *f = b->f;
+	struct slice parts[STREAM_PARTS_MAX];
+	int rc = stream_write_parts(f->s, parts, cut(parts, b->all.p + b->at, b->size));
+	assert_true(rc >= 0);
+	b->at += b->size;
+	b->waits += rc == 0;
+	if (!b->mixed)
+		return;
+	buf_put_bytes(stream_out(f->s), b->all.p + b->at, 10);
+	stream_flush(f->s);
+	b->at += 10;
+}
+
+static bool run_parts_burst(struct turn_hook *h)
+{
+	struct parts_burst *b = LIST_ENTRY(h, struct parts_burst, hook);
+	struct fixture *f = b->f;
+	if (f->closed > 0 || stream_pending(f->s) > 0) {
+		f->slow = false;
+		return false;
+	}
+	if (b->at + b->size + 10 > b->all.n) {
+		stream_close(f->s, 5000);
+		return false;
+	}
+	parts_write(b);
+	return true;
+}
+
+static void check_parts(size_t size, bool mixed)
+{
+	struct fixture f;
+	setup(&f);
+	f.slow = true;
+	struct parts_burst b = {.f = &f, .size = size, .mixed = mixed};
+	put_pattern(&b.all, 16 * MB);
+	worker_hook(&f.w, &b.hook, run_parts_burst);
+	run(&f, client_slow);
+	list_remove(&b.hook.link);
+	assert_true(is_pattern(&f.received, b.at));
+	assert_int_equal(f.written, b.waits);
+	assert_true(b.waits > 0);
+	assert_int_equal(f.last, 0);
+	buf_done(&b.all);
+	teardown(&f);
+}
+
+static void test_parts_are_written_from_where_they_are(void **state)
+{
+	(void)state;
+	check_parts(MB, false);
+	check_parts(3 * MB + 1, false);
+}
+
+static void test_output_and_parts_keep_their_order(void **state)
+{
+	(void)state;
+	check_parts(MB, true);
+}
+
+static void test_a_close_writes_the_parts_under_way(void **state)
+{
+	(void)state;
+	struct fixture f;
+	setup(&f);
+	struct buf all = BUF_EMPTY;
+	struct slice parts[STREAM_PARTS_MAX];
+	put_pattern(&all, 8 * MB);
+	assert_int_equal(stream_write_parts(f.s, parts, cut(parts, all.p, all.n)), 0);
+	stream_close(f.s, 5000);
+	run(&f, client_slow);
+	assert_true(is_pattern(&f.received, 8 * MB));
+	assert_int_equal(f.written, 0);
+	buf_done(&all);
+	teardown(&f);
+}
+
+static void *client_resets(void *arg);
+
+static void test_parts_that_cannot_be_written_are_an_end(void **state)
+{
+	(void)state;
+	struct fixture f;
+	setup(&f);
+	stream_pause(f.s);
+	client_resets(&f);
+	struct slice part = slice_str("x");
+	while (stream_write_parts(f.s, &part, 1) >= 0)
+		usleep(1000);
+	assert_int_equal(f.ends, 0);
+	worker_run(&f.w);
+	worker_done(&f.w);
+	assert_int_equal(f.ends, 1);
+	assert_int_equal(f.written, 0);
+	teardown(&f);
+}
+
 /* ---- closing ---- */
 
 static void test_close_writes_what_is_pending(void **state)
@@ -485,7 +618,8 @@ static size_t on_read_counts(void *arg, const uint8_t *p, size_t n)
 static void test_mail_comes_before_the_bytes_that_were_sent_after_it(void **state)
 {
 	(void)state;
-	static const struct stream_owner counting = {on_read_counts, on_drained, on_end, on_closed};
+	static const struct stream_owner counting = {
+		on_read_counts, on_drained, on_end, on_closed, on_written};
 	struct fixture f = {0};
 	int fd[2];
 	worker_init(&f.w, 0);
@@ -529,6 +663,10 @@ int main(void)
 		cmocka_unit_test(test_flushes_collect_behind_a_slow_reader_who_gets_everything),
 		cmocka_unit_test(test_drained_is_told_also_when_the_flush_wrote_everything),
 		cmocka_unit_test(test_a_paused_owner_gets_the_kept_bytes_after_the_resume),
+		cmocka_unit_test(test_parts_are_written_from_where_they_are),
+		cmocka_unit_test(test_output_and_parts_keep_their_order),
+		cmocka_unit_test(test_a_close_writes_the_parts_under_way),
+		cmocka_unit_test(test_parts_that_cannot_be_written_are_an_end),
 		cmocka_unit_test(test_close_writes_what_is_pending),
 		cmocka_unit_test(test_last_words_reach_a_client_that_is_still_sending),
 		cmocka_unit_test(test_linger_ends_with_its_time),
