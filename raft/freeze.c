@@ -14,6 +14,7 @@ static void freeze(struct group *g)
 	g->freeze.frozen = true;
 	g->freeze.since_ms = groups_now(g->groups);
 	g->freeze.asked_ms = 0;
+	install_give_up(g); /* a leader that rests sends nothing more */
 	list_remove(&g->ticking);
 }
 

@@ -402,6 +402,7 @@ void group_close(struct group *g, bool drop)
 	if (g->phase >= GROUP_CLOSING)
 		return;
 	g->phase = GROUP_CLOSING;
+	install_give_up(g);
 	drop_batches(g);
 	list_remove(&g->dirty);
 	list_remove(&g->ticking);

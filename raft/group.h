@@ -91,8 +91,7 @@ struct group_spec {
  * returns. Then something must become durable first: with an empty log the first configuration, for
  * a sole voter a new term (rule R5). The group starts when it is; apply() of the entries after the
  * snapshot and leading() come then. Batches may be filled at once, they wait. 0, STORE_DAMAGED
- * (also if a crash cut short the install of a snapshot: the member must come back under a new id;
- * or if the log that `begun` speaks of is not there)
+ * (also if the log that `begun` speaks of is not there)
  * or STORE_IO (log closed, nothing created). */
 int group_open(struct group **ret, struct groups *groups, const struct group_spec *spec);
 /* Asynchronous: finishes writes (what they complete is still applied), then app->closed(), from

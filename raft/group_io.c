@@ -536,13 +536,6 @@ static int check(struct group *g, const struct group_spec *spec, const struct st
 	bool *ret_sole)
 {
 	struct raft_configuration conf;
-	if (load->has_snapshot && install_is_mark(buf_slice(&load->snapshot_data))) {
-		log_error("raft",
-			"group %" PRIu64 ": a crash cut short the install of a snapshot; the "
-			"member's log is lost",
-			g->id);
-		return STORE_DAMAGED;
-	}
 	if (!load_is_sound(load) || newest_configuration(&conf, load) != 0) {
 		log_error("raft",
 			"group %" PRIu64 ": the stored log is not one that raft can have written",

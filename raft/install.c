@@ -8,18 +8,10 @@
 #include "src/base/log.h"
 
 enum {
-	PART_BYTES = 256 * 1024,
 	PART_ENTRIES = 256,
-	WINDOW = 4,      /* parts that are not answered */
-	STALL_MS = 3000, /* without an answer: given up, raft starts over */
+	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
+	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
 };
-
-static const char mark[] = "warren: an install was cut short";
-
-bool install_is_mark(struct slice data)
-{
-	return slice_is(data, mark);
-}
 
 /* ---- leader --------------------------------------------------------------------------------- */
 
@@ -48,6 +40,8 @@ struct install_out {
 	uint64_t from;   /* next entry in it */
 	uint64_t parts;  /* sent */
 	uint64_t acked;
+	size_t ahead[INSTALL_PARTS_AHEAD]; /* bytes of part k, not acked, in [k % ...] */
+	size_t bytes_ahead;                /* sum of these */
 	uint64_t heard_ms;
 };
 
@@ -78,20 +72,48 @@ bool install_streams(const struct group *g)
 	return !list_empty(&g->installs.out);
 }
 
+/* The stream will still read the entry. */
+static bool needs(const struct install_out *o, uint64_t index)
+{
+	if (index > o->index || o->range == n_ranges(&o->live))
+		return false;
+	return index >= range_at(&o->live, o->range).from && index >= o->from;
+}
+
+static void defer(struct buf *deferred, uint64_t index)
+{
+	struct store_range r = {.from = index, .to = index};
+	if (deferred->n > 0) {
+		struct store_range last = range_at(deferred, n_ranges(deferred) - 1);
+		if (last.to + 1 == index) {
+			r.from = last.from;
+			deferred->n -= sizeof r;
+		}
+	}
+	buf_put_bytes(deferred, &r, sizeof r);
+}
+
 bool install_defers(struct group *g, uint64_t index)
 {
-	if (!install_streams(g))
-		return false;
-	buf_put_u64le(&g->installs.deferred, index);
-	return true;
+	LIST_EACH(node, &g->installs.out)
+	{
+		if (!needs(LIST_ENTRY(node, struct install_out, link), index))
+			continue;
+		defer(&g->installs.deferred, index);
+		return true;
+	}
+	return false;
 }
 
 static void release_deferred(struct group *g)
 {
 	struct buf deferred = g->installs.deferred;
 	g->installs.deferred = BUF_EMPTY;
-	for (size_t i = 0; i < deferred.n; i += 8)
-		group_release(g, load_u64le(deferred.p + i));
+	for (unsigned i = 0; i < n_ranges(&deferred); i++) {
+		struct store_range r = range_at(&deferred, i);
+		for (uint64_t index = r.from; index <= r.to; index++)
+			group_release(g, index);
+	}
 	buf_done(&deferred);
 }
 
@@ -177,10 +199,11 @@ void install_do(struct group *g)
 	}
 }
 
-static void send_state(struct install_out *o, struct wire *w)
+/* Returns the bytes sent. */
+static size_t send_state(struct install_out *o, struct wire *w)
 {
 	size_t left = o->data.n - o->data_sent;
-	size_t n = left < PART_BYTES ? left : PART_BYTES;
+	size_t n = left < INSTALL_PART_BYTES ? left : INSTALL_PART_BYTES;
 	struct blob *b = blob_new(n);
 	memcpy(b->data, o->data.p + o->data_sent, n);
 	struct net_part part = {.blob = b, .p = b->data, .n = n};
@@ -189,6 +212,17 @@ static void send_state(struct install_out *o, struct wire *w)
 	o->data_sent += n;
 	if (o->data_sent == o->data.n)
 		buf_done(&o->data), o->data_sent = 0;
+	return n;
+}
+
+/* As group_fetch(), but what streams by once is no reason to forget recent entries. */
+static int read_entry(struct group *g, uint64_t index, struct net_part *ret)
+{
+	struct entry_bytes e;
+	if (!entry_cache_get(&g->groups->cache, &g->cached, index, &e))
+		return store_log_fetch(g->log, index, &ret->blob, &ret->p, &ret->n);
+	*ret = (struct net_part){.blob = blob_ref(e.blob), .p = e.p, .n = e.n};
+	return 0;
 }
 
 /* A member that has just begun to lead may have released entries in a former life, by commands that
@@ -196,7 +230,7 @@ static void send_state(struct install_out *o, struct wire *w)
  * the same commands: it is told that they are gone. */
 static int fetch(struct install_out *o, uint64_t index, struct net_part *part, bool *ret_gone)
 {
-	int rv = group_fetch(o->g, index, &part->blob, &part->p, &part->n);
+	int rv = read_entry(o->g, index, part);
 	*ret_gone = rv == STORE_NOTFOUND && o->early;
 	if (!*ret_gone)
 		return rv;
@@ -205,15 +239,15 @@ static int fetch(struct install_out *o, uint64_t index, struct net_part *part, b
 	return 0;
 }
 
-/* 0, or -1 if an entry cannot be read. */
-static int send_entries(struct install_out *o, struct wire *w)
+/* 0, or -1 if an entry cannot be read. *ret_n: the bytes sent. */
+static int send_entries(struct install_out *o, struct wire *w, size_t *ret_n)
 {
 	struct net_part parts[PART_ENTRIES];
 	uint8_t list[PART_ENTRIES * WIRE_ENTRY];
 	unsigned n = 0;
 	size_t bytes = 0;
 	int rv = 0;
-	while (n < PART_ENTRIES && bytes < PART_BYTES && o->range < n_ranges(&o->live)) {
+	while (n < PART_ENTRIES && bytes < INSTALL_PART_BYTES && o->range < n_ranges(&o->live)) {
 		struct store_range r = range_at(&o->live, o->range);
 		uint64_t index = o->from > r.from ? o->from : r.from;
 		bool gone;
@@ -240,7 +274,14 @@ static int send_entries(struct install_out *o, struct wire *w)
 	w->kind = WIRE_INSTALL_ENTRIES;
 	w->n = n;
 	group_net_post(o->g, o->peer->node, w, slice_make(list, (size_t)n * WIRE_ENTRY), parts, n);
+	*ret_n = bytes;
 	return 0;
+}
+
+/* The other holds in memory what it has not acked, and so does the link. */
+static bool may_read_ahead(const struct install_out *o)
+{
+	return o->parts - o->acked < INSTALL_PARTS_AHEAD && o->bytes_ahead < INSTALL_BYTES_AHEAD;
 }
 
 static void out_pump(struct install_out *o)
@@ -252,20 +293,28 @@ static void out_pump(struct install_out *o)
 		.term = o->term,
 		.stream = o->stream,
 	};
-	while (o->parts - o->acked < WINDOW) {
+	while (may_read_ahead(o)) {
+		size_t n;
 		w.part = o->parts;
 		if (o->data.n > 0) {
-			send_state(o, &w);
-		} else if (o->range < n_ranges(&o->live)) {
-			if (send_entries(o, &w) != 0) {
-				out_end(o, RAFT_IOERR);
-				return;
-			}
-		} else {
+			n = send_state(o, &w);
+		} else if (o->range == n_ranges(&o->live)) {
+			return;
+		} else if (send_entries(o, &w, &n) != 0) {
+			out_end(o, RAFT_IOERR);
 			return;
 		}
-		o->parts++;
+		o->ahead[o->parts++ % INSTALL_PARTS_AHEAD] = n;
+		o->bytes_ahead += n;
 	}
+}
+
+static void out_acked(struct install_out *o, uint64_t parts)
+{
+	for (; o->acked < parts; o->acked++)
+		o->bytes_ahead -= o->ahead[o->acked % INSTALL_PARTS_AHEAD];
+	o->accepted = true;
+	out_pump(o);
 }
 
 int install_send(struct group *g, struct peer *p, struct raft_io_send *req,
@@ -325,9 +374,7 @@ void install_acked(struct group *g, uint64_t node, const struct wire *w)
 		if (p->install == o)
 			out_end(o, 0);
 	} else if (w->part <= o->parts && (w->part > o->acked || !o->accepted)) {
-		o->accepted = true;
-		o->acked = w->part;
-		out_pump(o);
+		out_acked(o, w->part);
 	}
 	group_settle(g);
 }
@@ -353,15 +400,10 @@ struct early_part {
 	struct blob *blob;
 };
 
-struct staged {
-	uint64_t index;
-	struct blob *blob;
-	const uint8_t *p;
-	size_t n;
-};
-
-/* A snapshot that arrives. */
+/* A snapshot that arrives. Ends when its last write has. */
 struct install_in {
+	struct group *g;
+	struct store_log *log; /* staged: the entries; with the switch it is the group's */
 	uint64_t stream;
 	uint64_t from; /* raft id of the leader */
 	uint64_t node;
@@ -373,31 +415,57 @@ struct install_in {
 	uint64_t entries_n;
 	struct buf conf;
 	struct buf data;
-	struct staged *entries;
-	size_t n;
-	uint64_t last;                   /* index of the last entry that came */
-	uint64_t arrived;                /* entries, gone ones included */
-	uint64_t parts;                  /* taken */
-	struct early_part early[WINDOW]; /* part k in [k % WINDOW] */
-	bool given;                      /* to raft */
+	uint64_t last;    /* index of the last entry that came */
+	uint64_t arrived; /* entries, gone ones included */
+	uint64_t parts;   /* taken */
+	uint64_t durable; /* of these, as far as nothing before them is being written */
+	struct early_part early[INSTALL_PARTS_AHEAD]; /* part k in [k % ...] */
+	uint64_t heard_ms;
+	bool given; /* to raft */
+	bool over;  /* given up: what was staged is being dropped */
 	unsigned writes;
 	struct raft_io_snapshot_put *put;
+	struct store_log *former; /* switching: the log that goes */
 };
 
-static void in_free(struct group *g)
+/* A write of what was staged. */
+struct in_write {
+	struct store_req req;
+	struct install_in *in;
+	uint64_t parts; /* are durable with it */
+};
+
+static void on_in_write(struct store_req *req);
+
+static struct in_write *in_write_new(struct install_in *in)
+{
+	struct in_write *w = MEM_NEW(struct in_write);
+	w->in = in;
+	w->parts = in->parts;
+	w->req.done = on_in_write;
+	in->g->io.writes++;
+	in->writes++;
+	return w;
+}
+
+static void in_free(struct install_in *in)
+{
+	for (unsigned i = 0; i < INSTALL_PARTS_AHEAD; i++)
+		blob_unref(in->early[i].blob);
+	buf_done(&in->conf);
+	buf_done(&in->data);
+	mem_free(in);
+}
+
+/* What is under way of it is finished first, the store sees to that. */
+static void in_give_up(struct group *g)
 {
 	struct install_in *in = g->installs.in;
 	if (in == NULL)
 		return;
-	for (size_t i = 0; i < in->n; i++)
-		blob_unref(in->entries[i].blob);
-	for (unsigned i = 0; i < WINDOW; i++)
-		blob_unref(in->early[i].blob);
-	mem_free(in->entries);
-	buf_done(&in->conf);
-	buf_done(&in->data);
-	mem_free(in);
 	g->installs.in = NULL;
+	in->over = true;
+	store_log_drop(in->log, &in_write_new(in)->req);
 }
 
 static void ack(struct group *g, uint64_t node, uint64_t to, uint64_t stream, uint64_t part,
@@ -420,12 +488,12 @@ static void ack(struct group *g, uint64_t node, uint64_t to, uint64_t stream, ui
 static void ack_in(struct group *g, unsigned flags)
 {
 	const struct install_in *in = g->installs.in;
-	ack(g, in->node, in->from, in->stream, in->parts, in->index, flags);
+	ack(g, in->node, in->from, in->stream, in->durable, in->index, flags);
 }
 
 static bool is_complete(const struct install_in *in)
 {
-	return in->data.n == in->data_n && in->arrived == in->entries_n;
+	return in->data.n == in->data_n && in->arrived == in->entries_n && in->writes == 0;
 }
 
 static void give(struct group *g)
@@ -449,7 +517,7 @@ static void give(struct group *g)
 	if (configuration_decode(&message.install_snapshot.conf, buf_slice(&in->conf)) != 0) {
 		raft_free(message.install_snapshot.data.base);
 		ack_in(g, WIRE_REFUSED);
-		in_free(g);
+		in_give_up(g);
 		return;
 	}
 	in->given = true;
@@ -457,7 +525,7 @@ static void give(struct group *g)
 	if (in->put == NULL) {
 		/* raft has no use for it, and said so. */
 		ack_in(g, WIRE_REFUSED);
-		in_free(g);
+		in_give_up(g);
 	}
 	group_settle(g);
 }
@@ -472,8 +540,10 @@ void install_unblock(struct group *g)
 
 static void in_begin(struct group *g, uint64_t node, const struct wire *w)
 {
-	in_free(g);
+	in_give_up(g);
 	struct install_in *in = MEM_NEW(struct install_in);
+	in->g = g;
+	in->log = store_log_stage(g->log);
 	in->stream = w->stream;
 	in->from = w->from;
 	in->node = node;
@@ -487,17 +557,21 @@ static void in_begin(struct group *g, uint64_t node, const struct wire *w)
 	g->installs.in = in;
 }
 
-/* False if it is not what was announced. */
-static bool in_take(struct install_in *in, const struct wire *w, struct blob *blob)
+/* Entries without a gap between them. Their true terms are not known, nor asked for. */
+static void stage(struct install_in *in, uint64_t first, const struct store_entry *e, unsigned n)
 {
-	if (w->kind == WIRE_INSTALL_STATE) {
-		buf_put_slice(&in->data, w->bytes);
-		return in->data.n <= in->data_n;
-	}
-	if (in->arrived + w->n > in->entries_n)
-		return false;
-	in->entries = mem_realloc(in->entries, (in->n + w->n) * sizeof *in->entries);
+	if (n > 0)
+		store_log_append(in->log, &in_write_new(in)->req, first, e, n);
+}
+
+static bool in_take_entries(struct install_in *in, const struct wire *w, struct blob *blob)
+{
+	struct store_entry run[PART_ENTRIES];
+	uint64_t first = 0;
+	unsigned n = 0;
 	const uint8_t *p = w->bytes.p;
+	if (w->n > PART_ENTRIES || in->arrived + w->n > in->entries_n)
+		return false;
 	for (unsigned i = 0; i < w->n; i++) {
 		struct wire_entry e = wire_entry_of(w, i);
 		if (e.number <= in->last || e.number == 1 || e.number > in->index)
@@ -506,33 +580,58 @@ static bool in_take(struct install_in *in, const struct wire *w, struct blob *bl
 		in->arrived++;
 		if (e.type == WIRE_GONE)
 			continue;
-		in->entries[in->n++] = (struct staged){
-			.index = e.number, .blob = blob_ref(blob), .p = p, .n = e.n};
+		if (first + n != e.number) {
+			stage(in, first, run, n);
+			first = e.number;
+			n = 0;
+		}
+		run[n++] = (struct store_entry){
+			.term = in->index_term,
+			.type = RAFT_COMMAND,
+			.blob = blob,
+			.p = p,
+			.n = e.n,
+		};
 		p += e.n;
 	}
+	stage(in, first, run, n);
 	return true;
+}
+
+/* False if it is not what was announced. */
+static bool in_take(struct install_in *in, const struct wire *w, struct blob *blob)
+{
+	bool ok;
+	if (w->kind == WIRE_INSTALL_STATE) {
+		buf_put_slice(&in->data, w->bytes);
+		ok = in->data.n <= in->data_n;
+	} else {
+		ok = in_take_entries(in, w, blob);
+	}
+	in->parts++;
+	if (in->writes == 0)
+		in->durable = in->parts;
+	return ok;
 }
 
 /* Takes the part and what had come before it. */
 static bool in_take_all(struct install_in *in, const struct wire *w, struct blob *blob)
 {
 	bool ok = in_take(in, w, blob);
-	in->parts++;
 	for (;;) {
-		struct early_part *e = &in->early[in->parts % WINDOW];
+		struct early_part *e = &in->early[in->parts % INSTALL_PARTS_AHEAD];
 		if (!ok || e->blob == NULL || e->w.part != in->parts)
 			return ok;
 		ok = in_take(in, &e->w, e->blob);
 		blob_unref(e->blob);
 		e->blob = NULL;
-		in->parts++;
 	}
 }
 
 static void in_keep_early(struct install_in *in, const struct wire *w, struct blob *blob)
 {
-	struct early_part *e = &in->early[w->part % WINDOW];
-	if (w->part <= in->parts || w->part >= in->parts + WINDOW || e->blob != NULL)
+	struct early_part *e = &in->early[w->part % INSTALL_PARTS_AHEAD];
+	if (w->part <= in->parts || w->part >= in->parts + INSTALL_PARTS_AHEAD || e->blob != NULL)
 		return;
 	*e = (struct early_part){.w = *w, .blob = blob_ref(blob)};
 }
@@ -558,10 +657,12 @@ void install_receive(struct group *g, uint64_t node, const struct wire *w, struc
 	} else if (!ours) {
 		ack(g, node, w->from, w->stream, 0, 0, WIRE_REFUSED);
 		return;
-	} else if (w->kind != WIRE_INSTALL && w->part == in->parts) {
+	}
+	in->heard_ms = groups_now(g->groups);
+	if (w->kind != WIRE_INSTALL && w->part == in->parts) {
 		if (!in_take_all(in, w, blob)) {
 			ack_in(g, WIRE_REFUSED);
-			in_free(g);
+			in_give_up(g);
 			return;
 		}
 	} else if (w->kind != WIRE_INSTALL) {
@@ -573,114 +674,62 @@ void install_receive(struct group *g, uint64_t node, const struct wire *w, struc
 
 /* ---- the switch ----------------------------------------------------------------------------- */
 
-struct in_write {
-	struct store_req req;
-	struct group *g;
-	struct store_range live;
-};
-
 static void switched(struct group *g)
 {
 	struct install_in *in = g->installs.in;
 	struct raft_io_snapshot_put *put = in->put;
+	store_log_close(in->former);
 	g->io.snapshots--;
 	put->cb(put, 0);                  /* restores the application, answers the leader */
 	libraft_clear_changing(&g->raft); /* R10 */
 	g->io.installing = false;
 	ack_in(g, WIRE_DONE);
-	in_free(g);
+	g->installs.in = NULL;
+	in_free(in);
 	group_io_unblock(g);
 }
 
 static void on_in_write(struct store_req *req)
 {
-	struct in_write *iw = LIST_ENTRY(req, struct in_write, req);
-	struct group *g = iw->g;
-	mem_free(iw);
+	struct in_write *w = LIST_ENTRY(req, struct in_write, req);
+	struct install_in *in = w->in;
+	struct group *g = in->g;
 	g->io.writes--;
-	if (--g->installs.in->writes == 0)
+	in->durable = --in->writes == 0 ? in->parts : w->parts;
+	mem_free(w);
+	if (in->over && in->writes == 0) {
+		store_log_close(in->log);
+		in_free(in);
+	} else if (!in->over && in->put != NULL) {
 		switched(g);
+	} else if (!in->over) {
+		ack_in(g, 0);
+		install_unblock(g);
+	}
 	group_settle(g);
 }
 
-static struct in_write *in_write_new(struct group *g)
-{
-	struct in_write *iw = MEM_NEW(struct in_write);
-	iw->g = g;
-	iw->req.done = on_in_write;
-	g->io.writes++;
-	g->installs.in->writes++;
-	return iw;
-}
-
-/* A snapshot at `index` of which only the entries in `live` are kept; the state is the mark but in
- * the last. */
-static void write_snapshot(
-	struct group *g, uint64_t index, struct store_range live, bool first, struct slice data)
-{
-	const struct install_in *in = g->installs.in;
-	struct in_write *iw = in_write_new(g);
-	iw->live = live;
-	iw->req.u.snapshot.index = index;
-	iw->req.u.snapshot.term = in->index_term;
-	iw->req.u.snapshot.conf_index = in->conf_index < index ? in->conf_index : index;
-	iw->req.u.snapshot.conf = buf_slice(&in->conf);
-	iw->req.u.snapshot.data = data;
-	iw->req.u.snapshot.live = &iw->live;
-	iw->req.u.snapshot.n_live = live.from != 0 ? 1 : 0;
-	iw->req.u.snapshot.install = first;
-	store_log_snapshot(g->log, &iw->req);
-}
-
-static size_t run_length(const struct staged *e, size_t n)
-{
-	size_t i = 1;
-	while (i < n && e[i].index == e[0].index + i)
-		i++;
-	return i;
-}
-
-static struct store_range write_run(struct group *g, const struct staged *s, size_t n)
-{
-	struct store_entry *e = mem_alloc(n * sizeof *e);
-	for (size_t i = 0; i < n; i++)
-		e[i] = (struct store_entry){
-			.term = g->installs.in->index_term,
-			.type = RAFT_COMMAND,
-			.blob = s[i].blob,
-			.p = s[i].p,
-			.n = s[i].n,
-		};
-	struct in_write *iw = in_write_new(g);
-	store_log_append(g->log, &iw->req, s[0].index, e, (unsigned)n);
-	mem_free(e);
-	return (struct store_range){.from = s[0].index, .to = s[n - 1].index};
-}
-
-/* Entries below a snapshot can be stored only before it is: snapshot just before the first run of
- * entries, the run, snapshot just before the next run, ... and the real one. */
+/* All entries are durable in the staged log. It takes the place of the group's in one transaction,
+ * and what is written from now on goes there, behind that. */
 void install_put(struct group *g, struct raft_io_snapshot_put *req,
 	const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
 {
 	struct install_in *in = g->installs.in;
-	struct store_range live = {0};
 	if (in == NULL || !in->given || snapshot->index != in->index)
 		group_broken(g, "raft installs a snapshot that did not arrive");
 	in->put = req;
 	req->cb = cb;
 	g->io.snapshots++;
 	g->io.installing = true;
-	bool first = true;
-	in->writes++; /* not over before all are submitted */
-	for (size_t i = 0; i < in->n;) {
-		size_t n = run_length(in->entries + i, in->n - i);
-		write_snapshot(g, in->entries[i].index - 1, live, first, slice_str(mark));
-		live = write_run(g, in->entries + i, n);
-		first = false;
-		i += n;
-	}
-	write_snapshot(g, in->index, live, first, buf_slice(&in->data));
-	in->writes--;
+	struct in_write *w = in_write_new(in);
+	w->req.u.snapshot.index = in->index;
+	w->req.u.snapshot.term = in->index_term;
+	w->req.u.snapshot.conf_index = in->conf_index;
+	w->req.u.snapshot.conf = buf_slice(&in->conf);
+	w->req.u.snapshot.data = buf_slice(&in->data);
+	store_log_switch(in->log, &w->req);
+	in->former = g->log;
+	g->log = in->log;
 	g->io.next = in->index + 1;
 	g->io.log_start = in->index + 1;
 	g->io.kept_index = in->index;
@@ -705,8 +754,19 @@ void install_tick(struct group *g)
 		if (now - o->heard_ms >= STALL_MS)
 			out_end(o, RAFT_NOCONNECTION);
 	}
-	if (g->installs.in != NULL && g->installs.in->given)
-		ack_in(g, 0); /* still writing */
+	struct install_in *in = g->installs.in;
+	if (in == NULL)
+		return;
+	if (in->writes > 0)
+		ack_in(g, 0); /* a slow disk is not silence */
+	else if (now - in->heard_ms >= FORSAKEN_MS)
+		in_give_up(g);
+}
+
+void install_give_up(struct group *g)
+{
+	if (g->installs.in != NULL && !g->installs.in->given)
+		in_give_up(g);
 }
 
 void install_init(struct group *g)
@@ -724,7 +784,6 @@ void install_cancel(struct group *g)
 		get->cb(get->req, NULL, RAFT_CANCELED);
 		mem_free(get);
 	}
-	in_free(g);
 }
 
 void install_done(struct group *g)

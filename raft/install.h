@@ -6,16 +6,22 @@
  *   leader                                   lagging member
  *   raft: snapshot_get -> app's state now
  *   raft: InstallSnapshot ->  INSTALL  --->  begins to stage
- *                        STATE, ENTRIES --->  stages, answers each part (the window)
+ *                        STATE, ENTRIES --->  stages: entries go to a log beside the group's own
+ *                              <--- ACK part  so far it is durable
  *                                            all there: raft gets InstallSnapshot
- *                                            -> raft: snapshot_put(0): written, restored
+ *                                            -> raft: snapshot_put(0): switched to, restored
  *   raft is answered      <--- ACK done      and told of its result
  *
- * While a snapshot streams the leader takes none itself and keeps the entries it promised.
+ * Memory: the leader reads ahead of the acks by INSTALL_PARTS_AHEAD parts and INSTALL_BYTES_AHEAD
+ * bytes, so neither side, nor the link between, ever holds more entries than that (and one that is
+ * larger by itself). The state is held as a whole, as it is wherever the application has it.
  *
- * Staged parts are held in memory. The switch is a row of writes (the store has no single one for
- * state and entries); all but the last carry a mark in place of the state, so a member that crashed
- * in between knows at its start that its log is gone: it has to come back under a new id.
+ * While a snapshot streams the leader takes none itself, so its log gathers what is proposed
+ * meanwhile (which the member needs next), and entries that it has yet to read are kept.
+ *
+ * A crash finds the member as it was, or with all of the snapshot: the switch is one transaction
+ * (storage/staging.h). What was staged goes at the next start, with the next snapshot, when the group
+ * comes to rest, or after a minute without a part.
  */
 #ifndef WARREN_RAFT_INSTALL_H
 #define WARREN_RAFT_INSTALL_H
@@ -24,14 +30,20 @@
 #include "raft/libraft.h"
 #include "raft/wire.h"
 
+enum {
+	INSTALL_PART_BYTES = 256 * 1024, /* of a message; a larger entry goes alone */
+	INSTALL_PARTS_AHEAD = 16,        /* sent, and not known to be durable there */
+	INSTALL_BYTES_AHEAD = 4 * 1024 * 1024,
+};
+
 struct peer;
 struct install_in;
 
 struct installs {
 	struct list out;       /* struct install_out */
 	struct list gets;      /* struct install_get: raft waits for a descriptor */
-	struct buf deferred;   /* u64 indexes that were released while streaming */
-	struct install_in *in; /* what is being staged or written */
+	struct buf deferred;   /* struct store_range: released while a stream needs them */
+	struct install_in *in; /* what is being staged or switched to */
 	uint64_t streams;      /* made so far: part of a stream's number */
 };
 
@@ -54,14 +66,14 @@ void install_tick(struct group *g);
 void install_link_down(struct group *g, struct peer *p);
 /* This member leads no more. */
 void install_not_leading(struct group *g);
+/* What is staged is not worth waiting for, unless raft has it already: the group closes or rests. */
+void install_give_up(struct group *g);
 void install_cancel(struct group *g);
 void install_done(struct group *g);
 /* Streams are under way. */
 bool install_streams(const struct group *g);
-/* True if the release of an entry has to wait for the end of a stream; it is taken note of. */
+/* True if the release of an entry has to wait for the end of streams; it is taken note of. */
 bool install_defers(struct group *g, uint64_t index);
-/* The state of an install that was cut short by a crash. */
-bool install_is_mark(struct slice data);
 /* fsm->restore after an install: the state that was staged. */
 struct slice install_state(const struct group *g);
 

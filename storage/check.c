@@ -14,6 +14,7 @@
 #include "storage/groups.h"
 #include "storage/records.h"
 #include "storage/scan.h"
+#include "storage/staging.h"
 
 struct check {
 	struct env env;
@@ -154,7 +155,8 @@ static void check_group(struct check *c, struct group_state *g)
 	const struct index *ix = &g->index;
 	size_t from = index_from(ix, g->snapshot_index + 1);
 	size_t n = ix->n - from;
-	printf("group %" PRIu64 ": term %" PRIu64 ", vote %" PRIu64 ", snapshot %" PRIu64, g->id,
+	printf("group %" PRIu64 ": term %" PRIu64 ", vote %" PRIu64 ", snapshot %" PRIu64,
+		staging_group(g->id),
 		g->hard.term, g->hard.vote, g->snapshot_index);
 	if (n > 0)
 		printf(", entries %" PRIu64 "-%" PRIu64, ix->e[from].index, index_last(ix));

@@ -16,6 +16,7 @@
 
 #include "src/base/mem.h"
 #include "storage/format.h"
+#include "storage/staging.h"
 
 /* Address space costs nothing, growing a map in use is not possible. */
 static const size_t ENV_MAP_BYTES = (size_t)16 << 40;
@@ -334,6 +335,9 @@ static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
 		rc = env_read_meta(env, txn, err);
 	if (rc == 0)
 		rc = env_open_tables(env, txn, MDB_CREATE, err);
+	int forget = rc == 0 ? staging_forget(txn, env->hard) : 0;
+	if (forget != 0)
+		rc = env_fail_mdb(env, err, forget, "data.mdb");
 	if (rc == 0)
 		rc = env_write_meta(env, txn, err);
 	return rc;

@@ -6,7 +6,7 @@
 
 static const char META_MAGIC[6] = {'W', 'a', 'r', 'r', 'e', 'n'};
 
-enum { VALUE_VERSION = 1 };
+enum { VALUE_VERSION = 1, HARD_STAGED = 1 };
 
 /* The 8 bytes that values start with; `extra` is the u32 in them. */
 static void value_header(uint8_t *out, char kind, uint32_t extra)
@@ -63,25 +63,28 @@ int meta_decode(struct slice value, struct store_identity *ret_id, unsigned *ret
 	return STORE_OK;
 }
 
-void hard_encode(uint8_t out[HARD_BYTES], uint64_t group, const struct hard_row *row)
+void hard_encode(uint8_t out[HARD_BYTES], uint64_t log, const struct hard_row *row)
 {
-	value_header(out, 'H', 0);
+	value_header(out, 'H', row->staged ? HARD_STAGED : 0);
 	store_u64le(out + 8, row->term);
 	store_u64le(out + 16, row->vote);
 	store_u64le(out + 24, row->since);
-	value_seal(out, 32, group);
+	value_seal(out, 32, log);
 }
 
-int hard_decode(struct slice value, uint64_t group, struct hard_row *ret_row)
+int hard_decode(struct slice value, uint64_t log, struct hard_row *ret_row)
 {
 	int rc = value_check_header(value, 'H', HARD_BYTES);
 	if (rc != 0)
 		return rc;
-	if (value.n != HARD_BYTES || !value_sealed(value.p, 32, group))
+	if (value.n != HARD_BYTES || !value_sealed(value.p, 32, log))
 		return STORE_DAMAGED;
-	ret_row->term = load_u64le(value.p + 8);
-	ret_row->vote = load_u64le(value.p + 16);
-	ret_row->since = load_u64le(value.p + 24);
+	*ret_row = (struct hard_row){
+		.term = load_u64le(value.p + 8),
+		.vote = load_u64le(value.p + 16),
+		.since = load_u64le(value.p + 24),
+		.staged = (load_u32le(value.p + 4) & HARD_STAGED) != 0,
+	};
 	return STORE_OK;
 }
 
@@ -96,7 +99,7 @@ static void snap_put(uint8_t *to, struct slice from)
 		memcpy(to, from.p, from.n);
 }
 
-void snap_encode(uint8_t *out, uint64_t group, const struct snap_row *row)
+void snap_encode(uint8_t *out, uint64_t log, const struct snap_row *row)
 {
 	assert(row->conf.n <= UINT32_MAX);
 	snap_put(out + SNAP_HEADER, row->conf);
@@ -107,16 +110,16 @@ void snap_encode(uint8_t *out, uint64_t group, const struct snap_row *row)
 	store_u64le(out + 24, row->conf_index);
 	store_u64le(out + 32, row->data.n);
 	store_u64le(out + 40,
-		XXH3_64bits_withSeed(out + SNAP_HEADER, row->conf.n + row->data.n, group));
-	value_seal(out, 48, group);
+		XXH3_64bits_withSeed(out + SNAP_HEADER, row->conf.n + row->data.n, log));
+	value_seal(out, 48, log);
 }
 
-int snap_decode_header(struct slice value, uint64_t group, struct snap_row *ret_row)
+int snap_decode_header(struct slice value, uint64_t log, struct snap_row *ret_row)
 {
 	int rc = value_check_header(value, 'S', SNAP_HEADER);
 	if (rc != 0)
 		return rc;
-	if (!value_sealed(value.p, 48, group))
+	if (!value_sealed(value.p, 48, log))
 		return STORE_DAMAGED;
 	uint64_t conf_n = load_u32le(value.p + 4);
 	uint64_t data_n = load_u64le(value.p + 32);
@@ -133,13 +136,13 @@ int snap_decode_header(struct slice value, uint64_t group, struct snap_row *ret_
 	return STORE_OK;
 }
 
-int snap_decode(struct slice value, uint64_t group, struct snap_row *ret_row)
+int snap_decode(struct slice value, uint64_t log, struct snap_row *ret_row)
 {
 	struct snap_row row;
-	int rc = snap_decode_header(value, group, &row);
+	int rc = snap_decode_header(value, log, &row);
 	if (rc != 0)
 		return rc;
-	uint64_t sum = XXH3_64bits_withSeed(value.p + SNAP_HEADER, value.n - SNAP_HEADER, group);
+	uint64_t sum = XXH3_64bits_withSeed(value.p + SNAP_HEADER, value.n - SNAP_HEADER, log);
 	if (sum != load_u64le(value.p + 40))
 		return STORE_DAMAGED;
 	*ret_row = row;

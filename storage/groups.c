@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "src/base/mem.h"
+#include "storage/staging.h"
 
 void store_groups_init(struct groups *gs)
 {
@@ -59,13 +60,38 @@ struct group_state *store_groups_find_or_add(struct groups *gs, uint64_t id)
 	return g;
 }
 
-struct group_state *store_groups_open(struct groups *gs, uint64_t id)
+struct group_state *store_groups_open(struct groups *gs, uint64_t group)
 {
+	uint64_t twin = staging_twin(group);
+	struct group_state *g;
 	pthread_mutex_lock(&gs->lock);
-	struct group_state *g = find_or_add_locked(gs, id);
+	HASH_FIND(hh, gs->table, &twin, sizeof twin, g);
+	if (g == NULL || g->staged)
+		g = find_or_add_locked(gs, group);
+	g->staged = false; /* a former one, of a group that is made anew */
 	g->opened++;
 	pthread_mutex_unlock(&gs->lock);
 	return g;
+}
+
+struct group_state *store_groups_stage(struct groups *gs, const struct group_state *own)
+{
+	pthread_mutex_lock(&gs->lock);
+	struct group_state *g = find_or_add_locked(gs, staging_twin(own->id));
+	g->staged = true;
+	g->opened++;
+	pthread_mutex_unlock(&gs->lock);
+	return g;
+}
+
+struct group_state *store_groups_switch(struct groups *gs, struct group_state *staged)
+{
+	pthread_mutex_lock(&gs->lock);
+	struct group_state *own = find_or_add_locked(gs, staging_twin(staged->id));
+	own->staged = true;
+	staged->staged = false;
+	pthread_mutex_unlock(&gs->lock);
+	return own;
 }
 
 void store_groups_close(struct groups *gs, struct group_state *g)

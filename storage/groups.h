@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the store knows of each group, whether its log is open or not.
+ * What the store knows of each log, whether it is open or not. A group has one, or two while another
+ * is staged (storage/staging.h).
  *
  * Who may touch what:
  *  - `index` belongs to the writer, which changes it under `lock`; the owner of an open log reads
  *    it under `lock`. The writer reads its own without.
- *  - everything else but `opened` belongs to the writer.
- *  - the table and `opened` are guarded by groups.lock.
+ *  - everything else but `opened` and `staged` belongs to the writer.
+ *  - the table and `opened` are guarded by groups.lock, and so are changes of `staged`.
  * Lock order: groups.lock and group_state.lock are never held together.
  *
  * A state is in the table while the group exists, or has entries, or a log of it is open or was
@@ -16,13 +17,15 @@
 #define WARREN_STORAGE_GROUPS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uthash.h>
 
 #include "storage/format.h"
 #include "storage/index.h"
 
 struct group_state {
-	uint64_t id;
+	uint64_t id;            /* of the log */
+	_Atomic bool staged;    /* it is not the group's own */
 	pthread_mutex_t lock;
 	struct index index;     /* `at` is a struct record */
 	bool exists;            /* has a hard row */
@@ -35,7 +38,7 @@ struct group_state {
 struct groups {
 	pthread_mutex_t lock;
 	struct group_state *table;
-	uint64_t existing; /* writer: groups with a hard row */
+	uint64_t existing; /* writer: groups whose own log has a hard row */
 };
 
 void store_groups_init(struct groups *gs);
@@ -43,8 +46,12 @@ void store_groups_done(struct groups *gs);
 /* NULL if it is not there. */
 struct group_state *store_groups_find(struct groups *gs, uint64_t id);
 struct group_state *store_groups_find_or_add(struct groups *gs, uint64_t id);
-/* For a log: found or added, and counted as opened. Any thread. */
-struct group_state *store_groups_open(struct groups *gs, uint64_t id);
+/* The group's own log: found or added, and counted as opened. Any thread. */
+struct group_state *store_groups_open(struct groups *gs, uint64_t group);
+/* The one beside the group's own: found or added as staged, and counted as opened. Any thread. */
+struct group_state *store_groups_stage(struct groups *gs, const struct group_state *own);
+/* Writer: the staged log is the group's own from now on. Returns the former one, which is staged. */
+struct group_state *store_groups_switch(struct groups *gs, struct group_state *staged);
 /* Writer: undoes store_groups_open(); the state goes if nothing is left of the group. */
 void store_groups_close(struct groups *gs, struct group_state *g);
 

@@ -96,7 +96,7 @@ static int place_read(struct store_log *log, const struct place *place, struct b
 	if (rc != 0)
 		return rc;
 	const struct index_entry *e = &place->entry;
-	if (entry_checksum(log->group, e->index, e->term, blob->data, e->length) != e->checksum) {
+	if (entry_checksum(lmdb_log_group(log)->id, e->index, e->term, blob->data, e->length) != e->checksum) {
 		blob_unref(blob);
 		return STORE_DAMAGED;
 	}
@@ -135,15 +135,15 @@ static int lmdb_log_fetch(struct store_log *log, uint64_t index, struct blob **r
 
 /* ---- loading -------------------------------------------------------------------------------- */
 
-static int load_hard(const struct env *env, MDB_txn *txn, uint64_t group, struct store_load *load)
+static int load_hard(const struct env *env, MDB_txn *txn, uint64_t log, struct store_load *load)
 {
 	struct hard_row row;
-	MDB_val key = env_key(&group);
+	MDB_val key = env_key(&log);
 	MDB_val val;
 	int rc = mdb_get(txn, env->hard, &key, &val);
 	if (rc == MDB_NOTFOUND)
 		return STORE_OK;
-	rc = rc != 0 ? env_error(rc) : hard_decode(env_slice(val), group, &row);
+	rc = rc != 0 ? env_error(rc) : hard_decode(env_slice(val), log, &row);
 	if (rc != 0)
 		return rc;
 	load->exists = true;
@@ -152,16 +152,16 @@ static int load_hard(const struct env *env, MDB_txn *txn, uint64_t group, struct
 	return STORE_OK;
 }
 
-static int load_snapshot(const struct env *env, MDB_txn *txn, uint64_t group,
+static int load_snapshot(const struct env *env, MDB_txn *txn, uint64_t log,
 	struct store_load *load)
 {
 	struct snap_row row;
-	MDB_val key = env_key(&group);
+	MDB_val key = env_key(&log);
 	MDB_val val;
 	int rc = mdb_get(txn, env->snap, &key, &val);
 	if (rc == MDB_NOTFOUND)
 		return STORE_OK;
-	rc = rc != 0 ? env_error(rc) : snap_decode(env_slice(val), group, &row);
+	rc = rc != 0 ? env_error(rc) : snap_decode(env_slice(val), log, &row);
 	if (rc != 0)
 		return rc;
 	load->has_snapshot = true;
@@ -180,9 +180,10 @@ static int load_rows(struct store_log *log, struct store_load *load)
 	MDB_txn *txn;
 	if (view_begin(view, env->mdb, &txn) != 0)
 		return STORE_IO;
-	int rc = load_hard(env, txn, log->group, load);
+	uint64_t id = lmdb_log_group(log)->id;
+	int rc = load_hard(env, txn, id, load);
 	if (rc == 0)
-		rc = load_snapshot(env, txn, log->group, load);
+		rc = load_snapshot(env, txn, id, load);
 	view_end(view);
 	return rc;
 }
@@ -270,22 +271,36 @@ static void lmdb_log_close(struct store_log *log)
 	mem_free(l);
 }
 
+static struct store_log *lmdb_log_stage(struct store_log *log);
+
 static const struct store_log_ops lmdb_log_ops = {
 	.load = lmdb_log_load,
 	.submit = lmdb_log_submit,
 	.retain = lmdb_log_retain,
 	.release = lmdb_log_release,
 	.fetch = lmdb_log_fetch,
+	.stage = lmdb_log_stage,
 	.close = lmdb_log_close,
 };
 
-struct store_log *store_log_open(struct store_port *port, uint64_t group)
+static struct store_log *lmdb_log_new(struct store_port *port, uint64_t group, struct group_state *g)
 {
-	assert(port->store != NULL);
 	struct lmdb_log *l = MEM_NEW(struct lmdb_log);
 	l->base.ops = &lmdb_log_ops;
 	l->base.port = port;
 	l->base.group = group;
-	l->group = store_groups_open(&port->store->groups, group);
+	l->group = g;
 	return &l->base;
+}
+
+static struct store_log *lmdb_log_stage(struct store_log *log)
+{
+	struct groups *gs = &log->port->store->groups;
+	return lmdb_log_new(log->port, log->group, store_groups_stage(gs, lmdb_log_group(log)));
+}
+
+struct store_log *store_log_open(struct store_port *port, uint64_t group)
+{
+	assert(port->store != NULL && group < STORE_GROUP_END);
+	return lmdb_log_new(port, group, store_groups_open(&port->store->groups, group));
 }

@@ -7,6 +7,7 @@
 
 #include "src/base/mem.h"
 #include "storage/scan.h"
+#include "storage/staging.h"
 
 static void store_free(struct store *s)
 {
@@ -83,7 +84,7 @@ void store_each_group(struct store *s, void (*each)(void *arg, uint64_t group), 
 	for (struct group_state *g = s->groups.table, *next; g != NULL; g = next) {
 		next = g->hh.next;
 		if (g->exists)
-			each(arg, g->id);
+			each(arg, staging_group(g->id));
 	}
 }
 

@@ -15,6 +15,7 @@ struct store_log_ops {
 	void (*release)(struct store_log *log, uint64_t index);
 	int (*fetch)(struct store_log *log, uint64_t index, struct blob **ret_blob,
 		const uint8_t **ret_p, size_t *ret_n);
+	struct store_log *(*stage)(struct store_log *log);
 	void (*close)(struct store_log *log);
 };
 

@@ -13,6 +13,7 @@
 struct memory_log {
 	struct store_log base;
 	struct index index; /* `at` is a struct blob, referenced */
+	struct memory_log *replaces; /* staged: the log it is staged beside; else NULL */
 	bool exists;
 	uint64_t term;
 	uint64_t vote;
@@ -41,7 +42,7 @@ static void memory_append(struct memory_log *m, struct store_req *req)
 	uint64_t last = index_last(&m->index);
 	if (last < m->snapshot_index)
 		last = m->snapshot_index;
-	assert(first > m->snapshot_index && first <= last + 1);
+	assert(first > m->snapshot_index && (first <= last + 1 || m->replaces != NULL));
 	index_truncate(&m->index, first, memory_entry_dies, NULL);
 	for (unsigned i = 0; i < req->u.append.n; i++) {
 		const struct store_entry *from = &req->u.append.entries[i];
@@ -59,22 +60,10 @@ static void memory_append(struct memory_log *m, struct store_req *req)
 	req->u.append.entries = NULL;
 }
 
-static void memory_drop_entries(struct memory_log *m)
+static void memory_put_snapshot(struct memory_log *m, const struct store_req *req)
 {
-	index_truncate(&m->index, 0, memory_entry_dies, NULL);
-}
-
-static void memory_snapshot(struct memory_log *m, struct store_req *req)
-{
-	uint64_t index = req->u.snapshot.index;
-	assert(req->u.snapshot.install || index >= m->snapshot_index);
-	if (req->u.snapshot.install)
-		memory_drop_entries(m);
-	else
-		index_keep(&m->index, m->snapshot_index + 1, index, req->u.snapshot.live,
-			req->u.snapshot.n_live, memory_entry_dies, NULL);
 	m->has_snapshot = true;
-	m->snapshot_index = index;
+	m->snapshot_index = req->u.snapshot.index;
 	m->snapshot_term = req->u.snapshot.term;
 	m->snapshot_conf_index = req->u.snapshot.conf_index;
 	buf_clear(&m->snapshot_conf);
@@ -83,13 +72,31 @@ static void memory_snapshot(struct memory_log *m, struct store_req *req)
 	buf_put_slice(&m->snapshot_data, req->u.snapshot.data);
 }
 
+static void memory_snapshot(struct memory_log *m, const struct store_req *req)
+{
+	assert(req->u.snapshot.index >= m->snapshot_index);
+	index_keep(&m->index, m->snapshot_index + 1, req->u.snapshot.index, req->u.snapshot.live,
+		req->u.snapshot.n_live, memory_entry_dies, NULL);
+	memory_put_snapshot(m, req);
+}
+
 static void memory_drop(struct memory_log *m)
 {
-	memory_drop_entries(m);
+	index_truncate(&m->index, 0, memory_entry_dies, NULL);
 	index_done(&m->index);
 	buf_done(&m->snapshot_conf);
 	buf_done(&m->snapshot_data);
-	*m = (struct memory_log){.base = m->base};
+	*m = (struct memory_log){.base = m->base, .replaces = m->replaces};
+}
+
+static void memory_switch(struct memory_log *m, const struct store_req *req)
+{
+	assert(m->replaces != NULL && index_last(&m->index) <= req->u.snapshot.index);
+	m->term = m->replaces->term;
+	m->vote = m->replaces->vote;
+	memory_drop(m->replaces);
+	m->replaces = NULL;
+	memory_put_snapshot(m, req);
 }
 
 static void memory_submit(struct store_log *log, struct store_req *req)
@@ -115,6 +122,9 @@ static void memory_submit(struct store_log *log, struct store_req *req)
 		break;
 	case STORE_OP_DROP:
 		memory_drop(m);
+		break;
+	case STORE_OP_SWITCH:
+		memory_switch(m, req);
 		break;
 	}
 	list_push_back(&log->port->completed, &req->link);
@@ -192,12 +202,20 @@ static void memory_close(struct store_log *log)
 	mem_free(m);
 }
 
+static struct store_log *memory_stage(struct store_log *log)
+{
+	struct store_log *staged = memory_log_open(log->port, log->group);
+	memory_log_of(staged)->replaces = memory_log_of(log);
+	return staged;
+}
+
 static const struct store_log_ops memory_log_ops = {
 	.load = memory_load,
 	.submit = memory_submit,
 	.retain = memory_retain,
 	.release = memory_release,
 	.fetch = memory_fetch,
+	.stage = memory_stage,
 	.close = memory_close,
 };
 

@@ -32,7 +32,9 @@ static void entry_is_truncated(void *arg, const struct index_entry *e)
 
 static void put_hard(struct round *r, struct group_state *g)
 {
-	round_change(r, CHANGE_HARD, g->id)->u.hard = g->hard;
+	struct hard_row row = g->hard;
+	row.staged = g->staged;
+	round_change(r, CHANGE_HARD, g->id)->u.hard = row;
 }
 
 /* Whatever is written of a group, its hard row is there: without it the entries are orphans. */
@@ -43,7 +45,7 @@ static void make_group(struct round *r, struct group_state *g)
 	if (g->hard.since == 0)
 		g->hard.since = round_number(r);
 	g->exists = true;
-	r->groups->existing++;
+	r->groups->existing += !g->staged;
 	put_hard(r, g);
 }
 
@@ -93,7 +95,7 @@ static void plan_append(struct round *r, struct group_state *g, const struct sto
 	uint64_t last = index_last(&g->index);
 	if (last < g->snapshot_index)
 		last = g->snapshot_index;
-	assert(first > g->snapshot_index && first <= last + 1);
+	assert(first > g->snapshot_index && (first <= last + 1 || g->staged));
 	make_group(r, g);
 	if (first <= last)
 		truncate_from(r, g, first);
@@ -101,23 +103,23 @@ static void plan_append(struct round *r, struct group_state *g, const struct sto
 		pack_entry(r, g, first + i, &req->u.append.entries[i]);
 }
 
+static void put_snapshot(struct round *r, struct group_state *g, const struct store_req *req)
+{
+	g->snapshot_index = req->u.snapshot.index;
+	round_change(r, CHANGE_SNAPSHOT, g->id)->u.snapshot = req;
+	r->bytes += plan_request_bytes(req);
+}
+
 static void plan_snapshot(struct round *r, struct group_state *g, const struct store_req *req)
 {
 	uint64_t index = req->u.snapshot.index;
 	make_group(r, g);
-	if (req->u.snapshot.install) {
-		end_all_entries(r, g);
-		put_hard(r, g);
-	} else {
-		assert(index >= g->snapshot_index);
-		pthread_mutex_lock(&g->lock);
-		index_keep(&g->index, g->snapshot_index + 1, index, req->u.snapshot.live,
-			req->u.snapshot.n_live, entry_is_covered, r);
-		pthread_mutex_unlock(&g->lock);
-	}
-	g->snapshot_index = index;
-	round_change(r, CHANGE_SNAPSHOT, g->id)->u.snapshot = req;
-	r->bytes += plan_request_bytes(req);
+	assert(index >= g->snapshot_index);
+	pthread_mutex_lock(&g->lock);
+	index_keep(&g->index, g->snapshot_index + 1, index, req->u.snapshot.live,
+		req->u.snapshot.n_live, entry_is_covered, r);
+	pthread_mutex_unlock(&g->lock);
+	put_snapshot(r, g, req);
 }
 
 static void plan_hard(struct round *r, struct group_state *g, const struct store_req *req)
@@ -137,8 +139,22 @@ static void plan_drop(struct round *r, struct group_state *g)
 	if (!g->exists)
 		return;
 	g->exists = false;
-	r->groups->existing--;
+	r->groups->existing -= !g->staged;
 	round_change(r, CHANGE_GONE, g->id);
+}
+
+/* A few rows, however much was staged (storage/staging.h). */
+static void plan_switch(struct round *r, struct group_state *g, const struct store_req *req)
+{
+	assert(g->staged && index_last(&g->index) <= req->u.snapshot.index);
+	make_group(r, g);
+	struct group_state *former = store_groups_switch(r->groups, g);
+	r->groups->existing += !former->exists;
+	g->hard.term = former->hard.term;
+	g->hard.vote = former->hard.vote;
+	put_hard(r, g);
+	put_snapshot(r, g, req);
+	plan_drop(r, former);
 }
 
 static void plan_note(struct round *r, const struct note *note)
@@ -177,6 +193,9 @@ void plan_request(struct round *r, struct group_state *g, struct store_req *req)
 	case STORE_OP_DROP:
 		plan_drop(r, g);
 		break;
+	case STORE_OP_SWITCH:
+		plan_switch(r, g, req);
+		break;
 	}
 }
 
@@ -186,7 +205,7 @@ size_t plan_request_bytes(const struct store_req *req)
 	if (req->op == STORE_OP_APPEND)
 		for (unsigned i = 0; i < req->u.append.n; i++)
 			n += req->u.append.entries[i].n + DIRECTORY_SLOT;
-	if (req->op != STORE_OP_SNAPSHOT)
+	if (req->op != STORE_OP_SNAPSHOT && req->op != STORE_OP_SWITCH)
 		return n;
 	n = SNAP_HEADER + req->u.snapshot.conf.n + req->u.snapshot.data.n;
 	for (unsigned i = 0; i < req->u.snapshot.n_rows; i++)

@@ -51,7 +51,7 @@ static int scan_hard(struct scan *s, uint64_t id, struct slice value)
 {
 	struct hard_row row;
 	int rc = hard_decode(value, id, &row);
-	if (rc != 0)
+	if (rc != 0 || row.staged) /* a check meets leftovers; a start has deleted them */
 		return rc;
 	struct group_state *g = store_groups_find_or_add(s->groups, id);
 	g->exists = true;

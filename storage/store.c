@@ -99,6 +99,16 @@ void store_log_drop(struct store_log *log, struct store_req *req)
 	log_submit(log, req, STORE_OP_DROP);
 }
 
+struct store_log *store_log_stage(struct store_log *log)
+{
+	return log->ops->stage(log);
+}
+
+void store_log_switch(struct store_log *staged, struct store_req *req)
+{
+	log_submit(staged, req, STORE_OP_SWITCH);
+}
+
 void store_log_close(struct store_log *log)
 {
 	log->ops->close(log);

@@ -20,6 +20,11 @@
  * snapshot and S are still needed, store_log_release() ends the need of one at or below S.
  * An entry's bytes are therefore written once, and disk use follows the live messages.
  *
+ * A log that comes from elsewhere (a member is brought up by a snapshot) is staged beside the group's
+ * own: written bit by bit, by ordinary requests, while the group goes on with the log it has; then one
+ * request, in one transaction, puts it in that one's place. A crash leaves the one or the other, and
+ * what was staged and not switched to is gone when the store is opened again.
+ *
  * Failures: a request never fails. Disk full: a reserve is spent first, so that requests go on for a
  * while; then they stay pending and are retried until there is space (store_blocked() tells). EIO or a failed sync: the process is aborted, nothing is guessed.
  */
@@ -105,6 +110,7 @@ enum store_op {
 	STORE_OP_SNAPSHOT,
 	STORE_OP_RELEASE,
 	STORE_OP_DROP,
+	STORE_OP_SWITCH,
 };
 
 /* Embedded by the caller, who keeps it (and what its slices point to) until `done`. */
@@ -119,7 +125,9 @@ struct store_req {
 			uint64_t vote;
 		} hard;
 		struct {
-			uint64_t first; /* above the snapshot, at most one above the last entry */
+			/* Above the snapshot, at most one above the last entry; of a staged log
+			 * any above the last entry. */
+			uint64_t first;
 			struct store_entry *entries; /* copied on submit: caller may free the array */
 			unsigned n;
 		} append;
@@ -132,12 +140,12 @@ struct store_req {
 			uint64_t conf_index;
 			struct slice conf;       /* encoded configuration, opaque */
 			struct slice data;       /* state, opaque */
-			struct store_range *live; /* sorted, not overlapping, within (previous, index] */
+			/* Sorted, not overlapping, within (previous, index]; not for a switch. */
+			struct store_range *live;
 			unsigned n_live;
 			struct store_row *rows; /* metadata table changes, or none */
 			unsigned n_rows;
-			bool install; /* state came from elsewhere: drop the whole log, also above index */
-		} snapshot;
+		} snapshot; /* and switch */
 		struct {
 			uint64_t index;
 		} release;
@@ -172,6 +180,9 @@ struct store_load {
 };
 void store_load_done(struct store_load *load);
 
+/* Group numbers are below this. */
+#define STORE_GROUP_END (UINT64_C(1) << 63)
+
 /* Opens a group's log in the store of `port`; creates nothing on disk. A group has one open log at a
  * time; it may be opened again, also by another port, as soon as store_log_close() has returned. The
  * first hard state, append, or snapshot makes the group exist; so does one after a drop. */
@@ -199,7 +210,22 @@ void store_log_snapshot(struct store_log *log, struct store_req *req);
 void store_log_release(struct store_log *log, uint64_t index);
 /* Forgets the group for good; the log must be closed afterwards. */
 void store_log_drop(struct store_log *log, struct store_req *req);
-/* No request outstanding; releases are finished later. Memory logs lose their content. */
+
+/* ---- staging: storage/staging.h ------------------------------------------------------------- */
+
+/* A log beside `log`, which has no other; nothing is in it, and nothing on disk before the first
+ * append. What may be asked of it until it is switched to: appends with gaps between them (the
+ * entries that the state still needs), fetches, a drop, a close. Bounded memory is up to the caller:
+ * an entry's bytes are the store's until its append completes, and on disk from then on. */
+struct store_log *store_log_stage(struct store_log *log);
+/* In one transaction: the staged log becomes the group's, with the snapshot in req->u.snapshot (filled
+ * in by the caller; all its entries are at or below the index), the term and the vote of the former
+ * one; all that this held is gone. Nothing may be asked of the former log afterwards, but to close it
+ * once the switch and what was asked before have completed. */
+void store_log_switch(struct store_log *staged, struct store_req *req);
+
+/* No request outstanding; releases are finished later. Memory logs lose their content. What was staged,
+ * not switched to and not dropped stays on disk until the store is opened again. */
 void store_log_close(struct store_log *log);
 
 /* The bytes of an entry whose append has completed and that is still needed: a blob with a reference

@@ -583,13 +583,9 @@ static void open_member(struct node *n)
 	};
 	if (group_open(&n->cell->group, n->groups, &spec) == 0)
 		return;
-	/* A crash has cut an install short: the log is gone. */
-	cluster_trace(c, "node %u finds half an install", n->i);
+	cluster_fail(c, "node %u finds a log that is none", n->i);
 	cell_free(n->cell);
 	n->cell = NULL;
-	sim_disk_wipe(&n->disk);
-	n->generation++;
-	open_member(n);
 }
 
 void node_start(struct node *n)

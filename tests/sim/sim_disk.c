@@ -11,6 +11,7 @@ struct sim_media {
 	struct list link;
 	uint64_t group;
 	bool exists;
+	bool staged; /* beside the group's own, or one that was switched from */
 	struct store_log *log;
 };
 
@@ -32,7 +33,7 @@ static struct sim_media *find(struct sim_disk *d, uint64_t group)
 	LIST_EACH(node, &d->media)
 	{
 		struct sim_media *m = LIST_ENTRY(node, struct sim_media, link);
-		if (m->group == group)
+		if (m->group == group && !m->staged)
 			return m;
 	}
 	return NULL;
@@ -50,9 +51,23 @@ static struct sim_media *media_get(struct sim_disk *d, uint64_t group)
 	return m;
 }
 
+static void media_free(struct sim_media *m)
+{
+	list_remove(&m->link);
+	store_log_close(m->log);
+	mem_free(m);
+}
+
 static void nothing(struct store_req *req)
 {
 	(void)req;
+}
+
+static void switch_to(struct sim_disk *d, struct sim_media *m, struct store_req *copy)
+{
+	find(d, m->group)->staged = true;
+	m->staged = false;
+	store_log_switch(m->log, copy);
 }
 
 static void write_out(struct store_req *req)
@@ -81,6 +96,10 @@ static void write_out(struct store_req *req)
 	case STORE_OP_DROP:
 		store_log_drop(m->log, &copy);
 		m->exists = false;
+		break;
+	case STORE_OP_SWITCH:
+		copy.u.snapshot = req->u.snapshot;
+		switch_to(sim_log_of(req->log)->disk, m, &copy);
 		break;
 	}
 	store_port_poll(&sim_log_of(req->log)->disk->own);
@@ -168,6 +187,12 @@ void sim_disk_restart(struct sim_disk *d)
 	d->dead = false;
 	d->held = false;
 	d->stalled_us = 0;
+	LIST_EACH_SAFE(node, &d->media)
+	{
+		struct sim_media *m = LIST_ENTRY(node, struct sim_media, link);
+		if (m->staged)
+			media_free(m);
+	}
 }
 
 /* ---- the backend ---------------------------------------------------------------------------- */
@@ -224,22 +249,42 @@ static void op_close(struct store_log *log)
 	mem_free(l);
 }
 
+static struct store_log *op_stage(struct store_log *log);
+
 static const struct store_log_ops ops = {
 	.load = op_load,
 	.submit = op_submit,
 	.retain = op_retain,
 	.release = op_release,
 	.fetch = op_fetch,
+	.stage = op_stage,
 	.close = op_close,
 };
 
-struct store_log *sim_disk_open(struct sim_disk *d, struct store_port *port, uint64_t group)
+static struct store_log *log_new(
+	struct sim_disk *d, struct store_port *port, struct sim_media *media)
 {
 	struct sim_log *l = MEM_NEW(struct sim_log);
-	l->base = (struct store_log){.ops = &ops, .port = port, .group = group};
+	l->base = (struct store_log){.ops = &ops, .port = port, .group = media->group};
 	l->disk = d;
-	l->media = media_get(d, group);
+	l->media = media;
 	return &l->base;
+}
+
+static struct store_log *op_stage(struct store_log *log)
+{
+	struct sim_log *own = sim_log_of(log);
+	struct sim_media *m = MEM_NEW(struct sim_media);
+	m->group = log->group;
+	m->staged = true;
+	m->log = store_log_stage(own->media->log);
+	list_push_back(&own->disk->media, &m->link);
+	return log_new(own->disk, log->port, m);
+}
+
+struct store_log *sim_disk_open(struct sim_disk *d, struct store_port *port, uint64_t group)
+{
+	return log_new(d, port, media_get(d, group));
 }
 
 bool sim_disk_has(struct sim_disk *d, uint64_t group)
@@ -264,10 +309,7 @@ void sim_disk_wipe(struct sim_disk *d)
 {
 	LIST_EACH_SAFE(node, &d->media)
 	{
-		struct sim_media *m = LIST_ENTRY(node, struct sim_media, link);
-		list_remove(&m->link);
-		store_log_close(m->log);
-		mem_free(m);
+		media_free(LIST_ENTRY(node, struct sim_media, link));
 	}
 }
 

@@ -2,7 +2,8 @@
  *
  * A node's disk: a store backend whose requests become durable some time later, all that is queued
  * at a time in one commit, as the LMDB writer does it. A crash loses what was not committed; the
- * commit that is under way may or may not have happened.
+ * commit that is under way may or may not have happened. What was staged and not switched to is gone
+ * after a crash.
  */
 #ifndef WARREN_TESTS_SIM_DISK_H
 #define WARREN_TESTS_SIM_DISK_H

@@ -265,7 +265,7 @@ static void crash(struct life *l)
 		if (whole && sim_chance(s, l->wipes))
 			node_wipe(x);
 		else
-			node_crash(x, whole);
+			node_crash(x, true);
 		sim_after(s, down, restart, l, x->i);
 		whole = false;
 	}

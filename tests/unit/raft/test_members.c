@@ -289,49 +289,6 @@ static void test_a_member_that_lost_its_log_comes_back_under_a_new_id(void **sta
 	assert_true(scene_holds(forgetful_member_is_a_new_one, NULL));
 }
 
-static unsigned writes_under_way(const struct node *n)
-{
-	unsigned k = 0;
-	LIST_EACH(node, &n->disk.writing)
-	k++;
-	return k;
-}
-
-/* A crash between the writes of an install leaves a member that knows it has no log. */
-static bool half_an_install(const struct rules_off *off)
-{
-	unsigned halves = 0;
-	begin(3, 3, 0, off);
-	C.o.half_commits = true;
-	C.nodes[2].disk.min_us = C.nodes[2].disk.max_us = 5000;
-	SCENE_NEEDS(scene_lead(&C, 0));
-	for (unsigned tries = 0; tries < 60 && halves == 0; tries++) {
-		struct node *n = &C.nodes[2];
-		uint64_t generation = n->generation;
-		node_crash(n, false);
-		SCENE_NEEDS(put_some(0, 40));
-		node_start(n);
-		for (unsigned t = 0; t < 500; t++) {
-			cluster_run(&C, 1);
-			if (writes_under_way(n) > 4)
-				break;
-		}
-		node_crash(n, true);
-		node_start(n);
-		halves += n->generation != generation;
-		if (n->generation == generation)
-			cluster_run(&C, 2000);
-	}
-	SCENE_NEEDS(halves > 0);
-	return end(true);
-}
-
-static void test_half_an_install_is_no_member(void **state)
-{
-	(void)state;
-	assert_true(scene_holds(half_an_install, NULL));
-}
-
 /* ---- at rest -------------------------------------------------------------------------------- */
 
 enum { REST = 500 };
@@ -481,7 +438,6 @@ int main(void)
 		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
 		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
 		cmocka_unit_test(test_a_member_that_lost_its_log_comes_back_under_a_new_id),
-		cmocka_unit_test(test_half_an_install_is_no_member),
 		cmocka_unit_test(test_a_group_at_rest_sends_nothing_and_wakes_in_its_term),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_is_gone),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_restarted),

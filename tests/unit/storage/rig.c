@@ -193,13 +193,18 @@ void do_truncate(struct rig *r, struct store_log *log, uint64_t index)
 	rig_wait(r, &q);
 }
 
-static void submit_snapshot(struct store_log *log, struct rig_req *q, uint64_t index, uint64_t term)
+static void fill_snapshot(struct rig_req *q, uint64_t index, uint64_t term)
 {
 	q->req.u.snapshot.index = index;
 	q->req.u.snapshot.term = term;
 	q->req.u.snapshot.conf_index = 1;
 	q->req.u.snapshot.conf = slice_str("conf");
 	q->req.u.snapshot.data = slice_str("state");
+}
+
+static void submit_snapshot(struct store_log *log, struct rig_req *q, uint64_t index, uint64_t term)
+{
+	fill_snapshot(q, index, term);
 	store_log_snapshot(log, &q->req);
 }
 
@@ -214,13 +219,22 @@ void do_snapshot(struct rig *r, struct store_log *log, uint64_t index, uint64_t 
 	rig_wait(r, &q);
 }
 
-void do_install(struct rig *r, struct store_log *log, uint64_t index, uint64_t term)
+void do_switch(struct rig *r, struct store_log *log, struct store_log *staged, uint64_t index,
+	uint64_t term)
 {
 	struct rig_req q;
 	rig_req_init(&q);
-	q.req.u.snapshot.install = true;
-	submit_snapshot(log, &q, index, term);
+	fill_snapshot(&q, index, term);
+	store_log_switch(staged, &q.req);
 	rig_wait(r, &q);
+	store_log_close(log);
+}
+
+struct store_log *do_install(struct rig *r, struct store_log *log, uint64_t index, uint64_t term)
+{
+	struct store_log *staged = store_log_stage(log);
+	do_switch(r, log, staged, index, term);
+	return staged;
 }
 
 void do_rows(struct rig *r, struct store_log *log, uint64_t index, struct store_row *rows,

@@ -61,7 +61,11 @@ void do_append(struct rig *r, struct store_log *log, uint64_t first, unsigned n,
 void do_truncate(struct rig *r, struct store_log *log, uint64_t index);
 void do_snapshot(struct rig *r, struct store_log *log, uint64_t index, uint64_t term,
 	const struct store_range *live, unsigned n_live);
-void do_install(struct rig *r, struct store_log *log, uint64_t index, uint64_t term);
+/* Switches to a staged log and closes the former one. */
+void do_switch(struct rig *r, struct store_log *log, struct store_log *staged, uint64_t index,
+	uint64_t term);
+/* The same with a new one, in which nothing is; returns it. */
+struct store_log *do_install(struct rig *r, struct store_log *log, uint64_t index, uint64_t term);
 void do_rows(struct rig *r, struct store_log *log, uint64_t index, struct store_row *rows,
 	unsigned n_rows);
 void do_drop(struct rig *r, struct store_log *log);

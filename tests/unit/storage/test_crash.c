@@ -30,9 +30,25 @@ struct moment {
 static struct moment moments[STEPS + 1]; /* after each request */
 static _Atomic uint64_t acknowledged;    /* requests done */
 
-/* The same each time, but with everything in it. */
-static void request(struct rig *r, struct store_log *log, struct image *m, unsigned step)
+/* Several commits, of which only the last one shows. */
+static struct store_log *do_staged(struct rig *r, struct store_log *log, uint64_t index,
+	unsigned step)
 {
+	struct store_log *staged = store_log_stage(log);
+	do_append(r, staged, 1, 1, 1, 5000);
+	do_append(r, staged, index - 1, 1, 1, 70000);
+	if (step % 2 == 0) { /* given up, and begun again */
+		do_drop(r, staged);
+		do_append(r, staged, 2, 1, 1, 3000);
+	}
+	do_switch(r, log, staged, index, 1);
+	return staged;
+}
+
+/* The same each time, but with everything in it. */
+static void request(struct rig *r, struct store_log **of_group, struct image *m, unsigned step)
+{
+	struct store_log *log = *of_group;
 	uint64_t term = step + 1;
 	m->exists = true;
 	if (step % 11 == 7 && m->last > m->snapshot) {
@@ -43,7 +59,7 @@ static void request(struct rig *r, struct store_log *log, struct image *m, unsig
 		do_snapshot(r, log, m->snapshot, 1, NULL, 0);
 	} else if (step % 29 == 20) {
 		m->snapshot = m->last = m->last + 3;
-		do_install(r, log, m->snapshot, 1);
+		*of_group = do_staged(r, log, m->snapshot, step);
 	} else if (step % 7 == 3) {
 		m->term = term;
 		do_hard(r, log, term, 0);
@@ -70,7 +86,7 @@ static void work(struct rig *r)
 		logs[g] = rig_log(r, g);
 	for (unsigned i = 0; i < STEPS; i++) {
 		moments[i + 1] = moments[i];
-		request(r, logs[i % GROUPS], &moments[i + 1].groups[i % GROUPS], i);
+		request(r, &logs[i % GROUPS], &moments[i + 1].groups[i % GROUPS], i);
 		atomic_store(&acknowledged, i + 1);
 	}
 	for (unsigned g = 0; g < GROUPS; g++)

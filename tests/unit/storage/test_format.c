@@ -108,6 +108,18 @@ static int decode_hard(struct slice value)
 		assert_int_equal(row.term, 3);
 		assert_int_equal(row.vote, 0x0102030405060708);
 		assert_int_equal(row.since, 9);
+		assert_false(row.staged);
+	}
+	return rc;
+}
+
+static int decode_staged(struct slice value)
+{
+	struct hard_row row;
+	int rc = hard_decode(value, 77 | STORE_GROUP_END, &row);
+	if (rc == 0) {
+		assert_int_equal(row.since, 9);
+		assert_true(row.staged);
 	}
 	return rc;
 }
@@ -119,6 +131,10 @@ static void hard(void **state)
 	struct hard_row row = {.term = 3, .vote = 0x0102030405060708, .since = 9};
 	hard_encode(bytes, 77, &row);
 	check_golden("hard", slice_make(bytes, sizeof bytes), decode_hard);
+	struct hard_row staged = {.since = 9, .staged = true};
+	uint8_t other[HARD_BYTES];
+	hard_encode(other, 77 | STORE_GROUP_END, &staged);
+	check_golden("staged", slice_make(other, sizeof other), decode_staged);
 	/* under another key it is damage, too */
 	assert_int_equal(hard_decode(slice_make(bytes, sizeof bytes), 78, &row), STORE_DAMAGED);
 }

@@ -218,15 +218,84 @@ static void an_installed_snapshot_replaces_the_log(void **state)
 	struct store_log *log = rig_log(*state, 7);
 	do_hard(*state, log, 8, 2);
 	do_append(*state, log, 1, 10, 1, 50);
-	do_install(*state, log, 5, 3);
+	log = do_install(*state, log, 5, 3);
 	for (uint64_t i = 1; i <= 10; i++)
 		assert_false(has_entry(log, i, 1, 50));
 	check_load(log, 8, 2, 5, 5, 50);
 	do_append(*state, log, 6, 2, 3, 50);
-	do_install(*state, log, 100, 3);
+	log = do_install(*state, log, 100, 3);
 	check_load(log, 8, 2, 100, 100, 50);
 	do_append(*state, log, 101, 2, 3, 50);
 	check_load(log, 8, 2, 100, 102, 50);
+	store_log_close(log);
+}
+
+static void a_staged_log_takes_the_place_of_the_own_one(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 7);
+	do_hard(r, log, 8, 2);
+	do_append(r, log, 1, 10, 1, 50);
+	struct store_log *staged = store_log_stage(log);
+	do_append(r, staged, 3, 2, 5, 60);
+	do_append(r, log, 11, 1, 2, 50); /* the group goes on */
+	do_append(r, staged, 90, 1, 5, 60);
+	do_hard(r, log, 9, 4);
+	check_load(log, 9, 4, 0, 11, 50);
+	assert_true(has_entry(log, 3, 1, 50));
+	assert_true(has_entry(staged, 3, 5, 60));
+	do_switch(r, log, staged, 100, 5);
+	for (uint64_t i = 1; i <= 100; i++)
+		assert_int_equal(has_entry(staged, i, 5, 60), i == 3 || i == 4 || i == 90);
+	check_load(staged, 9, 4, 100, 100, 60);
+	do_append(r, staged, 101, 2, 9, 60);
+	do_hard(r, staged, 10, 0);
+	store_log_release(staged, 4);
+	do_truncate(r, staged, 102);
+	check_load(staged, 10, 0, 100, 101, 60);
+	assert_true(has_entry(staged, 90, 5, 60));
+	assert_false(has_entry(staged, 4, 5, 60));
+	store_log_close(staged);
+}
+
+static void what_was_staged_can_be_given_up(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 7);
+	do_append(r, log, 1, 10, 1, 50);
+	for (unsigned i = 0; i < 3; i++) {
+		struct store_log *staged = store_log_stage(log);
+		do_append(r, staged, 5, 3, 5 + i, 60);
+		do_drop(r, staged);
+		store_log_close(staged);
+	}
+	struct store_log *staged = store_log_stage(log);
+	do_append(r, staged, 7, 1, 9, 60);
+	assert_false(has_entry(staged, 5, 5, 60));
+	check_load(log, 0, 0, 0, 10, 50);
+	do_switch(r, log, staged, 8, 9);
+	check_load(staged, 0, 0, 8, 8, 60);
+	assert_false(has_entry(staged, 6, 5, 60));
+	assert_true(has_entry(staged, 7, 9, 60));
+	do_drop(r, staged);
+	store_log_close(staged);
+}
+
+static void a_group_may_be_staged_again_and_again(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 7);
+	do_append(r, log, 1, 10, 1, 50);
+	for (uint64_t i = 1; i <= 5; i++) {
+		struct store_log *staged = store_log_stage(log);
+		do_append(r, staged, 10 * i, 3, i + 1, 50);
+		do_switch(r, log, staged, 10 * i + 5, i + 1);
+		log = staged;
+		do_append(r, log, 10 * i + 6, 1, i + 1, 50);
+		for (uint64_t k = 1; k < 100; k++)
+			assert_int_equal(has_entry(log, k, i + 1, 50),
+				(k >= 10 * i && k < 10 * i + 3) || k == 10 * i + 6);
+	}
 	store_log_close(log);
 }
 
@@ -299,7 +368,7 @@ static void groups_do_not_disturb_each_other(void **state)
 	struct store_log *logs[GROUPS];
 	struct rig_req q[GROUPS];
 	for (unsigned g = 0; g < GROUPS; g++)
-		logs[g] = rig_log(r, g == 0 ? 0 : UINT64_MAX - g);
+		logs[g] = rig_log(r, g == 0 ? 0 : STORE_GROUP_END - g);
 	for (unsigned turn = 0; turn < 5; turn++) {
 		for (unsigned g = 0; g < GROUPS; g++)
 			append_submit(logs[g], &q[g], 1 + turn * 3, 3, turn, 30 + g);
@@ -355,6 +424,9 @@ int main(void)
 		BOTH(a_later_snapshot_leaves_earlier_live_entries_alone),
 		BOTH(a_release_does_not_overtake_a_snapshot),
 		BOTH(an_installed_snapshot_replaces_the_log),
+		BOTH(a_staged_log_takes_the_place_of_the_own_one),
+		BOTH(what_was_staged_can_be_given_up),
+		BOTH(a_group_may_be_staged_again_and_again),
 		BOTH(a_snapshot_is_read_back),
 		BOTH(retaining_ends_what_is_not_named),
 		BOTH(a_dropped_group_is_gone_and_may_be_made_anew),

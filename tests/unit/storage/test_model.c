@@ -133,29 +133,63 @@ static unsigned choose_live(struct world *w, struct model *m, uint64_t index,
 	return n;
 }
 
-static void snapshot(struct world *w, struct model *m, bool install)
+static uint64_t snapshot_request(struct model *m, struct rig_req *q, uint64_t index)
 {
-	struct rig_req *q = new_req(w);
-	struct store_range *ranges = w->ranges[q - w->reqs];
-	uint64_t index = m->snapshot + draw(w, m->last - m->snapshot + 1);
-	if (install)
-		index = m->last + draw(w, 5);
 	if (index >= INDEXES)
 		index = m->last;
 	q->req.u.snapshot.index = index;
 	q->req.u.snapshot.term = index * 3;
 	q->req.u.snapshot.conf = slice_str("c");
 	q->req.u.snapshot.data = slice_str("some state");
-	q->req.u.snapshot.install = install;
-	if (install)
-		forget_from(m, 0);
-	else
-		q->req.u.snapshot.n_live = choose_live(w, m, index, ranges);
+	return index;
+}
+
+static void snapshot(struct world *w, struct model *m)
+{
+	struct rig_req *q = new_req(w);
+	struct store_range *ranges = w->ranges[q - w->reqs];
+	uint64_t index =
+		snapshot_request(m, q, m->snapshot + draw(w, m->last - m->snapshot + 1));
+	q->req.u.snapshot.n_live = choose_live(w, m, index, ranges);
 	q->req.u.snapshot.live = ranges;
 	store_log_snapshot(m->log, &q->req);
 	m->snapshot = index;
-	m->last = m->last < index || install ? index : m->last;
 	m->exists = true;
+}
+
+/* Entries at random, while the group goes on; sometimes it ends with that. */
+static void stage(struct world *w, struct model *m)
+{
+	struct store_log *staged = store_log_stage(m->log);
+	uint64_t terms[INDEXES] = {0};
+	uint64_t index = 0;
+	for (unsigned i = (unsigned)draw(w, 60); i > 0 && index + 20 < INDEXES; i--) {
+		index += 1 + draw(w, draw(w, 8) == 0 ? 10 : 2);
+		uint64_t term = terms[index] = ++w->next_term;
+		size_t bytes = size_of(index, term);
+		struct blob *blob = blob_new(bytes);
+		entry_fill(blob->data, bytes, m->log->group, index, term);
+		struct store_entry e = {.term = term, .blob = blob, .p = blob->data, .n = bytes};
+		store_log_append(staged, &new_req(w)->req, index, &e, 1);
+		blob_unref(blob);
+		if (draw(w, 6) == 0)
+			append(w, m);
+	}
+	struct rig_req *q = new_req(w);
+	struct store_log *over = staged;
+	if (draw(w, 4) == 0) {
+		store_log_drop(staged, &q->req);
+	} else {
+		over = m->log;
+		m->snapshot = m->last = snapshot_request(
+			m, q, index > m->last ? index + draw(w, 5) : m->last + draw(w, 5));
+		store_log_switch(staged, &q->req);
+		memcpy(m->terms, terms, sizeof terms);
+		m->log = staged;
+		m->exists = true;
+	}
+	wait_all(w);
+	store_log_close(over);
 }
 
 static void release(struct world *w, struct model *m)
@@ -237,7 +271,7 @@ static void step(struct world *w)
 	struct model *m = &w->models[draw(w, GROUPS)];
 	switch (draw(w, 40)) {
 	case 0:
-		snapshot(w, m, true);
+		stage(w, m);
 		break;
 	case 1:
 		drop(w, m);
@@ -249,7 +283,7 @@ static void step(struct world *w)
 	case 4:
 	case 5:
 	case 6:
-		snapshot(w, m, false);
+		snapshot(w, m);
 		break;
 	case 7:
 	case 8:

@@ -136,6 +136,62 @@ static void rows_change_with_their_snapshot(void **state)
 	check_rows(r, "b=2;c=;");
 }
 
+static void count_group(void *arg, uint64_t group)
+{
+	assert_int_equal(group, 1);
+	++*(unsigned *)arg;
+}
+
+static bool nothing_is_left(void *arg)
+{
+	struct rig *r = arg;
+	struct store_stats stats;
+	store_stats(r->store, &stats);
+	return stats.records == 0;
+}
+
+static void what_was_staged_is_gone_after_a_restart(void **state)
+{
+	struct rig *r = *state;
+	struct store_log *log = rig_log(r, 1);
+	do_hard(r, log, 3, 2);
+	struct store_log *staged = store_log_stage(log);
+	for (unsigned i = 0; i < 40; i++)
+		do_append(r, staged, 1 + i * 5, 3, 1, 20000);
+	struct store_stats stats;
+	store_stats(r->store, &stats);
+	assert_int_equal(stats.groups, 1);
+	assert_int_equal(stats.entries, 120);
+	store_log_close(log);
+	store_log_close(staged);
+	rig_close(r);
+	assert_int_equal(rig_check(r), 0);
+	rig_open(r);
+	store_stats(r->store, &stats);
+	assert_int_equal(stats.groups, 1);
+	assert_int_equal(stats.entries, 0);
+	wait_until(nothing_is_left, r);
+	log = rig_log(r, 1);
+	check_load(log, 3, 2, 0, 0, 0);
+	/* Nor does it come back with the next one. */
+	staged = store_log_stage(log);
+	do_append(r, staged, 2, 1, 1, 100);
+	do_switch(r, log, staged, 300, 1);
+	store_log_close(staged);
+	rig_reopen(r);
+	unsigned groups = 0;
+	store_each_group(r->store, count_group, &groups);
+	assert_int_equal(groups, 1);
+	log = rig_log(r, 1);
+	check_load(log, 3, 2, 300, 300, 0);
+	for (uint64_t i = 1; i <= 300; i++)
+		assert_int_equal(has_entry(log, i, 1, 100), i == 2);
+	store_log_close(log);
+	rig_close(r);
+	assert_int_equal(rig_check(r), 0);
+	rig_open(r);
+}
+
 static void record_numbers_are_not_used_twice(void **state)
 {
 	struct rig *r = *state;
@@ -144,7 +200,7 @@ static void record_numbers_are_not_used_twice(void **state)
 	 * records are deleted then. Were the next one number 1 again, it would be taken for old. */
 	for (unsigned i = 1; i <= 20; i++)
 		do_append(r, log, i, 1, 1, 100);
-	do_install(r, log, 100, 1);
+	log = do_install(r, log, 100, 1);
 	do_hard(r, log, 1, 1);
 	do_hard(r, log, 2, 1);
 	store_log_close(log);
@@ -417,6 +473,7 @@ int main(void)
 		TEST(a_store_is_open_once),
 		TEST(a_directory_that_cannot_be_is_denied),
 		TEST(checking_nothing_finds_nothing),
+		TEST(what_was_staged_is_gone_after_a_restart),
 		TEST(a_newer_format_is_refused_with_both_numbers),
 		TEST(damage_at_start_names_table_and_key),
 		TEST(a_flipped_bit_in_an_entry_is_noticed),
