@@ -83,8 +83,7 @@ static void alarms_on_timer(void *arg)
 	timer_set(a->timer, CHECK_MS);
 }
 
-/* Of the machine, or of the container if that has less. */
-static uint64_t machine_memory(void)
+uint64_t alarms_machine_memory(void)
 {
 	uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	unsigned long long most;
@@ -99,7 +98,7 @@ static uint64_t machine_memory(void)
 
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config)
 {
-	uint64_t memory = machine_memory();
+	uint64_t memory = alarms_machine_memory();
 	a->memory_bytes = alarms_amount(&config->memory_limit, memory);
 	a->disk_free_bytes = alarms_amount(&config->disk_free_limit, memory);
 	a->timer = timer_new(w, alarms_on_timer, a);

@@ -7,6 +7,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/broker/command.h"
+#include "src/daemon/alarms.h"
 #include "src/daemon/node.h"
 #include "src/session/arguments.h"
 
@@ -366,6 +367,7 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.dead = shard_on_dead,
 		.arg = s,
 		.node = NODE_NUMBER,
+		.state_max = alarms_machine_memory(),
 		.incarnation = (uint32_t)node->identity.incarnation});
 	shard_init_env(s);
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);

@@ -465,7 +465,7 @@ static int host_restore(void *arg, uint64_t index, struct slice data)
 	(void)index;
 	machine_free(h->machine);
 	h->machine = machine_new();
-	return machine_restore(h->machine, data);
+	return machine_restore(h->machine, data, h->all->config.state_max);
 }
 
 static void host_live(void *arg, struct buf *live)

@@ -42,6 +42,8 @@ struct queue_hosts_config {
 	void (*dead)(void *arg, uint64_t group, const struct queue_config *config,
 		const struct machine_dead *d, const struct message *m);
 	void *arg;
+	/* Bytes that the state of one queue may take when it is restored; beyond, it is refused. */
+	uint64_t state_max;
 	uint16_t node;        /* of this node's client ids */
 	uint32_t incarnation; /* likewise */
 };

@@ -114,8 +114,10 @@ void machine_each_client(const struct machine *m, void (*each)(void *arg, uint64
 
 /* Appends the versioned encoding of the whole state. Equal states give equal bytes. */
 void machine_snapshot(const struct machine *m, struct buf *out);
-/* Replaces a new machine's state. 0, or -1 if malformed. */
-int machine_restore(struct machine *m, struct slice data);
+/* Replaces a new machine's state. 0, or -1 if malformed or if the state would take more than about
+ * memory_max bytes, which may be far more than the snapshot does. The machine is of no use then but
+ * for machine_free(). */
+int machine_restore(struct machine *m, struct slice data, uint64_t memory_max);
 /* Appends {from, to} pairs (struct of two u64, native) of the entries in (after, UINT64_MAX] that hold
  * live messages, sorted. */
 void machine_live(const struct machine *m, uint64_t after, struct buf *out);

@@ -4,6 +4,9 @@
  * every number that the machine relies on is checked, above all that each live message before a
  * lane's cursor is claimed exactly once, by a checkout, a dead letter, or as returned. What is out
  * of bounds fails the reader, so that each loop ends at the first bad place.
+ *
+ * A count may stand for far more than its bytes, so what is built is charged to a limit of memory,
+ * before it is built.
  */
 #include "src/queue/machine.h"
 
@@ -28,12 +31,21 @@ struct restore {
 	struct reader r;
 	struct machine *m;
 	struct claims *claims; /* by level; the last is of `refused` */
+	uint64_t memory_left;
 };
 
 static void check(struct restore *x, bool ok)
 {
 	if (!ok)
 		reader_fail(&x->r);
+}
+
+/* n elements of a table are going to be made. Tables double when they grow. */
+static void charge(struct restore *x, uint64_t n, size_t size)
+{
+	check(x, n <= x->memory_left / (2 * size));
+	if (!x->r.bad)
+		x->memory_left -= n * 2 * size;
 }
 
 /* A number that is at most max. */
@@ -100,11 +112,20 @@ static void read_block(struct restore *x, struct lane *l, const struct group_rea
 {
 	const struct machine *m = x->m;
 	struct run_item item = {.offset = g->offset, .expiration_ms = g->expiration_ms};
+	bool mixed = false;
 	check(x, g->index > 0 && g->index <= m->index && stamp_ms <= m->stamp_ms);
 	check(x, g->seq < m->next_seq && g->n <= m->next_seq - g->seq);
+	charge(x, g->n / RUN_MAX + 1, sizeof(struct run) + sizeof(uint64_t)); /* and its claims */
+	charge(x, 1, sizeof(struct entry) + sizeof(uint64_t)); /* and in restore_entries() */
 	for (uint64_t i = 0; i < g->n && !x->r.bad; i++) {
 		uint64_t body_n = step_next(bodies, &x->r);
 		check(x, body_n <= UINT32_MAX);
+		if (i > 0 && body_n != item.body_n && !mixed) {
+			charge(x, g->n, sizeof(struct run_item));
+			mixed = true;
+		}
+		if (x->r.bad)
+			return;
 		item.body_n = (uint32_t)body_n;
 		lane_append(l, g->seq + i, g->index, stamp_ms, &item);
 		uint64_t offset = (uint64_t)item.offset + item.body_n + g->distance;
@@ -202,6 +223,7 @@ static void read_returned(struct restore *x, unsigned level)
 		add_checked(x, &seq, get_varint(&x->r));
 		uint32_t returns = (uint32_t)get_up_to(x, UINT32_MAX);
 		check(x, returns > 0);
+		charge(x, 1, sizeof(struct lane_returned));
 		if (claim(x, level, seq, &p))
 			lane_return(machine_lane(x->m, level), seq, returns);
 	}
@@ -261,6 +283,7 @@ static void read_row(struct restore *x, struct consumer *c, struct unsettled *u,
 	check(x, u->number > 0 && u->number <= c->last_number &&
 			 n - 1 <= c->last_number - u->number);
 	*left -= n;
+	charge(x, n, sizeof(struct unsettled));
 	for (;;) {
 		struct lane_place p;
 		if (!claim(x, u->level, u->seq, &p))
@@ -299,6 +322,7 @@ static struct consumer *read_consumer_head(struct restore *x)
 	uint64_t last_number = get_up_to(x, NUMBER_MAX);
 	a.tag = get_slice(r, get_up_to(x, UINT8_MAX));
 	check(x, a.flags <= (ATTACH_NO_ACK | ATTACH_EXCLUSIVE | ATTACH_GET) && cancelled <= 1);
+	charge(x, 1, sizeof(struct consumer) + sizeof(struct consumer_level));
 	if (r->bad || consumers_find(cs, client, a.consumer) != NULL) {
 		reader_fail(r);
 		return NULL;
@@ -394,6 +418,7 @@ static uint64_t add_dead(struct restore *x, struct dead_range *d)
 			return 0;
 	}
 	x->m->counts.dead += d->n;
+	charge(x, 1, sizeof *d);
 	dead_push(&x->m->dead, d);
 	return d->seq + d->n - 1;
 }
@@ -445,6 +470,7 @@ static void read_outcomes(struct restore *x, struct publisher *p)
 		check(x, no_ack <= 1 && o.seq > end && o.seq <= p->last_seq &&
 				 more <= p->last_seq - o.seq);
 		end = o.seq + more;
+		charge(x, 1, sizeof o);
 		if (!x->r.bad)
 			publisher_keep(p, &o);
 	}
@@ -459,6 +485,7 @@ static void read_publishers(struct restore *x)
 		uint64_t seq = get_varint(&x->r);
 		check(x, client > last);
 		last = client;
+		charge(x, 1, sizeof(struct publisher));
 		if (x->r.bad)
 			return;
 		publishers_raise(&x->m->publishers, client, seq);
@@ -616,14 +643,14 @@ static void read_all(struct restore *x)
 	check(x, reader_left(&x->r) == 0);
 }
 
-int machine_restore(struct machine *m, struct slice data)
+int machine_restore(struct machine *m, struct slice data, uint64_t memory_max)
 {
 	if (data.n < MACHINE_SNAPSHOT_HASH)
 		return -1;
 	size_t n = data.n - MACHINE_SNAPSHOT_HASH;
 	if (load_u64le(data.p + n) != XXH3_64bits(data.p, n))
 		return -1;
-	struct restore x = {.r = reader_make(data.p, n), .m = m};
+	struct restore x = {.r = reader_make(data.p, n), .m = m, .memory_left = memory_max};
 	read_all(&x);
 	claims_free(&x);
 	if (x.r.bad)

@@ -285,6 +285,7 @@ struct world *world_new(void)
 		.applied = on_applied,
 		.arg = w});
 	w->hosts = queue_hosts_new(&(struct queue_hosts_config){.worker = &w->worker,
+		.state_max = UINT64_MAX,
 		.groups = w->groups,
 		.port = &w->port,
 		.clients = w->clients,

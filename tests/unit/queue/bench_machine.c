@@ -230,7 +230,7 @@ static void snapshot(unsigned batch, bool mixed)
 	machine_snapshot(b.m, &bytes);
 	double written = now_ns();
 	struct machine *copy = machine_new();
-	if (machine_restore(copy, buf_slice(&bytes)) != 0)
+	if (machine_restore(copy, buf_slice(&bytes), UINT64_MAX) != 0)
 		abort();
 	double restored = now_ns();
 	printf("snapshot of %u%s, batch %u: %zu bytes, written in %.1f ms, restored in %.1f ms\n",

@@ -195,7 +195,7 @@ static inline struct machine *restored(const struct machine *m)
 	struct buf snapshot = BUF_EMPTY;
 	machine_snapshot(m, &snapshot);
 	struct machine *copy = machine_new();
-	assert_int_equal(machine_restore(copy, buf_slice(&snapshot)), 0);
+	assert_int_equal(machine_restore(copy, buf_slice(&snapshot), UINT64_MAX), 0);
 	assert_int_equal(machine_digest(copy), machine_digest(m));
 	buf_done(&snapshot);
 	return copy;

@@ -322,7 +322,7 @@ static void restore_b(struct world *w, unsigned seed)
 	machine_snapshot(w->a, &snapshot);
 	machine_free(w->b);
 	w->b = machine_new();
-	if (machine_restore(w->b, buf_slice(&snapshot)) != 0)
+	if (machine_restore(w->b, buf_slice(&snapshot), UINT64_MAX) != 0)
 		fail_msg("seed %u, entry %lu: snapshot is refused", seed, LU(w->index));
 	buf_done(&snapshot);
 	/* What a new leader does. */

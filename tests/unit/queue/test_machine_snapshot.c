@@ -298,16 +298,50 @@ static void a_snapshot_that_was_cut_or_changed_is_refused(void **state)
 	struct buf b = snapshot_of(f.m);
 	for (size_t n = 0; n < b.n; n++) {
 		struct machine *m = machine_new();
-		assert_int_equal(machine_restore(m, slice_make(b.p, n)), -1);
+		assert_int_equal(machine_restore(m, slice_make(b.p, n), UINT64_MAX), -1);
 		machine_free(m);
 	}
 	for (size_t i = 0; i < b.n * 8; i++) {
 		struct machine *m = machine_new();
 		b.p[i / 8] ^= (uint8_t)(1 << i % 8);
-		assert_int_equal(machine_restore(m, buf_slice(&b)), -1);
+		assert_int_equal(machine_restore(m, buf_slice(&b), UINT64_MAX), -1);
 		b.p[i / 8] ^= (uint8_t)(1 << i % 8);
 		machine_free(m);
 	}
+	buf_done(&b);
+	feed_done(&f);
+}
+
+static int restore_within(struct slice snapshot, uint64_t memory_max)
+{
+	struct machine *m = machine_new();
+	int rc = machine_restore(m, snapshot, memory_max);
+	machine_free(m);
+	return rc;
+}
+
+/* A few octets may stand for a million messages: the state's memory is what counts. */
+static void a_snapshot_that_asks_for_more_memory_than_there_is_is_refused(void **state)
+{
+	(void)state;
+	enum { MESSAGES = 50000, MIB = 1 << 20 };
+	struct feed f;
+	feed_init(&f);
+	for (unsigned i = 0; i < MESSAGES; i++) { /* an entry each */
+		feed_messages(&f, 1, 5, 0);
+		feed_apply(&f);
+	}
+	struct buf b = snapshot_of(f.m);
+	assert_true(b.n < 200);
+	assert_int_equal(restore_within(buf_slice(&b), MIB), -1);
+	assert_int_equal(restore_within(buf_slice(&b), 16 * MIB), 0);
+	buf_done(&b);
+	feed_attach(&f, 0); /* no limit: all are unsettled */
+	feed_apply(&f);
+	b = snapshot_of(f.m);
+	assert_true(b.n < 300);
+	assert_int_equal(restore_within(buf_slice(&b), 10 * MIB), -1);
+	assert_int_equal(restore_within(buf_slice(&b), 16 * MIB), 0);
 	buf_done(&b);
 	feed_done(&f);
 }
@@ -390,7 +424,7 @@ static void a_changed_snapshot_with_a_right_hash_never_crashes(void **state)
 					rnd(2) ? (uint8_t)rnd(256) : (uint8_t)rnd(4);
 			store_u64le(bad.p + bad.n - 8, XXH3_64bits(bad.p, bad.n - 8));
 			struct machine *m = machine_new();
-			if (machine_restore(m, buf_slice(&bad)) == 0) {
+			if (machine_restore(m, buf_slice(&bad), UINT64_MAX) == 0) {
 				accepted++;
 				exercise(m, f);
 			}
@@ -510,6 +544,7 @@ int main(void)
 		cmocka_unit_test(a_snapshot_is_what_version_2_says),
 		cmocka_unit_test(an_outcome_is_what_version_2_says),
 		cmocka_unit_test(a_snapshot_that_was_cut_or_changed_is_refused),
+		cmocka_unit_test(a_snapshot_that_asks_for_more_memory_than_there_is_is_refused),
 		cmocka_unit_test(a_changed_snapshot_with_a_right_hash_never_crashes),
 		cmocka_unit_test(changed_entries_never_crash),
 		cmocka_unit_test(a_backlog_of_a_million_is_two_megabytes),
