@@ -61,6 +61,8 @@ int env_error(int mdb_rc)
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
 	case MDB_BAD_VALSIZE:
+	case MDB_CURSOR_FULL: /* a tree that deep does not exist */
+	case MDB_PAGE_FULL:
 		return STORE_DAMAGED;
 	default:
 		return STORE_IO;
@@ -69,7 +71,9 @@ int env_error(int mdb_rc)
 
 static int env_fail_mdb(struct env *env, struct env_text err, int rc, const char *what)
 {
-	return env_fail(err, env_error(rc), "store %s: %s: %s", env->path, what, mdb_strerror(rc));
+	int store_rc = env_error(rc);
+	return env_fail(err, store_rc, "store %s%s: %s: %s", env->path,
+		store_rc == STORE_DAMAGED ? " is damaged" : "", what, mdb_strerror(rc));
 }
 
 /* ---- directory and lock --------------------------------------------------------------------- */
@@ -106,28 +110,108 @@ static int env_make_directory(struct env *env, struct env_text err)
 
 static int env_lock(struct env *env, struct env_text err)
 {
-	char *name = mem_printf("%s/lock", env->path);
-	env->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, ENV_FILE_MODE);
-	int e = errno;
-	mem_free(name);
-	if (env->lock_fd < 0)
-		return env_fail(err, e == ENOTDIR ? STORE_DENIED : env_error(e),
-			"store directory %s is not usable: %s", env->path, strerror(e));
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	if (fcntl(env->lock_fd, F_OFD_SETLK, &whole) == 0)
+	int e = claim_take(&env->claim, env->path);
+	if (e == 0)
 		return STORE_OK;
-	if (errno == EAGAIN || errno == EACCES)
+	if (e == EWOULDBLOCK)
 		return env_fail(err, STORE_LOCKED, "store %s is in use by another process",
 			env->path);
-	return env_fail(err, STORE_IO, "store %s cannot be locked: %s", env->path, strerror(errno));
+	return env_fail(err, e == ENOTDIR ? STORE_DENIED : env_error(e),
+		"store directory %s is not usable: %s", env->path, strerror(e));
+}
+
+/* ---- is there a store? ---------------------------------------------------------------------- */
+
+/* Nothing of LMDB's reached the disk but its length: its first pages are written before anything is
+ * stored, and synced before anything refers to them. */
+static bool env_is_unmade(int fd, off_t bytes)
+{
+	enum { FIRST_PAGES = 2, MADE_BYTES = 128 * 1024 };
+	size_t n = FIRST_PAGES * (size_t)sysconf(_SC_PAGESIZE);
+	bool zero = bytes <= MADE_BYTES;
+	if (bytes < (off_t)n)
+		return true;
+	uint8_t *p = mem_zalloc(n);
+	zero = zero && pread(fd, p, n, 0) == (ssize_t)n;
+	for (size_t i = 0; zero && i < n; i++)
+		zero = p[i] == 0;
+	mem_free(p);
+	return zero;
+}
+
+/* Everything that was ever confirmed would be gone without a word. */
+static int env_fail_lost(struct env *env, struct env_text err, const char *what)
+{
+	return env_fail(err, STORE_DAMAGED,
+		"store %s: data.mdb %s, but there was a store here: put the whole directory back from a "
+		"backup, or empty it to begin anew",
+		env->path, what);
+}
+
+static int env_fail_no_store(struct env *env, struct env_text err)
+{
+	return env_fail(err, STORE_NOTFOUND, "there is no store in %s", env->path);
+}
+
+static int env_fail_unfinished(struct env *env, struct env_text err)
+{
+	return env_fail(err, STORE_NOTFOUND,
+		"there is no store in %s yet: its creation was cut short before anything was stored; "
+		"the next start finishes it",
+		env->path);
+}
+
+/* What is there of data.mdb, before LMDB looks at it. */
+static int env_examine(struct env *env, enum env_mode mode, int fd, struct env_text err)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return env_fail(err, env_error(errno), "store %s: data.mdb: %s", env->path, strerror(errno));
+	bool settled = claim_settled(env->path);
+	if (st.st_size == 0 && settled)
+		return env_fail_lost(env, err, "is empty");
+	if (settled || !env_is_unmade(fd, st.st_size))
+		return STORE_OK;
+	if (mode == ENV_CHECK)
+		return env_fail_unfinished(env, err);
+	if (ftruncate(fd, 0) != 0)
+		return env_fail(err, env_error(errno), "store %s: data.mdb: %s", env->path, strerror(errno));
+	return STORE_OK;
+}
+
+/* A check must not leave lock files where no store is. */
+static int env_look_for_store(struct env *env, enum env_mode mode, struct env_text err)
+{
+	char *name = mem_printf("%s/data.mdb", env->path);
+	int fd = open(name, (mode == ENV_CHECK ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	int e = errno;
+	mem_free(name);
+	if (fd >= 0) {
+		int rc = env_examine(env, mode, fd, err);
+		close(fd);
+		return rc;
+	}
+	if (e != ENOENT && e != ENOTDIR)
+		return env_fail(err, env_error(e), "store %s: data.mdb: %s", env->path, strerror(e));
+	if (claim_settled(env->path))
+		return env_fail_lost(env, err, "is missing");
+	return mode == ENV_CHECK ? env_fail_no_store(env, err) : STORE_OK;
 }
 
 /* ---- environment ---------------------------------------------------------------------------- */
 
+static int env_set_length(const struct env *env, off_t bytes)
+{
+	char *name = mem_printf("%s/data.mdb", env->path);
+	int rc = truncate(name, bytes) == 0 ? 0 : errno;
+	mem_free(name);
+	return rc;
+}
+
 /* Pages beyond the end of the file would kill the process with SIGBUS when touched. A file cut off
  * by accident is made long again: the zeros are noticed as damage. (LMDB itself may leave the file
  * a few unused pages short.) */
-static int env_cover_map(struct env *env, struct env_text err)
+static int env_cover_map(struct env *env, enum env_mode mode, struct env_text err)
 {
 	MDB_envinfo info;
 	MDB_stat stat;
@@ -141,9 +225,9 @@ static int env_cover_map(struct env *env, struct env_text err)
 	off_t need = (off_t)(info.me_last_pgno + 1) * stat.ms_psize;
 	if (st.st_size >= need)
 		return STORE_OK;
-	char *name = mem_printf("%s/data.mdb", env->path);
-	int rc = truncate(name, need) == 0 ? 0 : errno;
-	mem_free(name);
+	if (mode == ENV_CHECK)
+		env->cut_bytes = st.st_size;
+	int rc = env_set_length(env, need);
 	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb is cut off");
 }
 
@@ -217,7 +301,7 @@ static int env_open_mdb(struct env *env, enum env_mode mode, struct env_text err
 	int dead;
 	mdb_reader_check(env->mdb, &dead);
 	env_find_map(env);
-	return env_cover_map(env, err);
+	return env_cover_map(env, mode, err);
 }
 
 void env_let_go(const struct env *env, const void *p, size_t n)
@@ -329,7 +413,10 @@ static void env_invent_identity(struct env *env)
 static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
 {
 	int rc = STORE_OK;
-	if (env_is_new(txn))
+	bool new = env_is_new(txn);
+	if (new && claim_settled(env->path))
+		return env_fail_lost(env, err, "holds nothing");
+	if (new)
 		env_invent_identity(env);
 	else
 		rc = env_read_meta(env, txn, err);
@@ -345,6 +432,9 @@ static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
 
 static int env_begin_checking(struct env *env, MDB_txn *txn, struct env_text err)
 {
+	if (env_is_new(txn))
+		return claim_settled(env->path) ? env_fail_lost(env, err, "holds nothing")
+						: env_fail_unfinished(env, err);
 	int rc = env_read_meta(env, txn, err);
 	return rc != 0 ? rc : env_open_tables(env, txn, 0, err);
 }
@@ -380,29 +470,22 @@ static int env_open_format(struct env *env, enum env_mode mode, struct env_text 
 	return rc;
 }
 
-/* A check must not leave lock files where no store is. */
-static int env_look_for_store(struct env *env, struct env_text err)
-{
-	char *name = mem_printf("%s/data.mdb", env->path);
-	int rc = access(name, R_OK) == 0 ? 0 : errno;
-	mem_free(name);
-	if (rc == ENOENT || rc == ENOTDIR)
-		return env_fail(err, STORE_NOTFOUND, "there is no store in %s", env->path);
-	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb");
-}
-
 int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err)
 {
-	*env = (struct env){.path = mem_strdup(path), .lock_fd = -1, .reserve.fd = -1};
-	int rc = mode == ENV_WRITE ? env_make_directory(env, err) : env_look_for_store(env, err);
+	*env = (struct env){.path = mem_strdup(path), .claim = CLAIM_NONE, .reserve.fd = -1};
+	int rc = mode == ENV_WRITE ? env_make_directory(env, err) : env_look_for_store(env, mode, err);
 	if (rc == 0)
 		rc = env_lock(env, err);
+	if (rc == 0 && mode == ENV_WRITE)
+		rc = env_look_for_store(env, mode, err);
 	if (rc == 0 && mode == ENV_WRITE)
 		reserve_open(&env->reserve, path);
 	if (rc == 0)
 		rc = env_open_mdb(env, mode, err);
 	if (rc == 0)
 		rc = env_open_format(env, mode, err);
+	if (rc == 0 && mode == ENV_WRITE)
+		claim_settle(&env->claim, env->identity.node_id);
 	if (rc != 0)
 		env_close(env);
 	return rc;
@@ -412,9 +495,10 @@ void env_close(struct env *env)
 {
 	if (env->mdb != NULL)
 		mdb_env_close(env->mdb);
+	if (env->cut_bytes > 0)
+		env_set_length(env, env->cut_bytes);
 	reserve_close(&env->reserve);
-	if (env->lock_fd >= 0)
-		close(env->lock_fd);
+	claim_release(&env->claim);
 	mem_free(env->path);
-	*env = (struct env){.lock_fd = -1, .reserve.fd = -1};
+	*env = (struct env){.claim = CLAIM_NONE, .reserve.fd = -1};
 }

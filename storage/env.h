@@ -2,7 +2,7 @@
  *
  * The LMDB environment of a store: its directory, its lock, its tables and its format.
  *
- *   DIR/lock      held (fcntl, open file description) while a process has the store open
+ *   DIR/lock      held while a process has the store open (storage/claim.h)
  *   DIR/data.mdb  everything
  *   DIR/lock.mdb  LMDB's reader table
  *   DIR/reserve   bytes held back for a full disk (storage/reserve.h)
@@ -16,6 +16,7 @@
 #include <lmdb.h>
 
 #include "src/base/bytes.h"
+#include "storage/claim.h"
 #include "storage/reserve.h"
 #include "storage/store.h"
 
@@ -39,7 +40,8 @@ struct env {
 	MDB_dbi snap;
 	MDB_dbi row;
 	char *path;
-	int lock_fd;
+	struct claim claim;
+	off_t cut_bytes; /* length of a data.mdb that a check has made longer; 0: none */
 	uintptr_t map_from, map_to; /* addresses of data.mdb in this process; 0 if not found */
 	struct reserve reserve;
 	struct store_identity identity;

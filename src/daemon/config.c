@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "src/base/buf.h"
 #include "src/base/mem.h"
@@ -46,6 +47,7 @@ enum {
 	FRAME_MIN = 4096, /* AMQP 0-9-1, 4.2.3: peers must accept frames of up to frame-min-size */
 	FRAME_LIMIT = 16 * 1024 * 1024,
 	MESSAGE_LIMIT = 512 * 1024 * 1024,
+	MALFORMED_TOLD = 10, /* lines of a file; the others are only counted */
 };
 
 #define MAX_BYTES ((uint64_t)1 << 62)
@@ -695,14 +697,8 @@ static const char *line_split(struct slice line, struct slice *ret_key, struct s
 	return key_valid(*ret_key) ? value_strip(ret_value) : "the key is malformed";
 }
 
-static int line_apply(struct config *c, const char *where, struct slice line)
+static int pair_apply(struct config *c, const char *where, struct slice k, struct slice v)
 {
-	struct slice k, v;
-	const char *wrong = line_split(line, &k, &v);
-	if (wrong != NULL) {
-		note(c, LOG_ERROR, "%s: %s", where, wrong);
-		return -1;
-	}
 	if (k.n == 0)
 		return 0;
 	char *key = mem_printf("%.*s", SLICE_FMT(k));
@@ -713,34 +709,85 @@ static int line_apply(struct config *c, const char *where, struct slice line)
 	return rc;
 }
 
+/* A text under way, line by line. */
+struct lines {
+	const char *name;
+	unsigned no;
+	unsigned malformed;
+};
+
+static int line_apply(struct config *c, struct lines *l, struct slice line)
+{
+	struct slice k, v;
+	const char *wrong = line_split(line, &k, &v);
+	if (wrong != NULL && ++l->malformed > MALFORMED_TOLD)
+		return -1;
+	int rc = -1;
+	char *where = mem_printf("%s:%u", l->name, l->no);
+	if (wrong != NULL)
+		note(c, LOG_ERROR, "%s: %s", where, wrong);
+	else
+		rc = pair_apply(c, where, k, v);
+	mem_free(where);
+	return rc;
+}
+
+/* Some editors begin a file in UTF-8 with one. */
+static struct slice without_byte_order_mark(struct slice text)
+{
+	static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+	if (text.n < sizeof mark || memcmp(text.p, mark, sizeof mark) != 0)
+		return text;
+	return slice_make(text.p + sizeof mark, text.n - sizeof mark);
+}
+
 int config_parse(struct config *c, const char *name, struct slice text)
 {
+	struct lines l = {.name = name};
 	int rc = 0;
-	unsigned no = 0;
+	text = without_byte_order_mark(text);
 	while (text.n > 0) {
 		const uint8_t *end = memchr(text.p, '\n', text.n);
 		size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
-		char *where = mem_printf("%s:%u", name, ++no);
-		if (line_apply(c, where, slice_make(text.p, n)) != 0)
-			rc = -1;
-		mem_free(where);
+		l.no++;
+		rc |= line_apply(c, &l, slice_make(text.p, n));
 		n += end != NULL;
 		text = slice_make(text.p + n, text.n - n);
 	}
+	if (l.malformed > MALFORMED_TOLD)
+		note(c, LOG_ERROR, "%s:%u: %u malformed lines more; is it a configuration file?", name,
+			l.no, l.malformed - MALFORMED_TOLD);
 	return rc;
+}
+
+bool config_pair_valid(const char *pair)
+{
+	struct slice k, v;
+	return line_split(slice_str(pair), &k, &v) == NULL && k.n > 0;
 }
 
 int config_set_pair(struct config *c, const char *pair)
 {
-	struct slice k, v;
-	if (line_split(slice_str(pair), &k, &v) != NULL || k.n == 0) {
+	if (!config_pair_valid(pair)) {
 		note(c, LOG_ERROR, "-s %.*s: not KEY=VALUE", (int)strcspn(pair, "="), pair);
 		return -1;
 	}
-	return line_apply(c, "-s", slice_str(pair));
+	struct slice k, v;
+	line_split(slice_str(pair), &k, &v);
+	return pair_apply(c, "-s", k, v);
 }
 
 /* ---- files ---- */
+
+/* A directory may hold anything. Opening a FIFO would wait for its writer. */
+static bool is_regular(struct config *c, const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) /* what cannot be asked cannot be read */
+		return true;
+	note(c, LOG_ERROR, "cannot read %s: it is not a regular file", path);
+	return false;
+}
 
 /* Returns 0 or an errno. */
 static int load(FILE *f, struct buf *to)
@@ -794,7 +841,7 @@ int config_read(struct config *c, const char *path)
 	int rc = 0;
 	for (int i = 0; i < n; i++) {
 		char *file = mem_printf("%s/%s", path, files[i]->d_name);
-		if (read_file(c, file) != 0)
+		if (!is_regular(c, file) || read_file(c, file) != 0)
 			rc = -1;
 		mem_free(file);
 		free(files[i]);

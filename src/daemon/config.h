@@ -107,6 +107,8 @@ int config_read(struct config *c, const char *path);
 int config_parse(struct config *c, const char *name, struct slice text);
 /* "KEY=VALUE", as -s gives it. */
 int config_set_pair(struct config *c, const char *pair);
+/* It has that form, whatever key and value are. */
+bool config_pair_valid(const char *pair);
 /* Defaults of lists, and checks between keys. */
 int config_finish(struct config *c);
 

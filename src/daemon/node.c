@@ -62,6 +62,11 @@ static void node_post(
 
 /* ---- listening ---- */
 
+static enum node_exit node_listener_exit(int code)
+{
+	return code == EADDRINUSE ? NODE_EXIT_PORT_IN_USE : NODE_EXIT_FAILURE;
+}
+
 static void node_on_connection(struct mail *m, struct worker *w)
 {
 	struct task *t = (struct task *)m;
@@ -77,24 +82,46 @@ static void node_on_accepted(void *arg, int fd)
 	node_post(n, to, fd, node_on_connection);
 }
 
-static bool node_listen(struct node *n)
+/* Before anything else is touched, so that a port in use is told at once. */
+static enum node_exit node_bind(struct node *n)
 {
 	const struct config_listeners *ls = &n->config->listeners;
 	char err[ERR_MAX];
 	for (size_t i = 0; i < ls->n; i++) {
 		const struct config_address *a = &ls->p[i].address;
 		int code;
-		struct listener *l = listener_new(&n->shards[0].worker, a->host, a->port,
-			(int)n->config->tcp_backlog, node_on_accepted, n, err, sizeof err, &code);
+		struct listener *l = listener_bind(a->host, a->port, err, sizeof err, &code);
 		if (l == NULL) {
 			log_error("node", "%s", err);
-			node_stop(
-				n, code == EADDRINUSE ? NODE_EXIT_PORT_IN_USE : NODE_EXIT_FAILURE);
-			return false;
+			return node_listener_exit(code);
 		}
 		n->listeners[n->n_listeners++] = l;
-		log_info("node", "started TCP listener on %s:%u",
-			a->host != NULL ? a->host : "[::]", listener_port(l));
+	}
+	return NODE_EXIT_OK;
+}
+
+static void node_close_listeners(struct node *n)
+{
+	for (unsigned i = 0; i < n->n_listeners; i++)
+		listener_close(n->listeners[i]);
+	n->n_listeners = 0;
+}
+
+static bool node_listen(struct node *n)
+{
+	char err[ERR_MAX];
+	for (unsigned i = 0; i < n->n_listeners; i++) {
+		struct listener *l = n->listeners[i];
+		const char *host = n->config->listeners.p[i].address.host;
+		int rc = listener_start(l, &n->shards[0].worker, (int)n->config->tcp_backlog,
+			node_on_accepted, n, err, sizeof err);
+		if (rc != 0) {
+			log_error("node", "%s", err);
+			node_stop(n, node_listener_exit(rc));
+			return false;
+		}
+		log_info("node", "started TCP listener on %s:%u", host != NULL ? host : "[::]",
+			listener_port(l));
 	}
 	return true;
 }
@@ -274,8 +301,7 @@ static void node_stop(struct node *n, enum node_exit why)
 		return;
 	n->stopping = true;
 	n->exit = why;
-	for (unsigned i = 0; i < n->n_listeners; i++)
-		listener_close(n->listeners[i]);
+	node_close_listeners(n);
 	for (unsigned i = 0; i < n->n_shards; i++)
 		node_post(n, &n->shards[i], -1, node_on_stop_shard);
 }
@@ -324,14 +350,28 @@ static int node_open_home(struct node *n)
 					   });
 }
 
+static const int stop_signals[] = {SIGTERM, SIGINT};
+
+enum { STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
+
+/* `how`: SIG_BLOCK until there is a loop that can be told, then SIG_UNBLOCK. */
+static void node_mask_signals(int how)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < STOP_SIGNALS; i++)
+		sigaddset(&set, stop_signals[i]);
+	pthread_sigmask(how, &set, NULL);
+}
+
 static void node_catch_signals(struct node *n)
 {
-	static const int signums[] = {SIGTERM, SIGINT};
-	for (size_t i = 0; i < sizeof signums / sizeof *signums; i++) {
+	for (size_t i = 0; i < STOP_SIGNALS; i++) {
 		uv_signal_init(&n->shards[0].worker.loop, &n->signals[i]);
 		n->signals[i].data = n;
-		uv_signal_start(&n->signals[i], node_on_signal, signums[i]);
+		uv_signal_start(&n->signals[i], node_on_signal, stop_signals[i]);
 	}
+	node_mask_signals(SIG_UNBLOCK);
 }
 
 static void node_begin_worker(struct worker *w)
@@ -431,7 +471,7 @@ bool node_has_log(const struct node *n, uint64_t group)
 					compare_groups) != NULL;
 }
 
-enum node_exit node_run(struct node *n)
+static enum node_exit node_open_store(struct node *n)
 {
 	char err[ERR_MAX];
 	int rc = store_open(&n->store, n->data_dir, err, sizeof err);
@@ -443,6 +483,19 @@ enum node_exit node_run(struct node *n)
 	node_list_stored_groups(n);
 	log_info("node", "%s (Warren %s), data in %s, start number %lu", n->name, PACKAGE_VERSION,
 		n->data_dir, (unsigned long)n->identity.incarnation);
+	return NODE_EXIT_OK;
+}
+
+enum node_exit node_run(struct node *n)
+{
+	node_mask_signals(SIG_BLOCK);
+	enum node_exit wrong = node_bind(n);
+	if (wrong == NODE_EXIT_OK)
+		wrong = node_open_store(n);
+	if (wrong != NODE_EXIT_OK) {
+		node_close_listeners(n);
+		return wrong;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	groups_global_init();

@@ -3,8 +3,8 @@
  * A node: the store, the workers' shards, the home of the metadata, the listeners; and the order in
  * which they start and stop.
  *
- *   start: store -> metadata (group 0) led -> this incarnation announced -> all shards have opened
- *          their queues -> listeners
+ *   start: ports taken -> store -> metadata (group 0) led -> this incarnation announced -> all shards
+ *          have opened their queues -> listeners accept
  *   stop:  listeners -> connections (320) -> queues -> metadata -> workers -> store
  */
 #ifndef WARREN_DAEMON_NODE_H

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/daemon/config.h"
 
 enum {
 	NODE_NAME_MAX = 255, /* it is a short string in many places */
@@ -85,6 +86,13 @@ static int fail(char *err, size_t n, const char *what, const char *arg)
 	return -1;
 }
 
+/* Without what may be a password. */
+static int fail_setting(char *err, size_t n, const char *pair)
+{
+	snprintf(err, n, "-s %.*s: is not KEY=VALUE (see --help)", (int)strcspn(pair, "="), pair);
+	return -1;
+}
+
 int options_parse(struct options *o, int argc, char **argv, char *err, size_t err_n)
 {
 	*o = (struct options){0};
@@ -103,6 +111,9 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 		return fail(err, err_n, "unexpected argument", argv[optind]);
 	if (o->node_name != NULL && !node_name_valid(o->node_name))
 		return fail(err, err_n, "is not a node name NAME@HOST", o->node_name);
+	for (size_t i = 0; i < o->settings_n; i++)
+		if (!config_pair_valid(o->settings[i]))
+			return fail_setting(err, err_n, o->settings[i]);
 	return 0;
 }
 

@@ -22,8 +22,9 @@ enum {
 };
 
 struct listener {
-	struct worker *worker;
+	struct worker *worker; /* NULL: not started */
 	int fd;
+	char *address; /* NULL: all interfaces */
 	unsigned port;
 	uv_poll_t poll;
 	uv_timer_t pause;
@@ -118,8 +119,8 @@ static socklen_t address_size(const struct sockaddr_storage *ss)
 	return ss->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 }
 
-/* A listening descriptor or a negative errno. */
-static int socket_open(const struct sockaddr_storage *ss, bool both, int backlog)
+/* A bound descriptor or a negative errno. */
+static int socket_open(const struct sockaddr_storage *ss, bool both)
 {
 	const int on = 1, off = 0;
 	int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -128,8 +129,7 @@ static int socket_open(const struct sockaddr_storage *ss, bool both, int backlog
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (both)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-	if (bind(fd, (const struct sockaddr *)ss, address_size(ss)) == 0 &&
-		listen(fd, backlog) == 0)
+	if (bind(fd, (const struct sockaddr *)ss, address_size(ss)) == 0)
 		return fd;
 	int err = errno;
 	close(fd);
@@ -137,15 +137,15 @@ static int socket_open(const struct sockaddr_storage *ss, bool both, int backlog
 }
 
 /* All interfaces: one socket for both families, or IPv4 alone on a machine without IPv6. */
-static int listen_on(const char *address, unsigned port, int backlog)
+static int bind_to(const char *address, unsigned port)
 {
 	struct sockaddr_storage ss;
 	if (port > 65535 || !address_parse(address, port, &ss))
 		return -EINVAL;
-	int fd = socket_open(&ss, address == NULL, backlog);
+	int fd = socket_open(&ss, address == NULL);
 	if (address == NULL && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
 		address_parse("0.0.0.0", port, &ss);
-		fd = socket_open(&ss, false, backlog);
+		fd = socket_open(&ss, false);
 	}
 	return fd;
 }
@@ -161,37 +161,54 @@ static unsigned bound_port(int fd)
 	return ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
 }
 
-static void fail(const char *address, unsigned port, int err, char *text, size_t n, int *ret_errno)
+static void fail(const char *address, unsigned port, int err, char *text, size_t n)
 {
 	bool bare6 = address != NULL && address[0] != '[' && strchr(address, ':') != NULL;
 	snprintf(text, n, bare6 ? "listener [%s]:%u: %s" : "listener %s:%u: %s",
 		address != NULL ? address : "[::]", port, uv_strerror(-err));
-	*ret_errno = err;
 }
 
-struct listener *listener_new(struct worker *w, const char *address, unsigned port, int backlog,
-	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n, int *ret_errno)
+struct listener *listener_bind(
+	const char *address, unsigned port, char *err, size_t err_n, int *ret_errno)
 {
-	int fd = listen_on(address, port, backlog);
+	int fd = bind_to(address, port);
 	if (fd < 0) {
-		fail(address, port, -fd, err, err_n, ret_errno);
+		fail(address, port, -fd, err, err_n);
+		*ret_errno = -fd;
 		return NULL;
 	}
 	struct listener *l = MEM_NEW(struct listener);
-	*l = (struct listener){
-		.worker = w, .fd = fd, .port = bound_port(fd), .accepted = accepted, .arg = arg};
-	int rc = uv_poll_init(&w->loop, &l->poll, fd);
-	if (rc != 0) {
-		fail(address, port, -rc, err, err_n, ret_errno);
-		close(fd);
-		mem_free(l);
-		return NULL;
-	}
+	*l = (struct listener){.fd = fd,
+		.port = bound_port(fd),
+		.address = address != NULL ? mem_strdup(address) : NULL};
+	return l;
+}
+
+/* 0 or a positive errno. */
+static int watch(struct listener *l, struct worker *w, int backlog)
+{
+	if (listen(l->fd, backlog) != 0)
+		return errno;
+	int rc = uv_poll_init(&w->loop, &l->poll, l->fd);
+	if (rc != 0)
+		return -rc;
 	uv_timer_init(&w->loop, &l->pause);
+	l->worker = w;
 	l->handles = 2;
 	l->poll.data = l->pause.data = l;
 	uv_poll_start(&l->poll, UV_READABLE, on_readable);
-	return l;
+	return 0;
+}
+
+int listener_start(struct listener *l, struct worker *w, int backlog,
+	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n)
+{
+	l->accepted = accepted;
+	l->arg = arg;
+	int rc = watch(l, w, backlog);
+	if (rc != 0)
+		fail(l->address, l->port, rc, err, err_n);
+	return rc;
 }
 
 unsigned listener_port(const struct listener *l)
@@ -201,11 +218,17 @@ unsigned listener_port(const struct listener *l)
 
 /* ---- closing ---- */
 
+static void listener_free(struct listener *l)
+{
+	mem_free(l->address);
+	mem_free(l);
+}
+
 static void on_handle_closed(uv_handle_t *h)
 {
 	struct listener *l = h->data;
 	if (--l->handles == 0)
-		mem_free(l);
+		listener_free(l);
 }
 
 void listener_close(struct listener *l)
@@ -213,6 +236,11 @@ void listener_close(struct listener *l)
 	if (l->closing)
 		return;
 	l->closing = true;
+	if (l->worker == NULL) {
+		close(l->fd);
+		listener_free(l);
+		return;
+	}
 	uv_close((uv_handle_t *)&l->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&l->pause, on_handle_closed);
 	/* Out of the poll set by now; the port is free when this returns. */

@@ -15,10 +15,22 @@ int socket_resolve(struct turn *t, const char *host, const char *port, struct so
 	return 0;
 }
 
+static const char *reason(int rc)
+{
+	switch (rc) {
+	case UV_EOF:
+		return "closed by the broker";
+	case UV_EMFILE:
+		return "too many open files; allow this process more of them (ulimit -n)";
+	default:
+		return uv_strerror(rc);
+	}
+}
+
 static void end(struct socket *s, int rc)
 {
 	if (s->owner != NULL)
-		s->owner->ended(s->arg, rc == UV_EOF ? "closed by the broker" : uv_strerror(rc));
+		s->owner->ended(s->arg, reason(rc));
 }
 
 /* --- writing --- */
@@ -144,11 +156,11 @@ static void on_connect(uv_connect_t *connect, int status)
 	s->owner->connected(s->arg);
 }
 
-/* uv_tcp_connect() refuses at once only what can never work; told like any other failure. */
+/* What uv_tcp_connect() refused at once; told like any other failure. */
 static void on_refused(struct turn_job *job)
 {
 	struct socket *s = LIST_ENTRY(job, struct socket, flush);
-	end(s, UV_EADDRNOTAVAIL);
+	end(s, s->refused);
 }
 
 struct socket *socket_open(struct turn *t, const struct sockaddr_storage *to, unsigned buffer,
@@ -164,7 +176,8 @@ struct socket *socket_open(struct turn *t, const struct sockaddr_storage *to, un
 	s->connect.data = s;
 	s->write.data = s;
 	s->buffer = buffer;
-	if (uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)to, on_connect) != 0) {
+	s->refused = uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)to, on_connect);
+	if (s->refused != 0) {
 		s->flush.run = on_refused;
 		turn_flush_later(t, &s->flush);
 	}

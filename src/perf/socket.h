@@ -43,6 +43,7 @@ struct socket {
 	bool connected;
 	bool wanted;     /* somebody waits for room */
 	unsigned buffer; /* octets for the kernel's buffers */
+	int refused;     /* what uv_tcp_connect() said */
 };
 
 /* Looks a host up, once and blocking. 0 or a libuv error. */

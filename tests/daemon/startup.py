@@ -164,10 +164,61 @@ class Startup(unittest.TestCase):
         self.addCleanup(holder.close)
         port = holder.getsockname()[1]
         self.refused(self.node(port=port), PORT_IN_USE, "127.0.0.1:%d" % port, "address already in use")
+        self.assertFalse(os.path.exists(self.directory), "the store was opened before")
 
     def test_second_process_on_one_store(self):
         self.node().ready()
         self.refused(self.node(), LOCKED, self.directory)
+        self.assertEqual(self.check()[0], LOCKED)
+
+    def test_second_process_on_one_store_whose_lock_files_are_gone(self):
+        first = self.node().ready()
+        for name in "lock", "lock.mdb":
+            os.unlink(os.path.join(self.directory, name))
+        self.refused(self.node(), LOCKED, self.directory)
+        self.assertEqual(first.end(), OK)
+        self.assertEqual(self.node().ready().end(), OK)
+
+    def test_data_file_that_is_gone_is_not_made_anew(self):
+        self.assertEqual(self.node().ready().end(), OK)
+        data = os.path.join(self.directory, "data.mdb")
+        os.truncate(data, 0)
+        self.refused(self.node(), DAMAGED, data[:-9], "is empty", "there was a store here")
+        os.unlink(data)
+        self.refused(self.node(), DAMAGED, "is missing", "there was a store here")
+        status, text = self.check()
+        self.assertEqual(status, DAMAGED, text)
+        shutil.rmtree(self.directory)
+        self.assertEqual(self.node().ready().end(), OK)
+
+    def test_creation_that_was_cut_short_is_finished(self):
+        os.mkdir(self.directory)
+        with open(os.path.join(self.directory, "data.mdb"), "wb") as f:
+            f.write(bytes(4096))
+        status, text = self.check()
+        self.assertEqual(status, FAILURE, text)
+        self.assertIn("cut short", text)
+        self.assertEqual(self.node().ready().end(), OK)
+        self.assertEqual(self.check()[0], OK)
+
+    def test_check_of_a_tree_of_pages_that_leads_nowhere(self):
+        node = self.node().ready()
+        declare(node.port(), 60)
+        self.assertEqual(node.end(), OK)
+        data = os.path.join(self.directory, "data.mdb")
+        with open(data, "rb") as f:
+            pages = len(f.read()) // 4096
+        whole = os.path.join(self.top, "whole")
+        shutil.copytree(self.directory, whole)
+        for page in range(2, pages):
+            with open(data, "r+b") as f:
+                f.seek(page * 4096 + 8)
+                f.write(b"\xff" * 1024)
+            status, text = self.check()
+            self.assertIn(status, (OK, DAMAGED), text)  # a page may be free
+            if status == DAMAGED:
+                self.assertIn("damaged", text)
+            shutil.copy(os.path.join(whole, "data.mdb"), data)
 
     def test_directory_that_cannot_be_made(self):
         blocked = os.path.join(self.top, "file")
@@ -221,6 +272,15 @@ class Startup(unittest.TestCase):
         done = subprocess.run([WARREND, "--no-such-option"], text=True, capture_output=True, timeout=SECONDS)
         self.assertEqual(done.returncode, USAGE)
         self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        done = subprocess.run([WARREND, "-s", "foo"], text=True, capture_output=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr),
+                         (USAGE, "warrend: -s foo: is not KEY=VALUE (see --help)\n"))
+
+    def test_directory_of_configuration_files_with_a_fifo(self):
+        conf = os.path.join(self.top, "conf.d")
+        os.mkdir(conf)
+        os.mkfifo(os.path.join(conf, "10-pipe.conf"))
+        self.refused(self.node(options=("-c", conf)), CONFIG, "10-pipe.conf", "not a regular file")
 
     def test_silent_client_is_dropped_after_the_handshake_timeout(self):
         node = self.node("handshake_timeout=500").ready()

@@ -76,6 +76,13 @@ def header_frame(size, properties=PERSISTENT):
     return frame(rawamqp.HEADER, struct.pack(">HHQ", 60, 0, size) + properties)
 
 
+def consume_frame(queue):
+    """Consumes with acknowledgements; nobody answers."""
+    no_wait = b"\x08"
+    return frame(rawamqp.METHOD, METHOD_ID.pack(*rawamqp.CONSUME) + b"\0\0" + rawamqp.shortstr(queue)
+                 + rawamqp.shortstr("") + no_wait + rawamqp.table({}))
+
+
 def ack_frame(tag, multiple):
     return frame(rawamqp.METHOD, METHOD_ID.pack(*rawamqp.ACK) + TAG_AND_BIT.pack(tag, multiple))
 

@@ -7,6 +7,7 @@ usage: smoke.py [unittest arguments]; WARREND names the broker, WARREN_PERF the 
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -192,6 +193,21 @@ class Answers(PerfTest):
         r = finish(reader)
         self.assertEqual(r.status, BROKEN, r.out)
         self.assertEqual(r.json["connections"]["consumers_cancelled"], 1)
+
+    def test_too_few_descriptors(self):
+        few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        done = subprocess.run([program(), "--uri", self.broker.url, "--json", "--producers", "0", "--consumers", "0",
+                               "--idle-connections", "100", "--seconds", "1"], preexec_fn=few, capture_output=True,
+                              text=True, timeout=SECONDS)
+        self.assertEqual(done.returncode, SETUP, done.stderr)
+        self.assertIn("ulimit -n", json.loads(done.stdout)["errors"][0])
+
+    def test_as_many_descriptors_as_allowed(self):
+        few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 400))
+        done = subprocess.run([program(), "--uri", self.broker.url, "--json", "--producers", "0", "--consumers", "0",
+                               "--idle-connections", "100", "--seconds", "1"], preexec_fn=few, capture_output=True,
+                              text=True, timeout=SECONDS)
+        self.assertEqual(done.returncode, OK, done.stderr)
 
     def test_login_refused(self):
         url = self.broker.url.replace("guest:guest", "guest:wrong")

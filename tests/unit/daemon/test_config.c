@@ -346,6 +346,27 @@ static void test_pairs(void **state)
 	assert_int_equal(config_set_pair(&f->c, ""), -1);
 }
 
+static void test_a_byte_order_mark_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(parse(f, "\xef\xbb\xbfheartbeat = 5\n"), 0);
+	assert_int_equal(f->c.heartbeat_s, 5);
+	assert_int_equal(parse(f, "\n\xef\xbb\xbfheartbeat = 6\n"), -1);
+	assert_string_equal(f->last, "test.conf:2: the key is malformed");
+}
+
+static void test_of_many_malformed_lines_the_first_are_told(void **state)
+{
+	struct fixture *f = *state;
+	char text[3000] = "";
+	for (unsigned i = 0; i < 500; i++)
+		strcat(text, i == 300 ? "heartbeat = x\n" : "junk\n");
+	assert_int_equal(parse(f, text), -1);
+	assert_int_equal(f->errors, 10 + 1 + 1); /* what has a form is always told */
+	assert_string_equal(
+		f->last, "test.conf:500: 489 malformed lines more; is it a configuration file?");
+}
+
 /* ---- files ---- */
 
 static void put_file(const char *dir, const char *name, const char *text)
@@ -388,6 +409,31 @@ static void test_a_directory_is_read_in_the_order_of_names(void **state)
 	static const char *const names[] = {"20-b.conf", "10-a.conf", "30-c.txt", ".40-d.conf"};
 	for (size_t i = 0; i < 4; i++)
 		remove_file(dir, names[i]);
+	rmdir(dir);
+}
+
+static void test_only_regular_files_of_a_directory_are_read(void **state)
+{
+	struct fixture *f = *state;
+	char dir[] = "/tmp/warren-config-XXXXXX";
+	char path[300], expected[400];
+	assert_non_null(mkdtemp(dir));
+	put_file(dir, "20-b.conf", "heartbeat = 20\n");
+	snprintf(path, sizeof path, "%s/10-a.conf", dir);
+	snprintf(expected, sizeof expected, "cannot read %s: it is not a regular file", path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(config_read(&f->c, dir), -1);
+	assert_string_equal(f->last, expected);
+	assert_int_equal(f->c.heartbeat_s, 20);
+	unlink(path);
+	assert_int_equal(symlink("/dev/zero", path), 0);
+	assert_int_equal(config_read(&f->c, dir), -1);
+	assert_string_equal(f->last, expected);
+	unlink(path);
+	assert_int_equal(symlink("20-b.conf", path), 0);
+	assert_int_equal(config_read(&f->c, dir), 0);
+	unlink(path);
+	remove_file(dir, "20-b.conf");
 	rmdir(dir);
 }
 
@@ -484,6 +530,9 @@ int main(void)
 		TEST(test_keys_are_checked_against_each_other),
 		TEST(test_pairs),
 		TEST(test_a_directory_is_read_in_the_order_of_names),
+		TEST(test_only_regular_files_of_a_directory_are_read),
+		TEST(test_a_byte_order_mark_is_passed_over),
+		TEST(test_of_many_malformed_lines_the_first_are_told),
 		TEST(test_a_missing_file_is_an_error),
 		cmocka_unit_test(test_mutated_files_do_no_harm),
 	};

@@ -82,6 +82,9 @@ static void test_faults_are_named(void **state)
 		{"-n a@", "a@: is not a node name NAME@HOST (see --help)"},
 		{"-n a@b@c", "a@b@c: is not a node name NAME@HOST (see --help)"},
 		{"-n a/b@c", "a/b@c: is not a node name NAME@HOST (see --help)"},
+		{"-s foo", "-s foo: is not KEY=VALUE (see --help)"},
+		{"-s foo=", "-s foo: is not KEY=VALUE (see --help)"},
+		{"-s a=1 -s default,pass=secret", "-s default,pass: is not KEY=VALUE (see --help)"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct parsed p = parse(cases[i][0]);

@@ -51,7 +51,9 @@ static struct listener *open_listener(struct fixture *f, const char *address)
 	int rc = 0;
 	*f = (struct fixture){0};
 	worker_init(&f->w, 0);
-	f->l = listener_new(&f->w, address, 0, 128, on_accepted, f, err, sizeof err, &rc);
+	f->l = listener_bind(address, 0, err, sizeof err, &rc);
+	if (f->l != NULL)
+		assert_int_equal(listener_start(f->l, &f->w, 128, on_accepted, f, err, sizeof err), 0);
 	return f->l;
 }
 
@@ -131,8 +133,7 @@ static void test_a_port_in_use_is_named(void **state)
 	int rc = 0;
 	assert_non_null(open_listener(&f, "127.0.0.1"));
 	unsigned port = listener_port(f.l);
-	assert_null(
-		listener_new(&f.w, "127.0.0.1", port, 128, on_accepted, &f, err, sizeof err, &rc));
+	assert_null(listener_bind("127.0.0.1", port, err, sizeof err, &rc));
 	assert_int_equal(rc, EADDRINUSE);
 	snprintf(expected, sizeof expected, "listener 127.0.0.1:%u: address already in use", port);
 	assert_string_equal(err, expected);

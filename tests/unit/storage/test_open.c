@@ -258,6 +258,25 @@ static void a_store_is_open_once(void **state)
 	assert_int_equal(store_check(r->dir, err, sizeof err), STORE_LOCKED);
 }
 
+static void unlink_in(const char *dir, const char *name)
+{
+	char path[160];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void a_store_is_open_once_also_without_its_lock_files(void **state)
+{
+	struct rig *r = *state;
+	char err[256];
+	unlink_in(r->dir, "lock");
+	unlink_in(r->dir, "lock.mdb");
+	expect_open(r->dir, STORE_LOCKED, "in use");
+	assert_int_equal(store_check(r->dir, err, sizeof err), STORE_LOCKED);
+	unlink_in(r->dir, "data.mdb");
+	expect_open(r->dir, STORE_LOCKED, "in use");
+}
+
 static void a_directory_that_cannot_be_is_denied(void **state)
 {
 	struct rig *r = *state;
@@ -459,6 +478,93 @@ static void a_file_cut_off_is_damage_and_not_a_crash(void **state)
 	assert_int_not_equal(rig_check(r), 0);
 }
 
+/* ---- a data file that is not there any more, or not yet ---- */
+
+static void put_data(const char *dir, size_t n, uint8_t byte)
+{
+	char path[160];
+	uint8_t bytes[16384];
+	assert_true(n <= sizeof bytes);
+	memset(bytes, byte, n);
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, n), n);
+	close(fd);
+}
+
+/* As LMDB leaves it before its first transaction. */
+static void put_bare_environment(const char *dir)
+{
+	MDB_env *env;
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, dir, 0, 0640), 0);
+	mdb_env_close(env);
+}
+
+static void expect_lost(struct rig *r, const char *text)
+{
+	expect_open(r->dir, STORE_DAMAGED, text);
+	expect_open(r->dir, STORE_DAMAGED, "there was a store here");
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+}
+
+static void a_lost_data_file_is_not_made_anew(void **state)
+{
+	struct rig *r = *state;
+	make_content(r);
+	put_data(r->dir, 0, 0);
+	expect_lost(r, "data.mdb is empty");
+	unlink_in(r->dir, "data.mdb");
+	expect_lost(r, "data.mdb is missing");
+	put_bare_environment(r->dir);
+	expect_lost(r, "data.mdb holds nothing");
+	unlink_in(r->dir, "data.mdb");
+	unlink_in(r->dir, "lock"); /* the reserve knows it, too */
+	expect_lost(r, "data.mdb is missing");
+	unlink_in(r->dir, "lock");
+	unlink_in(r->dir, "reserve");
+	rig_open(r);
+	assert_int_equal(store_identity(r->store)->incarnation, 1);
+}
+
+static void a_creation_cut_short_is_finished(void **state)
+{
+	struct rig *r = *state;
+	static const size_t sizes[] = {0, 1, 100, 4096, 8192, 16384};
+	char path[128], err[256];
+	snprintf(path, sizeof path, "%s/young", r->dir);
+	for (size_t i = 0; i <= sizeof sizes / sizeof sizes[0]; i++) {
+		assert_int_equal(mkdir(path, 0750), 0);
+		if (i < sizeof sizes / sizeof sizes[0])
+			put_data(path, sizes[i], 0);
+		else
+			put_bare_environment(path);
+		assert_int_equal(store_check(path, err, sizeof err), STORE_NOTFOUND);
+		assert_non_null(strstr(err, "cut short"));
+		expect_open(path, 0, "");
+		assert_int_equal(store_check(path, err, sizeof err), 0);
+		expect_open(path, 0, "");
+		for (size_t k = 0; k < 4; k++)
+			unlink_in(path, (const char *[]){"data.mdb", "lock", "lock.mdb", "reserve"}[k]);
+		assert_int_equal(rmdir(path), 0);
+	}
+}
+
+static void a_check_changes_no_file_cut_off(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	struct stat before, after;
+	make_content(r);
+	snprintf(path, sizeof path, "%s/data.mdb", r->dir);
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(truncate(path, before.st_size - 3 * 4096), 0);
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_size, before.st_size - 3 * 4096);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -471,6 +577,7 @@ int main(void)
 		TEST(record_numbers_are_not_used_twice),
 		TEST(entries_survive_with_their_terms_and_types),
 		TEST(a_store_is_open_once),
+		TEST(a_store_is_open_once_also_without_its_lock_files),
 		TEST(a_directory_that_cannot_be_is_denied),
 		TEST(checking_nothing_finds_nothing),
 		TEST(what_was_staged_is_gone_after_a_restart),
@@ -480,6 +587,9 @@ int main(void)
 		TEST(damage_of_a_snapshot_or_row_is_noticed),
 		TEST(rubbish_is_not_a_store),
 		TEST(a_file_cut_off_is_damage_and_not_a_crash),
+		TEST(a_lost_data_file_is_not_made_anew),
+		TEST(a_creation_cut_short_is_finished),
+		TEST(a_check_changes_no_file_cut_off),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
