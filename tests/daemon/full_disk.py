@@ -94,8 +94,8 @@ class FullDisk(unittest.TestCase):
         with open(os.path.join(self.top, "fill"), "wb") as f, contextlib.suppress(OSError):
             while True:
                 f.write(b"\0" * 65536)
-        done = subprocess.run([Broker.program(), "-d", os.path.join(self.top, "new")], capture_output=True,
-                              text=True, timeout=SECONDS)
+        done = subprocess.run([Broker.program(), "-d", os.path.join(self.top, "new"), "-s",
+                               "listeners.tcp.default=127.0.0.1:0"], capture_output=True, text=True, timeout=SECONDS)
         self.assertIn(done.returncode, (4, 8), done.stderr)
         self.assertTrue(done.stderr.strip())
 
