@@ -311,6 +311,7 @@ void group_tick(struct group *g)
 		return;
 	}
 	install_tick(g);
+	stall_tick(g);
 	if (freeze_tick(g) && may_tick(g))
 		g->io.tick(&g->io.raft);
 	group_settle(g);

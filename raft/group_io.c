@@ -33,15 +33,16 @@
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static void write_begins(struct group *g)
+void group_io_write_begins(struct group *g)
 {
-	g->io.writes++;
+	if (g->io.writes++ == 0)
+		stall_moves(g);
 }
 
-/* Last act of every completion: the group may be closable now. */
-static void write_ended(struct group *g)
+void group_io_write_ended(struct group *g)
 {
 	g->io.writes--;
+	stall_moves(g);
 	group_settle(g);
 }
 
@@ -64,7 +65,7 @@ static void io_write_done(struct store_req *req)
 	struct io_write *w = LIST_ENTRY(req, struct io_write, req);
 	struct group *g = w->g;
 	mem_free(w);
-	write_ended(g);
+	group_io_write_ended(g);
 }
 
 static struct io_write *io_write_new(struct group *g)
@@ -72,7 +73,7 @@ static struct io_write *io_write_new(struct group *g)
 	struct io_write *w = MEM_NEW(struct io_write);
 	w->g = g;
 	w->req.done = io_write_done;
-	write_begins(g);
+	group_io_write_begins(g);
 	return w;
 }
 
@@ -89,7 +90,7 @@ static void io_hard_done(struct store_req *req)
 	uint64_t number = h->number;
 	mem_free(h);
 	group_net_hard_done(g, number);
-	write_ended(g);
+	group_io_write_ended(g);
 }
 
 /* Term and vote may return before they are durable: the FIFO keeps later entries behind them, and
@@ -100,7 +101,7 @@ static int submit_hard_state(struct group *g)
 	h->g = g;
 	h->number = ++g->io.hard;
 	h->req.done = io_hard_done;
-	write_begins(g);
+	group_io_write_begins(g);
 	store_log_hard(g->log, &h->req, g->io.term, g->io.vote);
 	return 0;
 }
@@ -156,7 +157,7 @@ static void io_append_done(struct store_req *req)
 	if (first_of_term && g->leading_raft && g->phase == GROUP_RUNNING)
 		g->io.tick(&g->io.raft);
 	group_io_unblock(g);
-	write_ended(g);
+	group_io_write_ended(g);
 }
 
 static struct store_entry stored_entry(const struct raft_entry *e)
@@ -201,7 +202,7 @@ static int io_append(struct raft_io *io, struct raft_io_append *raft,
 	a->command = entries[n - 1].type == RAFT_COMMAND;
 	a->req.done = io_append_done;
 	g->io.appends++;
-	write_begins(g);
+	group_io_write_begins(g);
 	note_entries(g, entries, n);
 	store_log_append(g->log, &a->req, g->io.next, list, n);
 	g->io.next += n;
@@ -254,7 +255,7 @@ static void io_snapshot_done(struct store_req *req)
 	raft->cb(raft, 0); /* trims the log, and finalizes: the state goes */
 	note_trimmed(g, index);
 	group_io_unblock(g);
-	write_ended(g);
+	group_io_write_ended(g);
 }
 
 /* raft's buffer is a descriptor; the state is where group_fsm has put it. */
@@ -287,7 +288,7 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
 	s->req.u.snapshot.n_rows = (unsigned)(state->rows.n / sizeof(struct store_row));
 	g->io.trailing = trailing;
 	g->io.snapshots++;
-	write_begins(g);
+	group_io_write_begins(g);
 	store_log_snapshot(g->log, &s->req);
 	g->fsm.snapshot_index = snapshot->index;
 	return 0;
@@ -369,7 +370,7 @@ static void start_write_done(struct io_start *s)
 	struct group *g = s->g;
 	if (--s->writes == 0)
 		group_start(g);
-	write_ended(g);
+	group_io_write_ended(g);
 }
 
 static void start_hard_done(struct store_req *req)
@@ -388,7 +389,7 @@ static void start_hard(struct io_start *s, uint64_t term, uint64_t vote)
 	s->vote = s->g->io.vote = vote;
 	s->hard.done = start_hard_done;
 	s->writes++;
-	write_begins(s->g);
+	group_io_write_begins(s->g);
 	store_log_hard(s->g->log, &s->hard, term, vote);
 }
 
@@ -402,7 +403,7 @@ static void start_first_entry(struct io_start *s, struct raft_buffer conf)
 	struct store_entry e = stored_entry(&s->entries[0]);
 	s->append.done = start_append_done;
 	s->writes++;
-	write_begins(s->g);
+	group_io_write_begins(s->g);
 	store_log_append(s->g->log, &s->append, 1, &e, 1);
 }
 

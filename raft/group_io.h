@@ -43,6 +43,10 @@ struct group_io {
 /* Loads the log, restores the application's snapshot, and submits what must be durable before
  * raft_start(); group_start() is called when it is. 0 or an error of store_log_load(). */
 int group_io_open(struct group *g, const struct group_spec *spec);
+/* A store request is submitted / has completed; the latter is the last act of its completion: the
+ * group may be closable now. */
+void group_io_write_begins(struct group *g);
+void group_io_write_ended(struct group *g);
 /* A write has ended: gives raft what waited for that. */
 void group_io_unblock(struct group *g);
 /* This member is the only one that the newest configuration knows. */

@@ -395,7 +395,7 @@ static int send_append(struct group *g, struct raft_io_send *req,
 	const struct raft_append_entries *a = &message->append_entries;
 	uint64_t node = member_node(message->server_id, message->server_address);
 	/* R7: the one kind that may be refused. */
-	if (withheld(g, a) || !groups_linked(g->groups, node))
+	if (g->stall.silent || withheld(g, a) || !groups_linked(g->groups, node))
 		return RAFT_NOCONNECTION;
 	struct peer *p = peer_get(g, message->server_id, node);
 	struct outgoing *o = MEM_NEW(struct outgoing);
@@ -683,6 +683,8 @@ static void receive_appended(struct group *g, uint64_t node, const struct wire *
 {
 	struct peer *p = peer_get(g, w->from, node);
 	uint64_t rejected = w->rejected;
+	if (g->stall.silent)
+		return;
 	if (g->leading_raft && w->term == libraft_term(&g->raft)) {
 		p->heard_ms = freeze_clock(g);
 		if (rejected == 0)

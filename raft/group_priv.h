@@ -22,6 +22,7 @@
 #include "raft/install.h"
 #include "raft/membership.h"
 #include "raft/rules.h"
+#include "raft/stall.h"
 #include "src/base/mem.h"
 
 #define uthash_malloc(n) mem_alloc(n)
@@ -76,6 +77,7 @@ struct group {
 	struct change change;
 	struct transfer transfer;
 	struct installs installs;
+	struct stall stall;
 	bool was_member;    /* a configuration that is applied has this member */
 	uint64_t looked_at; /* index of the last one looked at */
 	enum { NOT_REMOVED, REMOVED_UNTOLD, REMOVED_TOLD } removed;
@@ -121,11 +123,13 @@ struct groups {
 	struct list todo;    /* groups with something to do that may not be done where it came up */
 	struct list undeliverable; /* struct net_message for nodes without a link */
 	struct node_link *links;   /* by node */
+	uint64_t stall_said_ms;    /* when a stalled disk was last spoken of */
 };
 
 uint64_t groups_now(const struct groups *gs);
 unsigned groups_election_ms(const struct groups *gs);
 unsigned groups_heartbeat_ms(const struct groups *gs);
+unsigned groups_stall_ms(const struct groups *gs);
 bool groups_linked(const struct groups *gs, uint64_t node);
 
 /* Says what broke and aborts: libraft did what our shim cannot lead to. */

@@ -82,6 +82,11 @@ unsigned groups_heartbeat_ms(const struct groups *gs)
 	return gs->config.heartbeat_ms != 0 ? gs->config.heartbeat_ms : HEARTBEAT_MS;
 }
 
+unsigned groups_stall_ms(const struct groups *gs)
+{
+	return gs->config.stall_ms != 0 ? gs->config.stall_ms : 2 * groups_election_ms(gs);
+}
+
 static struct node_link *find_link(const struct groups *gs, uint64_t node)
 {
 	struct node_link *l;

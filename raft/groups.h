@@ -21,6 +21,9 @@ struct groups_config {
 	const struct group_net *net;
 	unsigned heartbeat_ms; /* 0: 100 */
 	unsigned election_ms;  /* 0: 1000. Elections begin 1 to 2 times that after the last sign */
+	/* A leader whose writes stand still for so long makes way: raft/stall.h. Beyond what a disk
+	 * under load takes for a commit. 0: twice election_ms */
+	unsigned stall_ms;
 	unsigned freeze_after_ms;          /* a group without work rests after that; 0: never */
 	unsigned snapshot_entries;         /* entries after which a snapshot is worth it; 0: 240 */
 	unsigned trailing_entries;         /* at most so many stay in memory behind it; 0: 192 */

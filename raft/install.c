@@ -443,7 +443,7 @@ static struct in_write *in_write_new(struct install_in *in)
 	w->in = in;
 	w->parts = in->parts;
 	w->req.done = on_in_write;
-	in->g->io.writes++;
+	group_io_write_begins(in->g);
 	in->writes++;
 	return w;
 }
@@ -694,7 +694,6 @@ static void on_in_write(struct store_req *req)
 	struct in_write *w = LIST_ENTRY(req, struct in_write, req);
 	struct install_in *in = w->in;
 	struct group *g = in->g;
-	g->io.writes--;
 	in->durable = --in->writes == 0 ? in->parts : w->parts;
 	mem_free(w);
 	if (in->over && in->writes == 0) {
@@ -706,7 +705,7 @@ static void on_in_write(struct store_req *req)
 		ack_in(g, 0);
 		install_unblock(g);
 	}
-	group_settle(g);
+	group_io_write_ended(g);
 }
 
 /* All entries are durable in the staged log. It takes the place of the group's in one transaction,

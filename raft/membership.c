@@ -320,6 +320,31 @@ int group_transfer(struct group *g, uint64_t id, group_done done, void *arg)
 	return 0;
 }
 
+bool membership_others_elect(struct group *g)
+{
+	const struct raft_configuration *conf = newest(g);
+	unsigned voters = 0, alive = 0;
+	for (unsigned i = 0; i < conf->n; i++) {
+		const struct raft_server *s = &conf->servers[i];
+		voters += s->role == RAFT_VOTER;
+		alive += s->role == RAFT_VOTER && s->id != g->self && group_net_alive(g, s->id);
+	}
+	return alive > voters / 2;
+}
+
+bool membership_hand_over(struct group *g)
+{
+	uint64_t id = best_heir(g);
+	const struct peer *p = group_net_peer(g, id);
+	if (p == NULL || p->match != g->io.terms.last)
+		return false;
+	if (!g->transfer.on && group_transfer(g, id, NULL, NULL) != 0)
+		return false;
+	g->transfer.at_once = true;
+	group_todo(g);
+	return true;
+}
+
 static void on_transfer(struct raft_transfer *req)
 {
 	struct group *g = req->data;
@@ -331,7 +356,8 @@ static void on_transfer(struct raft_transfer *req)
 static bool transfer_is_due(const struct group *g)
 {
 	const struct transfer *t = &g->transfer;
-	return t->on && (t->over || (!t->in_raft && (!g->proposed || !g->leading)));
+	return t->on &&
+	       (t->over || (!t->in_raft && (!g->proposed || !g->leading || t->at_once)));
 }
 
 static void do_transfer(struct group *g)

@@ -41,6 +41,7 @@ struct change {
 struct transfer {
 	bool on;
 	bool in_raft;
+	bool at_once; /* the entry under way is not waited for */
 	bool over; /* done() is to be called */
 	uint64_t id;
 	group_done done;
@@ -54,6 +55,11 @@ void membership_settle(struct group *g);
 void membership_do(struct group *g);
 /* A member's match rose. */
 void membership_caught_up(struct group *g);
+/* Leading: the other voters that answer are a majority even without the vote of this one. */
+bool membership_others_elect(struct group *g);
+/* Leading, and no write completes: hands over, without waiting for one, to a voter that has all there
+ * is here. False if there is none, or a change of members is under way. */
+bool membership_hand_over(struct group *g);
 /* The group is closed. */
 void membership_close(struct group *g);
 /* True for a vote request of one who is no member: told so instead. */

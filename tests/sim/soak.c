@@ -300,7 +300,9 @@ static void fault(void *arg, uint64_t number)
 		cut(l);
 	if (sim_chance(s, l->stalls)) {
 		struct sim_disk *d = &l->c.nodes[sim_random(s) % l->c.o.nodes].disk;
-		d->stalled_us = s->now_us + sim_between(s, 50000, 3000000);
+		/* Hiccups, and disks that are full for a while. */
+		uint64_t most = sim_chance(s, 20) ? 15000000 : 3000000;
+		d->stalled_us = s->now_us + sim_between(s, 50000, most);
 	}
 	if (sim_chance(s, 10))
 		cluster_break_link(&l->c, 0, (unsigned)sim_between(s, 0, l->c.o.nodes - 1));
@@ -400,6 +402,7 @@ static const struct {
 	RULE_NAME(r10_rollback),
 	RULE_NAME(r11_votes),
 	RULE_NAME(r12_term),
+	RULE_NAME(r13_gives_up),
 	RULE_NAME(hard_barrier),
 	RULE_NAME(split),
 	RULE_NAME(split_commit),

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leaders whose disk stands still (raft/stall.h). To raft a full disk is the same: writes that do not
+ * complete.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/base/log.h"
+#include "tests/unit/raft/scene.h"
+
+static struct cluster C;
+
+static void begin(unsigned nodes, unsigned voters, const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(nodes, voters, off);
+	cluster_init(&C, &o);
+}
+
+static bool end(bool held)
+{
+	held = held && !C.failed;
+	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
+		fprintf(stderr, "%s\n", C.why);
+	cluster_done(&C);
+	return held;
+}
+
+static bool is_equal(struct cluster *c)
+{
+	return cluster_converged(c);
+}
+
+static bool another_leads(struct cluster *c)
+{
+	struct node *n = cluster_leader(c);
+	return n != NULL && n != &c->nodes[0];
+}
+
+static bool nobody_leads_here(struct cluster *c)
+{
+	return !c->nodes[0].cell->leading;
+}
+
+/* Stops the leader's disk in front of an entry. */
+static void stand_still(void)
+{
+	C.nodes[0].disk.held = true;
+	node_put(&C.nodes[0], 10);
+}
+
+static bool ends_equal(void)
+{
+	C.watch = NULL;
+	C.nodes[0].disk.held = false;
+	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
+	for (unsigned i = 0; i < C.o.nodes; i++)
+		if (C.nodes[i].cell->leading)
+			SCENE_NEEDS(scene_put(&C, i, 10));
+	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
+	return true;
+}
+
+/* ---- by hand-over --------------------------------------------------------------------------- */
+
+static bool hands_over(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	stand_still();
+	cluster_run(&C, 1800);
+	SCENE_NEEDS(C.nodes[0].cell->leading); /* it may yet move */
+	SCENE_NEEDS(cluster_until(&C, another_leads, 500)); /* no election timeout is waited for */
+	SCENE_NEEDS(scene_put(&C, cluster_leader(&C)->i, 10));
+	/* Nobody comes back to it as long as it stands still. */
+	cluster_run(&C, 30000);
+	SCENE_NEEDS(another_leads(&C) && scene_put(&C, cluster_leader(&C)->i, 10));
+	return end(ends_equal());
+}
+
+static void test_a_leader_that_stands_still_hands_over(void **state)
+{
+	(void)state;
+	scene_needs(hands_over, (struct rules_off){.r13_gives_up = true});
+}
+
+/* ---- by silence ----------------------------------------------------------------------------- */
+
+/* The others do not get the last entry: nobody can be handed over to. */
+static bool lose_entries_of_0(struct cluster *c, struct node *from, struct node *to,
+	const struct wire *w, size_t n)
+{
+	(void)c;
+	(void)to;
+	(void)n;
+	return from->i == 0 && ((w->kind == WIRE_APPEND && w->n > 0) || w->kind == WIRE_TIMEOUT_NOW);
+}
+
+static bool falls_silent(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	C.watch = lose_entries_of_0;
+	stand_still();
+	/* 2 s until it is noticed, 1 to 2 s until the others miss it, an election. */
+	SCENE_NEEDS(cluster_until(&C, another_leads, 6000));
+	SCENE_NEEDS(scene_put(&C, cluster_leader(&C)->i, 10));
+	SCENE_NEEDS(cluster_until(&C, nobody_leads_here, 3000));
+	cluster_run(&C, 10000);
+	SCENE_NEEDS(another_leads(&C) && nobody_leads_here(&C));
+	return end(ends_equal());
+}
+
+static void test_a_leader_without_an_heir_falls_silent(void **state)
+{
+	(void)state;
+	scene_needs(falls_silent, (struct rules_off){.r13_gives_up = true});
+}
+
+static bool lose_timeout_now(struct cluster *c, struct node *from, struct node *to,
+	const struct wire *w, size_t n)
+{
+	(void)c;
+	(void)from;
+	(void)to;
+	(void)n;
+	return w->kind == WIRE_TIMEOUT_NOW;
+}
+
+static bool hand_over_fails(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	C.watch = lose_timeout_now;
+	stand_still();
+	SCENE_NEEDS(cluster_until(&C, another_leads, 7000));
+	SCENE_NEEDS(scene_put(&C, cluster_leader(&C)->i, 10));
+	return end(ends_equal());
+}
+
+static void test_a_hand_over_that_fails_is_followed_by_silence(void **state)
+{
+	(void)state;
+	scene_needs(hand_over_fails, (struct rules_off){.r13_gives_up = true});
+}
+
+/* ---- where it must not ---------------------------------------------------------------------- */
+
+/* Short stalls, one after the other, and then one that ends while it is being given up. */
+static bool moves_in_time(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	uint64_t term = C.nodes[0].cell->term;
+	for (unsigned i = 0; i < 5; i++) {
+		stand_still();
+		cluster_run(&C, 1500);
+		C.nodes[0].disk.held = false;
+		SCENE_NEEDS(scene_put(&C, 0, 10));
+	}
+	C.watch = lose_entries_of_0;
+	stand_still();
+	cluster_run(&C, 2300);
+	C.nodes[0].disk.held = false;
+	C.watch = NULL;
+	SCENE_NEEDS(scene_put(&C, 0, 10));
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	return end(ends_equal());
+}
+
+static void test_a_leader_whose_disk_moves_in_time_stays(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(moves_in_time, NULL));
+}
+
+/* It leads all the while, and what was proposed is confirmed in the end. */
+static bool waits(unsigned nodes, unsigned voters, const struct rules_off *off)
+{
+	begin(nodes, voters, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	uint64_t term = C.nodes[0].cell->term, before = C.n_confirmed;
+	stand_still();
+	cluster_run(&C, 60000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	SCENE_NEEDS(C.n_confirmed == before);
+	C.nodes[0].disk.held = false;
+	cluster_run(&C, 1000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.n_confirmed == before + 1);
+	return end(true);
+}
+
+static bool one_of_one(const struct rules_off *off)
+{
+	return waits(1, 1, off);
+}
+
+static bool one_of_two(const struct rules_off *off)
+{
+	return waits(2, 2, off);
+}
+
+static bool one_of_three_alone(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	node_crash(&C.nodes[1], false);
+	cluster_run(&C, 3000);
+	uint64_t term = C.nodes[0].cell->term;
+	stand_still();
+	cluster_run(&C, 30000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	/* With the third one back there are two who can do without it. */
+	node_start(&C.nodes[1]);
+	SCENE_NEEDS(cluster_until(&C, another_leads, 10000));
+	return end(ends_equal());
+}
+
+static void test_a_leader_that_nobody_can_replace_waits(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(one_of_one, NULL));
+	assert_true(scene_holds(one_of_two, NULL));
+	assert_true(scene_holds(one_of_three_alone, NULL));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_leader_that_stands_still_hands_over),
+		cmocka_unit_test(test_a_leader_without_an_heir_falls_silent),
+		cmocka_unit_test(test_a_hand_over_that_fails_is_followed_by_silence),
+		cmocka_unit_test(test_a_leader_whose_disk_moves_in_time_stays),
+		cmocka_unit_test(test_a_leader_that_nobody_can_replace_waits),
+	};
+	log_set_level(LOG_NONE);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
