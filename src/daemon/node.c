@@ -149,7 +149,8 @@ static void node_on_serving(struct mail *m, struct worker *w)
 	mem_free(t);
 	if (++n->serving < n->n_shards || n->stopping)
 		return;
-	if (node_listen(n))
+	n->listening = node_listen(n);
+	if (n->listening)
 		log_info("node", "%s is ready", n->name);
 }
 
@@ -234,6 +235,8 @@ static void node_on_home_closed(void *arg)
 {
 	struct node *n = arg;
 	alarms_stop(&n->alarms);
+	if (n->control != NULL)
+		control_close(n->control);
 	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
 	for (unsigned i = 0; i < n->n_shards; i++)
@@ -313,6 +316,54 @@ static void node_on_signal(uv_signal_t *handle, int signum)
 		return; /* it takes as long as it takes: impatience must not lose anything */
 	log_info("node", "%s received, stopping", signum == SIGTERM ? "SIGTERM" : "SIGINT");
 	node_stop(n, NODE_EXIT_OK);
+}
+
+/* ---- the operators' API ---- */
+
+static bool node_ready(void *arg)
+{
+	struct node *n = arg;
+	return n->listening && !n->stopping;
+}
+
+static void node_on_stop_wanted(void *arg)
+{
+	struct node *n = arg;
+	log_info("node", "an operator wants the node to stop");
+	node_stop(n, NODE_EXIT_OK);
+}
+
+static bool node_listener_at(void *arg, unsigned i, struct api_listener *ret)
+{
+	struct node *n = arg;
+	if (i >= n->n_listeners || n->stopping)
+		return false;
+	*ret = (struct api_listener){.protocol = "amqp",
+		.host = n->config->listeners.p[i].address.host,
+		.port = listener_port(n->listeners[i])};
+	return true;
+}
+
+/* Without a control socket the node serves its clients all the same. */
+static void node_open_api(struct node *n)
+{
+	char err[ERR_MAX];
+	n->api_shards = mem_zalloc(n->n_shards * sizeof *n->api_shards);
+	for (unsigned i = 0; i < n->n_shards; i++)
+		n->api_shards[i] = (struct api_shard){
+			&n->shards[i].worker, &n->shards[i].env, n->shards[i].hosts};
+	n->api = api_new(&(struct api_node){.name = n->name,
+		.data_dir = n->data_dir,
+		.started_ms = n->shards[0].worker.wall_ms,
+		.shards = n->api_shards,
+		.n_shards = n->n_shards,
+		.ready = node_ready,
+		.stop = node_on_stop_wanted,
+		.listener = node_listener_at,
+		.arg = n});
+	n->control = control_new(&n->shards[0].worker, n->api, n->name, err, sizeof err);
+	if (n->control == NULL)
+		log_warning("node", "%s: warrenctl cannot reach this node", err);
 }
 
 /* ---- starting ---- */
@@ -430,6 +481,7 @@ static void node_run_workers(struct node *n)
 		.changed = node_on_alarms_changed,
 		.arg = n};
 	alarms_start(&n->alarms, &n->shards[0].worker, n->config);
+	node_open_api(n);
 	int rc = node_load_rows(n);
 	if (rc == 0)
 		rc = node_open_home(n);
@@ -505,6 +557,8 @@ enum node_exit node_run(struct node *n)
 	for (unsigned i = 0; i < n->n_shards; i++)
 		shard_done(&n->shards[i]);
 	store_close(n->store);
+	api_free(n->api);
+	mem_free(n->api_shards);
 	buf_done(&n->stored_groups);
 	mem_free(n->shards);
 	mem_free(n->catalogs);

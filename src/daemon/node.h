@@ -13,6 +13,7 @@
 #include "src/daemon/alarms.h"
 #include "src/daemon/config.h"
 #include "src/daemon/shard.h"
+#include "src/manage/control.h"
 #include "src/net/listener.h"
 
 /* This node's number within its cluster, as client ids have it. */
@@ -46,11 +47,15 @@ struct node {
 	unsigned n_shards;
 	struct catalog_home *home;
 	struct alarms alarms;
+	struct api *api;
+	struct api_shard *api_shards;
+	struct control *control; /* NULL: there is none */
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;
 	unsigned next_shard;                /* for the next connection */
 	unsigned serving, drained, stopped; /* shards that are */
 	uv_signal_t signals[2];
+	bool listening;
 	bool stopping;
 	enum node_exit exit;
 };

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/ctl/call.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "src/base/bytes.h"
+#include "src/base/mem.h"
+#include "src/manage/control_path.h"
+
+enum { LENGTH_SIZE = 4, REPLY_MAX = 1 << 30 };
+
+static int fail(struct call *c, const char *error, const char *fmt, const char *text)
+{
+	snprintf(c->error, sizeof c->error, "%s", error);
+	snprintf(c->message, sizeof c->message, fmt, c->node, text);
+	return -1;
+}
+
+static int unreachable(struct call *c, const char *why)
+{
+	return fail(c, "unreachable", "unable to perform an operation on node '%s': %s", why);
+}
+
+static int lost(struct call *c)
+{
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return fail(c, "timeout", "operation on node '%s' timed out%s", "");
+	return unreachable(c, errno != 0 ? strerror(errno) : "it has closed the connection");
+}
+
+static int call_connect(struct call *c)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	char path[CONTROL_PATH_MAX];
+	if (!control_path(path, c->node))
+		return unreachable(c, "the path of its control socket is too long");
+	memcpy(to.sun_path, path, sizeof path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
+		char why[CONTROL_PATH_MAX + 256];
+		snprintf(why, sizeof why, "%s\ncontrol socket: %s\n%s",
+			errno == ENOENT || errno == ECONNREFUSED ? "it is not running here"
+								 : strerror(errno),
+			path,
+			"Is the node started, and WARREN_RUN_DIR the same for both?");
+		if (fd >= 0)
+			close(fd);
+		return unreachable(c, why);
+	}
+	if (c->timeout_s > 0) {
+		struct timeval tv = {(time_t)c->timeout_s,
+			(suseconds_t)((c->timeout_s - (double)(time_t)c->timeout_s) * 1e6)};
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+	}
+	return fd;
+}
+
+static int send_all(int fd, const void *p, size_t n)
+{
+	const char *at = p;
+	while (n > 0) {
+		ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
+		if (k < 0 && errno != EINTR)
+			return -1;
+		at += k > 0 ? k : 0;
+		n -= k > 0 ? (size_t)k : 0;
+	}
+	return 0;
+}
+
+static int receive_all(int fd, void *p, size_t n)
+{
+	char *at = p;
+	while (n > 0) {
+		errno = 0;
+		ssize_t k = recv(fd, at, n, 0);
+		if (k == 0 || (k < 0 && errno != EINTR))
+			return -1;
+		at += k > 0 ? k : 0;
+		n -= k > 0 ? (size_t)k : 0;
+	}
+	return 0;
+}
+
+static int call_send(struct call *c, int fd, json_t *request)
+{
+	uint8_t head[LENGTH_SIZE];
+	char *text = json_dumps(request, JSON_COMPACT);
+	store_u32be(head, (uint32_t)strlen(text));
+	int rc = send_all(fd, head, sizeof head) == 0 && send_all(fd, text, strlen(text)) == 0
+			 ? 0
+			 : lost(c);
+	free(text);
+	return rc;
+}
+
+static json_t *call_receive(struct call *c, int fd)
+{
+	uint8_t head[LENGTH_SIZE];
+	if (receive_all(fd, head, sizeof head) != 0) {
+		lost(c);
+		return NULL;
+	}
+	size_t n = load_u32be(head);
+	if (n > REPLY_MAX) {
+		unreachable(c, "its reply is too long");
+		return NULL;
+	}
+	char *text = mem_alloc(n);
+	json_t *reply = NULL;
+	if (receive_all(fd, text, n) != 0)
+		lost(c);
+	else if ((reply = json_loadb(text, n, 0, NULL)) == NULL)
+		unreachable(c, "its reply cannot be understood");
+	mem_free(text);
+	return reply;
+}
+
+static int call_take(struct call *c, json_t *reply)
+{
+	const char *error = "bad_reply", *message = "";
+	if (json_is_true(json_object_get(reply, "ok"))) {
+		c->result = json_incref(json_object_get(reply, "result"));
+		return 0;
+	}
+	json_unpack(reply, "{s?ss?s}", "error", &error, "message", &message);
+	snprintf(c->error, sizeof c->error, "%s", error);
+	snprintf(c->message, sizeof c->message, "%s", message);
+	return -1;
+}
+
+int call(struct call *c, const char *verb, json_t *args)
+{
+	json_t *request =
+		json_pack("{ssso}", "verb", verb, "args", args != NULL ? args : json_object());
+	c->result = NULL;
+	int rc = -1;
+	int fd = call_connect(c);
+	if (fd >= 0) {
+		json_t *reply = NULL;
+		if (call_send(c, fd, request) == 0)
+			reply = call_receive(c, fd);
+		if (reply != NULL)
+			rc = call_take(c, reply);
+		json_decref(reply);
+		close(fd);
+	}
+	json_decref(request);
+	return rc;
+}
+
+enum ctl_exit call_exit(const struct call *c)
+{
+	static const struct {
+		const char *error;
+		enum ctl_exit status;
+	} statuses[] = {
+		{"bad_request", CTL_DATA},
+		{"unknown_verb", CTL_USAGE},
+		{"not_found", CTL_DATA},
+		{"exists", CTL_SOFTWARE},
+		{"refused", CTL_SOFTWARE},
+		{"unavailable", CTL_UNAVAILABLE},
+		{"not_ready", CTL_UNAVAILABLE},
+		{"unreachable", CTL_UNAVAILABLE},
+		{"timeout", CTL_TIMEOUT},
+	};
+	for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+		if (strcmp(c->error, statuses[i].error) == 0)
+			return statuses[i].status;
+	return CTL_SOFTWARE;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/ctl/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+enum {
+	OPT_PRIORITY = 256,
+	OPT_APPLY_TO,
+	OPT_RAM,
+	OPT_DISC,
+	OPT_OFFLINE,
+	OPT_ONLINE,
+	OPT_LOCAL,
+	OPT_NO_HEADERS,
+	OPT_LIMIT,
+	OPT_GLOBAL,
+	OPT_DESCRIPTION,
+	OPT_TAGS,
+	OPT_QUEUE_TYPE,
+	OPT_FORMATTER,
+	OPT_COOKIE_FILE,
+	OPT_FORCE,
+	OPT_QUEUE_PATTERN,
+	OPT_VHOST_PATTERN,
+	OPT_IGNORED,
+	OPT_IGNORED_VALUE,
+};
+
+static const struct option long_options[] = {
+	{"node", required_argument, NULL, 'n'},
+	{"vhost", required_argument, NULL, 'p'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"silent", no_argument, NULL, 's'},
+	{"timeout", required_argument, NULL, 't'},
+	{"longnames", no_argument, NULL, 'l'},
+	{"help", no_argument, NULL, '?'},
+	{"formatter", required_argument, NULL, OPT_FORMATTER},
+	{"priority", required_argument, NULL, OPT_PRIORITY},
+	{"apply-to", required_argument, NULL, OPT_APPLY_TO},
+	{"ram", no_argument, NULL, OPT_RAM},
+	{"disc", no_argument, NULL, OPT_DISC},
+	{"disk", no_argument, NULL, OPT_DISC},
+	{"offline", no_argument, NULL, OPT_OFFLINE},
+	{"online", no_argument, NULL, OPT_ONLINE},
+	{"local", no_argument, NULL, OPT_LOCAL},
+	{"no-table-headers", no_argument, NULL, OPT_NO_HEADERS},
+	{"if-unused", no_argument, NULL, 'u'},
+	{"if-empty", no_argument, NULL, 'e'},
+	{"limit", required_argument, NULL, OPT_LIMIT},
+	{"global", no_argument, NULL, OPT_GLOBAL},
+	{"description", required_argument, NULL, OPT_DESCRIPTION},
+	{"tags", required_argument, NULL, OPT_TAGS},
+	{"default-queue-type", required_argument, NULL, OPT_QUEUE_TYPE},
+	{"cookie-file", required_argument, NULL, OPT_COOKIE_FILE},
+	{"force", no_argument, NULL, OPT_FORCE},
+	{"queue-pattern", required_argument, NULL, OPT_QUEUE_PATTERN},
+	{"vhost-pattern", required_argument, NULL, OPT_VHOST_PATTERN},
+	{"per-connection-delay", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"no-color", no_argument, NULL, OPT_IGNORED},
+	{NULL, 0, NULL, 0},
+};
+
+static const struct {
+	unsigned kind;
+	const char *name;
+} names[] = {
+	{OPTION_VHOST, "--vhost"},
+	{OPTION_PRIORITY, "--priority"},
+	{OPTION_APPLY_TO, "--apply-to"},
+	{OPTION_NODE_TYPE, "--ram"},
+	{OPTION_OFFLINE, "--offline"},
+	{OPTION_ONLINE, "--online"},
+	{OPTION_LOCAL, "--local"},
+	{OPTION_HEADERS, "--no-table-headers"},
+	{OPTION_IF_UNUSED, "--if-unused"},
+	{OPTION_IF_EMPTY, "--if-empty"},
+	{OPTION_LIMIT, "--limit"},
+	{OPTION_GLOBAL, "--global"},
+	{OPTION_VHOST_ATTRIBUTES, "--description"},
+	{OPTION_FORCE, "--force"},
+	{OPTION_PATTERNS, "--queue-pattern"},
+};
+
+const char *options_name(unsigned kinds)
+{
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if ((kinds & names[i].kind) != 0)
+			return names[i].name;
+	return "";
+}
+
+static bool take_format(struct options *o, const char *name)
+{
+	static const char *const formats[] = {[FORMAT_TABLE] = "table",
+		[FORMAT_PRETTY] = "pretty_table",
+		[FORMAT_CSV] = "csv",
+		[FORMAT_JSON] = "json"};
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+		if (strcmp(name, formats[i]) == 0) {
+			o->format = (enum format)i;
+			return true;
+		}
+	return false;
+}
+
+static bool take_timeout(struct options *o, const char *text)
+{
+	char *end;
+	if (strcmp(text, "infinity") == 0)
+		return true;
+	o->timeout_s = strtod(text, &end);
+	return *text != '\0' && *end == '\0' && o->timeout_s > 0;
+}
+
+static void given(struct options *o, enum option_kind kind)
+{
+	o->given |= kind;
+}
+
+static bool take_flag(struct options *o, int option)
+{
+	switch (option) {
+	case OPT_RAM:
+	case OPT_DISC:
+		o->node_type = option == OPT_RAM ? "ram" : "disc";
+		given(o, OPTION_NODE_TYPE);
+		return true;
+	case OPT_OFFLINE:
+		o->offline = true;
+		given(o, OPTION_OFFLINE);
+		return true;
+	case OPT_ONLINE:
+		o->online = true;
+		given(o, OPTION_ONLINE);
+		return true;
+	case OPT_LOCAL:
+		o->local = true;
+		given(o, OPTION_LOCAL);
+		return true;
+	case OPT_NO_HEADERS:
+		o->no_headers = true;
+		given(o, OPTION_HEADERS);
+		return true;
+	case 'u':
+		o->if_unused = true;
+		given(o, OPTION_IF_UNUSED);
+		return true;
+	case 'e':
+		o->if_empty = true;
+		given(o, OPTION_IF_EMPTY);
+		return true;
+	case OPT_GLOBAL:
+		o->global = true;
+		given(o, OPTION_GLOBAL);
+		return true;
+	case OPT_FORCE:
+		o->force = true;
+		given(o, OPTION_FORCE);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool take_value(struct options *o, int option, const char *value)
+{
+	static const struct {
+		int option;
+		size_t at;
+		unsigned kind;
+	} values[] = {
+		{'p', offsetof(struct options, vhost), OPTION_VHOST},
+		{OPT_PRIORITY, offsetof(struct options, priority), OPTION_PRIORITY},
+		{OPT_APPLY_TO, offsetof(struct options, apply_to), OPTION_APPLY_TO},
+		{OPT_LIMIT, offsetof(struct options, limit), OPTION_LIMIT},
+		{OPT_DESCRIPTION, offsetof(struct options, description), OPTION_VHOST_ATTRIBUTES},
+		{OPT_TAGS, offsetof(struct options, tags), OPTION_VHOST_ATTRIBUTES},
+		{OPT_QUEUE_TYPE, offsetof(struct options, default_queue_type),
+			OPTION_VHOST_ATTRIBUTES},
+		{OPT_QUEUE_PATTERN, offsetof(struct options, queue_pattern), OPTION_PATTERNS},
+		{OPT_VHOST_PATTERN, offsetof(struct options, vhost_pattern), OPTION_PATTERNS},
+		{OPT_COOKIE_FILE, offsetof(struct options, cookie_file), 0},
+		{'n', offsetof(struct options, node), 0},
+	};
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+		if (values[i].option == option) {
+			*(const char **)((char *)o + values[i].at) = value;
+			o->given |= values[i].kind;
+			return true;
+		}
+	return false;
+}
+
+/* 0; -1: the value is wrong. */
+static int take(struct options *o, int option, const char *value)
+{
+	switch (option) {
+	case 'q':
+		o->quiet = true;
+		return 0;
+	case 's':
+		o->silent = o->quiet = true;
+		return 0;
+	case '?':
+		o->help = true;
+		return 0;
+	case 'l':
+	case OPT_IGNORED:
+	case OPT_IGNORED_VALUE:
+		return 0;
+	case 't':
+		return take_timeout(o, value) ? 0 : -1;
+	case OPT_FORMATTER:
+		return take_format(o, value) ? 0 : -1;
+	default:
+		return take_flag(o, option) || take_value(o, option, value) ? 0 : -1;
+	}
+}
+
+int options_parse(struct options *o, int argc, char **argv, char *err, size_t err_n)
+{
+	*o = (struct options){0};
+	o->args = mem_zalloc((size_t)argc * sizeof *o->args + 1);
+	opterr = 0;
+	optind = 1;
+	for (;;) {
+		int at = optind;
+		int option = getopt_long(argc, argv, "-:n:p:qst:lue", long_options, NULL);
+		if (option == -1)
+			break;
+		if (option == 1) { /* not an option */
+			if (o->verb == NULL)
+				o->verb = optarg;
+			else
+				o->args[o->n_args++] = optarg;
+			continue;
+		}
+		bool question = strcmp(argv[at], "-?") == 0 || strcmp(argv[at], "--help") == 0;
+		if (option == ':') {
+			snprintf(err, err_n, "option %s needs a value", argv[at]);
+			return -1;
+		}
+		if (option == '?' && !question) {
+			snprintf(err, err_n, "Invalid options for this command:\n%s : ", argv[at]);
+			return -1;
+		}
+		if (take(o, option, optarg) != 0) {
+			snprintf(err, err_n, "'%s' is no value for option %s", optarg, argv[at]);
+			return -1;
+		}
+	}
+	while (optind < argc) /* behind "--" */
+		o->args[o->n_args++] = argv[optind++];
+	return 0;
+}
+
+void options_done(struct options *o)
+{
+	mem_free(o->args);
+	o->args = NULL;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/ctl/verb.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/ctl/print.h"
+
+enum { TIMEOUT_S = 60 };
+
+static const struct ctl_verb *const tables[] = {verbs_help, verbs_node, verbs_access, verbs_list};
+
+const struct ctl_verb *verb_at(unsigned i)
+{
+	for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+		for (const struct ctl_verb *v = tables[t]; v->name != NULL; v++)
+			if (i-- == 0)
+				return v;
+	return NULL;
+}
+
+const struct ctl_verb *verb_find(const char *name)
+{
+	const struct ctl_verb *v;
+	for (unsigned i = 0; (v = verb_at(i)) != NULL; i++)
+		if (strcmp(v->name, name) == 0)
+			return v;
+	return NULL;
+}
+
+const char *ctl_arg(const struct ctl *c, unsigned i)
+{
+	return i < c->options.n_args ? c->options.args[i] : NULL;
+}
+
+const char *ctl_vhost(const struct ctl *c)
+{
+	return c->options.vhost != NULL ? c->options.vhost : "/";
+}
+
+void ctl_say(const struct ctl *c, const char *fmt, ...)
+{
+	va_list ap;
+	if (c->options.quiet || c->options.format == FORMAT_CSV ||
+		c->options.format == FORMAT_JSON)
+		return;
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+int ctl_error(const struct ctl *c, int status, const char *fmt, ...)
+{
+	va_list ap;
+	(void)c;
+	fflush(stdout);
+	fputs("Error:\n", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return status;
+}
+
+int ctl_misuse(const struct ctl *c, const char *fmt, ...)
+{
+	va_list ap;
+	fflush(stdout);
+	fputs("Error (argument validation): ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nArguments given:\n\t%s", c->verb->name);
+	for (unsigned i = 0; i < c->options.n_args; i++)
+		fprintf(stderr, " %s", c->options.args[i]);
+	fputs("\n\n", stderr);
+	help_usage(c, c->verb);
+	return CTL_USAGE;
+}
+
+int ctl_try(struct ctl *c, struct call *call_, const char *verb, json_t *args, double timeout_s)
+{
+	*call_ = (struct call){.node = c->node,
+		.timeout_s = c->options.timeout_s > 0 ? c->options.timeout_s : timeout_s};
+	return call(call_, verb, args);
+}
+
+int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret)
+{
+	struct call call_;
+	if (ctl_try(c, &call_, verb, args, timeout_s) != 0) {
+		int status = call_exit(&call_);
+		/* RabbitMQ's status for a user who is not there. */
+		if (strcmp(call_.error, "not_found") == 0 &&
+			strncmp(call_.message, "User ", 5) == 0)
+			status = CTL_NO_USER;
+		return ctl_error(c, status, "%s", call_.message);
+	}
+	if (ret != NULL)
+		*ret = call_.result;
+	else
+		json_decref(call_.result);
+	return CTL_OK;
+}
+
+int ctl_do(struct ctl *c, const char *verb, json_t *args)
+{
+	return ctl_call(c, verb, args, TIMEOUT_S, NULL);
+}
+
+int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n)
+{
+	json_t *rows;
+	int status = ctl_call(c, verb, args, TIMEOUT_S, &rows);
+	if (status != CTL_OK)
+		return status;
+	print_rows(rows, columns, n, c->options.format,
+		!c->options.silent && !c->options.no_headers);
+	json_decref(rows);
+	return CTL_OK;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The verbs of warrenctl.
+ */
+#ifndef WARREN_CTL_VERB_H
+#define WARREN_CTL_VERB_H
+
+#include "src/ctl/call.h"
+#include "src/ctl/options.h"
+
+/* Everything a verb works with. */
+struct ctl {
+	const char *program; /* as it was called: warrenctl, or a link's name */
+	const char *node;    /* name@host */
+	struct options options;
+	const struct ctl_verb *verb;
+};
+
+enum { VERB_ANY = 1000 };
+
+struct ctl_verb {
+	const char *name;
+	const char *group;     /* heading in the list of verbs */
+	const char *arguments; /* usage behind the name: "<username> <password>" */
+	const char *summary;   /* one sentence */
+	unsigned least, most;  /* arguments; VERB_ANY */
+	unsigned accepts;      /* option_kind bits */
+	int (*run)(struct ctl *c); /* an exit status */
+};
+
+/* NULL if there is none. */
+const struct ctl_verb *verb_find(const char *name);
+/* The i-th of all, in the order of groups; NULL behind the last. */
+const struct ctl_verb *verb_at(unsigned i);
+
+/* ---- for the verbs ---- */
+
+const char *ctl_arg(const struct ctl *c, unsigned i);
+/* The vhost of the options, or "/". */
+const char *ctl_vhost(const struct ctl *c);
+/* A line for people on standard output; nothing with --quiet, --silent or a format for machines. */
+void ctl_say(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "Error:" and the text on standard error; returns `status`. */
+int ctl_error(const struct ctl *c, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Wrong use: the sentence, the arguments as given, and the usage; returns 64. */
+int ctl_misuse(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Calls the API with the options' timeout (or `timeout_s`, 0 for none). `args` is taken over. 0 and
+ * the result, a reference (ret may be NULL); else an exit status, after having told the error. */
+int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret);
+/* The same without a word about errors; the caller looks at `call`. */
+int ctl_try(struct ctl *c, struct call *call, const char *verb, json_t *args, double timeout_s);
+/* Calls, says nothing more; 0 or an exit status. */
+int ctl_do(struct ctl *c, const char *verb, json_t *args);
+/* Calls a verb that answers rows, and prints them. */
+int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n);
+
+extern const struct ctl_verb verbs_access[], verbs_list[], verbs_node[], verbs_help[];
+
+/* help.c */
+void help_usage(const struct ctl *c, const struct ctl_verb *v);
+void help_all(const struct ctl *c);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The node, and the cluster it is in.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/ctl/print.h"
+#include "src/ctl/verb.h"
+
+enum { POLL_MS = 100 };
+static const double WAIT_S = 300;
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double deadline_s(const struct ctl *c)
+{
+	return now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : WAIT_S);
+}
+
+static int print_result_json(json_t *result)
+{
+	char *text = json_dumps(result, JSON_COMPACT);
+	puts(text);
+	free(text);
+	json_decref(result);
+	return CTL_OK;
+}
+
+/* ---- ping, await ---- */
+
+static int ping(struct ctl *c)
+{
+	double timeout = c->options.timeout_s > 0 ? c->options.timeout_s : 60;
+	ctl_say(c,
+		"Will ping %s. This only checks that the process runs and can be asked. "
+		"Timeout: %d ms.",
+		c->node, (int)(timeout * 1000));
+	int status = ctl_do(c, "ping", NULL);
+	if (status == CTL_OK)
+		ctl_say(c, "Ping succeeded");
+	return status;
+}
+
+static bool is_ready(struct ctl *c)
+{
+	struct call call;
+	if (ctl_try(c, &call, "ping", NULL, 5) != 0)
+		return false;
+	bool ready = json_is_true(json_object_get(call.result, "ready"));
+	json_decref(call.result);
+	return ready;
+}
+
+static int await_startup(struct ctl *c)
+{
+	double until = deadline_s(c);
+	while (!is_ready(c)) {
+		if (now_s() > until)
+			return ctl_error(c, CTL_TIMEOUT,
+				"operation await_startup on node %s timed out", c->node);
+		nap();
+	}
+	return CTL_OK;
+}
+
+/* ---- status ---- */
+
+static void print_alarms(const json_t *alarms)
+{
+	size_t i;
+	json_t *a;
+	printf("\nAlarms\n\n");
+	if (json_array_size(alarms) == 0)
+		puts("(none)");
+	json_array_foreach((json_t *)alarms, i, a)
+		printf("%s alarm on node %s\n",
+			strcmp(json_string_value(json_object_get(a, "resource")), "disk") == 0
+				? "Free disk space"
+				: "Memory",
+			json_string_value(json_object_get(a, "node")));
+}
+
+static void print_listeners(const json_t *listeners)
+{
+	size_t i;
+	json_t *l;
+	printf("\nListeners\n\n");
+	json_array_foreach((json_t *)listeners, i, l)
+	{
+		const char *node = "", *host = "", *protocol = "";
+		int port = 0;
+		json_unpack(l, "{s?ss?ss?ss?i}", "node", &node, "interface", &host, "protocol",
+			&protocol, "port", &port);
+		printf("Node: %s, interface: %s, port: %d, protocol: %s, purpose: %s\n", node, host,
+			port, protocol,
+			strcmp(protocol, "clustering") == 0
+				? "inter-node and CLI tool communication"
+				: "AMQP 0-9-1");
+	}
+}
+
+static int status(struct ctl *c)
+{
+	json_t *r;
+	json_int_t pid = 0, uptime = 0, queues = 0, vhosts = 0;
+	const char *version = "", *dir = "";
+	int rc = ctl_call(c, "status", NULL, 60, &r);
+	if (rc != CTL_OK)
+		return rc;
+	if (c->options.format == FORMAT_JSON)
+		return print_result_json(r);
+	ctl_say(c, "Status of node %s ...", c->node);
+	json_unpack(r, "{s?Is?Is?ss?ss?Is?I}", "pid", &pid, "uptime_s", &uptime, "version",
+		&version, "data_dir", &dir, "queues", &queues, "vhosts", &vhosts);
+	printf("Runtime\n\nOS PID: %lld\nOS: Linux\nUptime (seconds): %lld\nWarren version: %s\n"
+	       "Node name: %s\n",
+		(long long)pid, (long long)uptime, version, c->node);
+	printf("Is serving clients?: %s\n",
+		json_is_true(json_object_get(r, "ready")) ? "true" : "false");
+	printf("\nData directory\n\nNode data directory: %s\n", dir);
+	print_alarms(json_object_get(r, "alarms"));
+	printf("\nTotals\n\nQueue count: %lld\nVirtual host count: %lld\n", (long long)queues,
+		(long long)vhosts);
+	print_listeners(json_object_get(r, "listeners"));
+	json_decref(r);
+	return CTL_OK;
+}
+
+static void print_nodes(const char *title, const json_t *nodes)
+{
+	size_t i;
+	json_t *n;
+	if (json_array_size(nodes) == 0)
+		return;
+	printf("\n%s\n\n", title);
+	json_array_foreach((json_t *)nodes, i, n) puts(json_string_value(n));
+}
+
+static int cluster_status(struct ctl *c)
+{
+	json_t *r, *version;
+	const char *node;
+	int rc = ctl_call(c, "cluster_status", NULL, 60, &r);
+	if (rc != CTL_OK)
+		return rc;
+	if (c->options.format == FORMAT_JSON)
+		return print_result_json(r);
+	ctl_say(c, "Cluster status of node %s ...", c->node);
+	printf("Basics\n\nCluster name: %s\n",
+		json_string_value(json_object_get(r, "cluster_name")));
+	print_nodes("Disk Nodes", json_object_get(r, "disk_nodes"));
+	print_nodes("RAM Nodes", json_object_get(r, "ram_nodes"));
+	print_nodes("Running Nodes", json_object_get(r, "running_nodes"));
+	printf("\nVersions\n\n");
+	json_object_foreach(json_object_get(r, "versions"), node, version)
+		printf("%s: Warren %s\n", node, json_string_value(version));
+	print_alarms(json_object_get(r, "alarms"));
+	printf("\nNetwork Partitions\n\n(none)\n");
+	print_listeners(json_object_get(r, "listeners"));
+	json_decref(r);
+	return CTL_OK;
+}
+
+static int set_cluster_name(struct ctl *c)
+{
+	ctl_say(c, "Setting cluster name to %s ...", ctl_arg(c, 0));
+	return ctl_do(c, "set_cluster_name", json_pack("{ss}", "name", ctl_arg(c, 0)));
+}
+
+/* ---- the end ---- */
+
+static int stop(struct ctl *c)
+{
+	ctl_say(c, "Stopping and halting node %s ...", c->node);
+	return ctl_do(c, "stop", NULL);
+}
+
+/* Waits for the end of the process. */
+static int shutdown_node(struct ctl *c)
+{
+	json_t *r;
+	ctl_say(c, "Shutting down node %s ...", c->node);
+	double until = deadline_s(c);
+	int rc = ctl_call(c, "stop", NULL, 60, &r);
+	if (rc != CTL_OK)
+		return rc;
+	pid_t pid = (pid_t)json_integer_value(json_object_get(r, "pid"));
+	json_decref(r);
+	while (pid > 0 && kill(pid, 0) == 0) {
+		if (now_s() > until)
+			return ctl_error(c, CTL_TIMEOUT, "process %d has not ended yet", (int)pid);
+		nap();
+	}
+	return CTL_OK;
+}
+
+const struct ctl_verb verbs_node[] = {
+	{"await_startup", "Nodes", "", "Waits until the node serves clients", 0, 0, 0,
+		await_startup},
+	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0, 0,
+		shutdown_node},
+	{"stop", "Nodes", "[<pidfile>]", "Stops the node", 0, 1, 0, stop},
+	{"cluster_status", "Cluster", "", "Displays the nodes of the cluster", 0, 0, 0,
+		cluster_status},
+	{"ping", "Monitoring, observability and health checks", "",
+		"Checks that the node's process runs and can be asked", 0, 0, 0, ping},
+	{"status", "Monitoring, observability and health checks", "", "Displays a node's status",
+		0, 0, 0, status},
+	{"set_cluster_name", "Configuration and Environment", "<name>", "Names the cluster", 1, 1,
+		0, set_cluster_name},
+	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
+};

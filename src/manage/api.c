@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/manage/api.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "src/base/mem.h"
+#include "src/manage/json.h"
+
+enum { MESSAGE_MAX = 1024 };
+
+struct api {
+	struct api_node node;
+};
+
+static const struct api_verb *const tables[] = {
+	api_access_verbs, api_topology_verbs, api_traffic_verbs, api_node_verbs};
+
+static const char *const error_names[] = {
+	[API_BAD_REQUEST] = "bad_request",
+	[API_UNKNOWN_VERB] = "unknown_verb",
+	[API_NOT_FOUND] = "not_found",
+	[API_EXISTS] = "exists",
+	[API_REFUSED] = "refused",
+	[API_UNAVAILABLE] = "unavailable",
+	[API_NOT_READY] = "not_ready",
+};
+
+struct api *api_new(const struct api_node *node)
+{
+	struct api *a = MEM_NEW(struct api);
+	a->node = *node;
+	return a;
+}
+
+void api_free(struct api *a)
+{
+	mem_free(a);
+}
+
+const struct api_node *api_node(const struct api_call *c)
+{
+	return &c->api->node;
+}
+
+struct broker *api_broker(const struct api_call *c)
+{
+	return c->api->node.shards[0].env->broker;
+}
+
+/* ---- the end of a call ---- */
+
+static void call_end(struct api_call *c, json_t *reply)
+{
+	void (*done)(void *arg, json_t *reply) = c->done;
+	void *arg = c->arg;
+	json_decref(c->args);
+	mem_free(c);
+	done(arg, reply);
+}
+
+void api_ok(struct api_call *c, json_t *result)
+{
+	call_end(c, json_pack("{sbso}", "ok", 1, "result",
+			    result != NULL ? result : json_true()));
+}
+
+void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
+{
+	char text[MESSAGE_MAX];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	json_t *reply = json_pack("{sbss}", "ok", 0, "error", error_names[code]);
+	json_object_set_new(reply, "message",
+		json_of_slice(slice_make(text, n < (int)sizeof text ? (size_t)n : sizeof text - 1)));
+	call_end(c, reply);
+}
+
+bool api_args(struct api_call *c, const char *format, ...)
+{
+	json_error_t error;
+	va_list ap;
+	va_start(ap, format);
+	int rc = json_vunpack_ex(c->args, &error, 0, format, ap);
+	va_end(ap);
+	if (rc != 0)
+		api_fail(c, API_BAD_REQUEST, "%s", error.text);
+	return rc == 0;
+}
+
+struct broker_vhost *api_vhost(struct api_call *c)
+{
+	const char *name = "/";
+	size_t n = 1;
+	if (!api_args(c, "{s?s%}", "vhost", &name, &n))
+		return NULL;
+	struct broker_vhost *v = broker_vhost_find(api_broker(c), slice_make(name, n));
+	if (v == NULL)
+		api_fail(c, API_NOT_FOUND, "Virtual host '%s' does not exist", name);
+	return v;
+}
+
+/* ---- waiting ---- */
+
+static void call_on_result(struct catalog_request *r, const struct broker_result *result)
+{
+	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
+	if (c->applied != NULL)
+		c->applied(c, result);
+	else if (result->code == BROKER_OK)
+		api_ok(c, NULL);
+	else
+		api_fail(c, result->code == BROKER_NOT_FOUND ? API_NOT_FOUND : API_REFUSED,
+			"not done: %s", broker_code_text(result->code));
+}
+
+void api_propose(struct api_call *c, struct buf *command,
+	void (*applied)(struct api_call *c, const struct broker_result *result))
+{
+	c->applied = applied;
+	c->catalog.done = call_on_result;
+	catalog_propose(api_node(c)->shards[0].env->catalog, buf_slice(command), &c->catalog);
+	buf_done(command);
+}
+
+static void call_on_answer(struct queue_request *r, const struct machine_answer *a,
+	const struct queue_delivery *d)
+{
+	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, queue));
+	(void)d;
+	c->answered(c, a);
+}
+
+struct queue_request *api_queue_request(
+	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a))
+{
+	c->answered = answered;
+	c->queue.done = call_on_answer;
+	return &c->queue;
+}
+
+/* ---- requests ---- */
+
+static const struct api_verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+		for (const struct api_verb *v = tables[i]; v->name != NULL; v++)
+			if (strcmp(v->name, name) == 0)
+				return v;
+	return NULL;
+}
+
+void api_request(
+	struct api *a, json_t *request, void (*done)(void *arg, json_t *reply), void *arg)
+{
+	struct api_call *c = MEM_NEW(struct api_call);
+	const char *name = json_string_value(json_object_get(request, "verb"));
+	json_t *args = json_object_get(request, "args");
+	c->api = a;
+	c->args = json_is_object(args) ? json_incref(args) : json_object();
+	c->done = done;
+	c->arg = arg;
+	if (name == NULL) {
+		api_fail(c, API_BAD_REQUEST, "a request is an object with a \"verb\"");
+		return;
+	}
+	const struct api_verb *verb = verb_find(name);
+	if (verb == NULL)
+		api_fail(c, API_UNKNOWN_VERB, "this node does not know '%s'", name);
+	else if (!verb->always && !a->node.ready(a->node.arg))
+		api_fail(c, API_NOT_READY, "node %s does not serve clients now", a->node.name);
+	else
+		verb->run(c);
+}

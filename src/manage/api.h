@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The operators' API: named verbs with JSON arguments and JSON results. Whatever brings a request
+ * here (the control socket, another node) has checked that its sender may do everything.
+ *
+ * All of it on worker 0. A verb answers once, by api_ok() or api_fail(), at once or later.
+ */
+#ifndef WARREN_MANAGE_API_H
+#define WARREN_MANAGE_API_H
+
+#include <jansson.h>
+
+#include "src/cluster/catalog.h"
+#include "src/queue/host.h"
+#include "src/session/env.h"
+
+struct api;
+struct api_call;
+
+/* What a worker has, for verbs that ask all workers. */
+struct api_shard {
+	struct worker *worker;
+	struct session_env *env;
+	struct queue_hosts *hosts;
+};
+
+struct api_listener {
+	const char *protocol, *purpose, *host;
+	unsigned port;
+};
+
+/* What the API needs of the node; filled in by the daemon. */
+struct api_node {
+	const char *name; /* "warren@host" */
+	const char *data_dir;
+	uint64_t started_ms;             /* wall clock */
+	const struct api_shard *shards;  /* of all workers, by number */
+	unsigned n_shards;
+	bool (*ready)(void *arg);        /* clients are served */
+	void (*stop)(void *arg);         /* the process is to end */
+	/* The i-th open listener; false behind the last. */
+	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
+	void *arg;
+};
+
+struct api *api_new(const struct api_node *node);
+/* No call is under way. */
+void api_free(struct api *a);
+/* Runs a request; `done` gets the reply, which it has to free with json_decref(), inside the call
+ * or later. `request` is only borrowed. Anything may be in it. */
+void api_request(
+	struct api *a, json_t *request, void (*done)(void *arg, json_t *reply), void *arg);
+
+/* ---- for the verbs ---- */
+
+/* In replies; never reused. warrenctl makes exit statuses of them. */
+enum api_error {
+	API_BAD_REQUEST,  /* "bad_request": arguments are missing or wrong */
+	API_UNKNOWN_VERB, /* "unknown_verb" */
+	API_NOT_FOUND,    /* "not_found" */
+	API_EXISTS,       /* "exists" */
+	API_REFUSED,      /* "refused": understood, and not done; the message says why */
+	API_UNAVAILABLE,  /* "unavailable": somebody who is needed does not answer */
+	API_NOT_READY,    /* "not_ready": the node does not serve clients now */
+};
+
+struct api_call {
+	struct api *api;
+	json_t *args; /* an object; owned */
+	void (*done)(void *arg, json_t *reply);
+	void *arg;
+	/* For verbs that propose: the answer of the metadata. */
+	struct catalog_request catalog;
+	void (*applied)(struct api_call *c, const struct broker_result *result);
+	/* For verbs that ask a queue. */
+	struct queue_request queue;
+	void (*answered)(struct api_call *c, const struct machine_answer *a);
+};
+
+struct api_verb {
+	const char *name;
+	void (*run)(struct api_call *c);
+	bool always; /* also while the node does not serve clients */
+};
+
+/* Ends the call; `result` is taken over, NULL means true. */
+void api_ok(struct api_call *c, json_t *result);
+void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Reads the arguments as json_unpack() does; ends the call and returns false if they do not fit. */
+bool api_args(struct api_call *c, const char *format, ...);
+const struct api_node *api_node(const struct api_call *c);
+/* Worker 0's copy of the metadata. */
+struct broker *api_broker(const struct api_call *c);
+/* The vhost called args.vhost ("/" if absent); ends the call and returns NULL if there is none. */
+struct broker_vhost *api_vhost(struct api_call *c);
+/* Proposes a command of the metadata and frees the buffer. `applied` ends the call; NULL: OK ends it
+ * well and everything else by a general sentence. */
+void api_propose(struct api_call *c, struct buf *command,
+	void (*applied)(struct api_call *c, const struct broker_result *result));
+/* A request of a queue client, whose answer goes to `answered`. */
+struct queue_request *api_queue_request(
+	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
+
+extern const struct api_verb api_access_verbs[], api_topology_verbs[], api_traffic_verbs[],
+	api_node_verbs[]; /* each ends with a NULL name */
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections, channels and consumers.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/manage/api.h"
+#include "src/manage/gather.h"
+#include "src/manage/json.h"
+#include "src/session/confirm.h"
+#include "src/session/connection.h"
+#include "src/session/consumer.h"
+
+enum { PID_MAX = 512, REASON_MAX = 200, ADDRESS_MAX = 64 };
+
+static const char *const state_names[] = {
+	[CONNECTION_GREETING] = "starting",
+	[CONNECTION_START] = "starting",
+	[CONNECTION_TUNE] = "tuning",
+	[CONNECTION_OPENING] = "opening",
+	[CONNECTION_OPEN] = "running",
+	[CONNECTION_CLOSING] = "closing",
+	[CONNECTION_DEAD] = "closed",
+};
+
+static json_t *connection_pid(
+	const struct api_node *node, const struct connection *c, unsigned channel)
+{
+	return json_of_pid(node->name, c->env->incarnation, c->serial, channel);
+}
+
+/* ---- connections ---- */
+
+/* One end of "127.0.0.1:50432 -> 127.0.0.1:5672". */
+static void put_address(json_t *row, const char *host_key, const char *port_key, struct slice end)
+{
+	size_t at = end.n;
+	while (at > 0 && end.p[at - 1] != ':')
+		at--;
+	if (at == 0)
+		return;
+	struct slice host = slice_make(end.p, at - 1);
+	char port[ADDRESS_MAX];
+	snprintf(port, sizeof port, "%.*s", (int)(end.n - at), (const char *)end.p + at);
+	if (host.n > 2 && host.p[0] == '[')
+		host = slice_make(host.p + 1, host.n - 2);
+	json_object_set_new(row, host_key, json_of_slice(host));
+	json_object_set_new(row, port_key, json_integer(atoi(port)));
+}
+
+static void put_addresses(json_t *row, const char *name)
+{
+	static const char arrow[] = " -> ";
+	const char *at = strstr(name, arrow);
+	if (at == NULL)
+		return;
+	put_address(row, "peer_host", "peer_port", slice_make(name, (size_t)(at - name)));
+	put_address(row, "host", "port", slice_str(at + strlen(arrow)));
+}
+
+static json_t *connection_row(const struct api_node *node, const struct connection *c)
+{
+	json_t *row = json_pack("{sosssosososssb}", "pid", connection_pid(node, c, 0), "name",
+		stream_name(c->stream), "user", json_of_slice(c->user), "vhost",
+		json_of_slice(c->vhost), "user_provided_name",
+		json_of_slice(slice_str(c->name)), "state",
+		c->told_blocked ? "blocked" : state_names[c->state], "ssl", 0);
+	put_addresses(row, stream_name(c->stream));
+	json_object_set_new(row, "node", json_string(node->name));
+	json_object_set_new(row, "protocol", json_string("{0,9,1}"));
+	json_object_set_new(row, "channels", json_integer(c->n_channels));
+	json_object_set_new(row, "timeout", json_integer(c->heartbeat_s));
+	json_object_set_new(row, "frame_max", json_integer(c->frame_max));
+	json_object_set_new(row, "channel_max", json_integer(c->channel_max));
+	json_object_set_new(
+		row, "recv_oct", json_integer((json_int_t)stream_received(c->stream)));
+	json_object_set_new(row, "send_oct", json_integer((json_int_t)stream_sent(c->stream)));
+	json_object_set_new(
+		row, "send_pend", json_integer((json_int_t)stream_pending(c->stream)));
+	return row;
+}
+
+static void collect_connections(const struct api_shard *s, const struct api_node *node,
+	const json_t *args, json_t *rows)
+{
+	(void)args;
+	LIST_EACH(link, &s->env->connections)
+	{
+		struct connection *c = LIST_ENTRY(link, struct connection, link);
+		if (c->state != CONNECTION_DEAD)
+			json_array_append_new(rows, connection_row(node, c));
+	}
+}
+
+static void list_connections(struct api_call *c)
+{
+	gather(c, collect_connections, NULL);
+}
+
+/* ---- channels ---- */
+
+static unsigned channel_consumers(const struct channel *ch)
+{
+	return HASH_COUNT(ch->consumers);
+}
+
+static json_t *channel_row(
+	const struct api_node *node, const struct connection *c, const struct channel *ch)
+{
+	uint64_t unconfirmed = ch->confirm != NULL ? confirm_outstanding(ch->confirm) : 0;
+	json_t *row = json_pack("{sososisoso}", "pid", connection_pid(node, c, ch->number),
+		"connection", connection_pid(node, c, 0), "number", (int)ch->number, "user",
+		json_of_slice(c->user), "vhost", json_of_slice(c->vhost));
+	json_object_set_new(
+		row, "name", json_sprintf("%s (%u)", stream_name(c->stream), ch->number));
+	json_object_set_new(row, "node", json_string(node->name));
+	json_object_set_new(row, "transactional", json_boolean(ch->mode == CHANNEL_TX));
+	json_object_set_new(row, "confirm", json_boolean(ch->mode == CHANNEL_CONFIRM));
+	json_object_set_new(row, "consumer_count", json_integer(channel_consumers(ch)));
+	json_object_set_new(
+		row, "messages_unacknowledged", json_integer((json_int_t)ch->unacked.n));
+	json_object_set_new(
+		row, "messages_unconfirmed", json_integer((json_int_t)unconfirmed));
+	json_object_set_new(row, "prefetch_count", json_integer(ch->prefetch));
+	json_object_set_new(row, "global_prefetch_count", json_integer(ch->global_prefetch));
+	return row;
+}
+
+/* fn(node, connection, channel, rows) for every channel of the shard. */
+static void each_channel(const struct api_shard *s, const struct api_node *node, json_t *rows,
+	const json_t *args,
+	void (*fn)(const struct api_node *node, struct connection *c, struct channel *ch,
+		const json_t *args, json_t *rows))
+{
+	LIST_EACH(link, &s->env->connections)
+	{
+		struct connection *c = LIST_ENTRY(link, struct connection, link);
+		for (unsigned i = 0; c->state == CONNECTION_OPEN && i < c->n_slots; i++)
+			if (c->channels[i] != NULL)
+				fn(node, c, c->channels[i], args, rows);
+	}
+}
+
+static void put_channel(const struct api_node *node, struct connection *c, struct channel *ch,
+	const json_t *args, json_t *rows)
+{
+	(void)args;
+	json_array_append_new(rows, channel_row(node, c, ch));
+}
+
+static void collect_channels(const struct api_shard *s, const struct api_node *node,
+	const json_t *args, json_t *rows)
+{
+	each_channel(s, node, rows, args, put_channel);
+}
+
+static void list_channels(struct api_call *c)
+{
+	gather(c, collect_channels, NULL);
+}
+
+/* ---- consumers ---- */
+
+static void put_consumers(const struct api_node *node, struct connection *c, struct channel *ch,
+	const json_t *args, json_t *rows)
+{
+	const char *vhost = json_string_value(json_object_get(args, "vhost"));
+	struct consumer *co, *next;
+	if (!slice_is(c->vhost, vhost != NULL ? vhost : "/"))
+		return;
+	HASH_ITER(hh, ch->consumers, co, next)
+	{
+		struct broker_queue *q = broker_queue_by_group(c->env->broker, co->group);
+		if (q == NULL)
+			continue;
+		json_array_append_new(rows,
+			json_pack("{sosososbsisbso}", "queue_name", json_of_slice(q->name),
+				"channel_pid", connection_pid(node, c, ch->number),
+				"consumer_tag", json_of_slice(co->tag), "ack_required",
+				!co->no_ack, "prefetch_count", (int)ch->prefetch, "active", 1,
+				"arguments", json_array()));
+	}
+}
+
+static void collect_consumers(const struct api_shard *s, const struct api_node *node,
+	const json_t *args, json_t *rows)
+{
+	each_channel(s, node, rows, args, put_consumers);
+}
+
+static void list_consumers(struct api_call *c)
+{
+	gather(c, collect_consumers, NULL);
+}
+
+/* ---- closing connections ---- */
+
+static bool wanted(const struct api_node *node, const struct connection *c, const json_t *args)
+{
+	const char *pid = json_string_value(json_object_get(args, "pid"));
+	const char *vhost = json_string_value(json_object_get(args, "vhost"));
+	const char *user = json_string_value(json_object_get(args, "user"));
+	if (pid != NULL) {
+		char own[PID_MAX];
+		snprintf(own, sizeof own, "<%s.%lu.%lu.0>", node->name,
+			(unsigned long)c->env->incarnation, (unsigned long)c->serial);
+		if (strcmp(pid, own) != 0 && strcmp(pid, stream_name(c->stream)) != 0)
+			return false;
+	}
+	return (vhost == NULL || slice_is(c->vhost, vhost)) &&
+	       (user == NULL || slice_is(c->user, user));
+}
+
+static void collect_closed(const struct api_shard *s, const struct api_node *node,
+	const json_t *args, json_t *rows)
+{
+	const char *reason = json_string_value(json_object_get(args, "reason"));
+	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
+	LIST_EACH_SAFE(link, &s->env->connections)
+	{
+		struct connection *c = LIST_ENTRY(link, struct connection, link);
+		if (c->state != CONNECTION_OPEN || !wanted(node, c, args) ||
+			(limit > 0 && (json_int_t)json_array_size(rows) >= limit))
+			continue;
+		json_array_append_new(rows, connection_pid(node, c, 0));
+		connection_error(c, 320, 0, "%.*s", REASON_MAX,
+			reason != NULL ? reason : "");
+	}
+}
+
+static void on_one_closed(struct api_call *c, json_t *rows)
+{
+	if (json_array_size(rows) > 0) {
+		api_ok(c, rows);
+		return;
+	}
+	json_decref(rows);
+	api_fail(c, API_NOT_FOUND, "there is no connection %s",
+		json_string_value(json_object_get(c->args, "pid")));
+}
+
+static void close_connection(struct api_call *c)
+{
+	const char *pid;
+	if (api_args(c, "{ss}", "pid", &pid))
+		gather(c, collect_closed, on_one_closed);
+}
+
+static void close_all_connections(struct api_call *c)
+{
+	gather(c, collect_closed, NULL);
+}
+
+const struct api_verb api_traffic_verbs[] = {
+	{"list_connections", list_connections, false},
+	{"list_channels", list_channels, false},
+	{"list_consumers", list_consumers, false},
+	{"close_connection", close_connection, false},
+	{"close_all_connections", close_all_connections, false},
+	{NULL, NULL, false},
+};

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""warrenctl against a real node: what scripts read of it - lines, tabs, exit statuses.
+
+usage: verbs.py [unittest arguments]; WARREND names the broker, WARRENCTL the tool.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "compat"))
+
+from broker import Broker, exit_on_sigterm  # noqa: E402
+import rawamqp  # noqa: E402
+
+NODE = "warren@localhost"
+BIND, BIND_OK, DURABLE = (50, 20), (50, 21), 2
+OK, USAGE, DATA, NO_USER, UNAVAILABLE, SOFTWARE, TIMEOUT = 0, 64, 65, 67, 69, 70, 75
+
+
+def program():
+    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
+    return os.environ.get("WARRENCTL") or beside
+
+
+class Verbs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="ctl-")
+        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
+        cls.broker = Broker(os.path.join(cls.directory, "data"))
+        cls.broker.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.broker.stop()
+        shutil.rmtree(cls.directory)
+
+    def ctl(self, *arguments, node=NODE, stdin="", program_=None):
+        return subprocess.run([program_ or program(), "-n", node, *arguments], input=stdin, capture_output=True,
+                              text=True, timeout=60)
+
+    def expect(self, *arguments, out=None, status=OK, err=None, **options):
+        r = self.ctl(*arguments, **options)
+        self.assertEqual((r.returncode, r.stderr if status == OK else ""), (status, ""), r.stdout + r.stderr)
+        if out is not None:
+            self.assertEqual(r.stdout, out)
+        if err is not None:
+            self.assertEqual(r.stderr, err)
+        return r
+
+    def test_users(self):
+        done = "Done. Don't forget to grant the user permissions to some virtual hosts! " \
+               "See 'warrenctl help set_permissions' to learn more.\n"
+        self.expect("add_user", "bob", "secret", out='Adding user "bob" ...\n' + done)
+        self.expect("add_user", "bob", "secret", status=SOFTWARE, err='Error:\nUser "bob" already exists\n')
+        self.expect("set_user_tags", "bob", "monitoring", "policymaker",
+                    out='Setting tags for user "bob" to [monitoring, policymaker] ...\n')
+        self.expect("list_users", "-q", out="user\ttags\nguest\t[administrator]\nbob\t[monitoring, policymaker]\n")
+        self.expect("list_users", "-s", out="guest\t[administrator]\nbob\t[monitoring, policymaker]\n")
+        self.expect("list_users", "--formatter", "json",
+                    out='[\n{"user":"guest","tags":["administrator"]}\n'
+                        ',{"user":"bob","tags":["monitoring","policymaker"]}\n]\n')
+        self.expect("authenticate_user", "bob", "secret", out='Authenticating user "bob" ...\nSuccess\n')
+        self.expect("change_password", "bob", "-q", stdin="other\n", out="")
+        self.expect("authenticate_user", "bob", "secret", status=DATA,
+                    err="Error:\nError: failed to authenticate user \"bob\"\nuser 'bob' - invalid credentials\n")
+        self.expect("authenticate_user", "bob", "other", "-q", out="")
+        self.expect("clear_password", "bob", "-q")
+        self.expect("authenticate_user", "bob", "other", status=DATA)
+        self.expect("delete_user", "bob", out='Deleting user "bob" ...\n')
+        self.expect("delete_user", "bob", status=NO_USER, err='Error:\nUser "bob" does not exist\n')
+
+    def test_vhosts_and_permissions(self):
+        self.expect("add_vhost", "v1", "--description", "first", "--tags", "a,b", out='Adding vhost "v1" ...\n')
+        self.expect("add_vhost", "v1", out='Adding vhost "v1" ...\n')
+        self.expect("list_vhosts", "-q", "name", "description,tags", out="name\tdescription\ttags\n"
+                    "/\tDefault virtual host\t[]\nv1\tfirst\t[a, b]\n")
+        self.expect("set_permissions", "-p", "v1", "guest", "^a", "b$", ".*",
+                    out='Setting permissions for user "guest" in vhost "v1" ...\n')
+        self.expect("list_permissions", "-p", "v1", "-q", out="user\tconfigure\twrite\tread\nguest\t^a\tb$\t.*\n")
+        self.expect("set_permissions", "guest", "(", ".*", ".*", status=DATA)
+        self.expect("set_permissions", "nobody", ".*", ".*", ".*", status=NO_USER)
+        self.expect("list_user_permissions", "guest", "-q",
+                    out="vhost\tconfigure\twrite\tread\n/\t.*\t.*\t.*\nv1\t^a\tb$\t.*\n")
+        self.expect("clear_permissions", "-p", "v1", "guest", "-q")
+        self.expect("list_permissions", "-p", "v1", "-q", out="")
+        self.expect("delete_vhost", "v1", "-q")
+        self.expect("delete_vhost", "v1", status=DATA, err="Error:\nVirtual host 'v1' does not exist\n")
+        self.expect("list_permissions", "-p", "v1", status=DATA)
+
+    def test_queues_and_connections(self):
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
+        self.addCleanup(c.close)
+        c.open_channel()
+        c.declare(1, "ctl.q", DURABLE, {"x-max-length": 10})
+        c.call(1, BIND, b"\0\0" + rawamqp.shortstr("ctl.q") + rawamqp.shortstr("amq.topic") + rawamqp.shortstr("a.b")
+               + b"\0" + rawamqp.table({}), BIND_OK)
+        c.publish(1, "ctl.q", b"one")
+        c.publish(1, "ctl.q", b"two")
+        deadline = time.monotonic() + 20
+        while "ctl.q\t2\t0\n" not in self.ctl("list_queues", "-q", "name", "messages", "consumers").stdout:
+            self.assertLess(time.monotonic(), deadline)
+        self.expect("list_queues", "-q", "name", "durable", "arguments", "type", "state",
+                    out="name\tdurable\targuments\ttype\tstate\n"
+                        'ctl.q\ttrue\t[{"x-max-length",10}]\tclassic\trunning\n')
+        r = self.expect("list_queues", "--formatter", "json", "name", "arguments")
+        self.assertEqual(json.loads(r.stdout),
+                         [{"name": "ctl.q", "arguments": [["x-max-length", "signedint", 10]]}])
+        bindings = self.expect("list_bindings", "-s", "source_name", "routing_key", "destination_name").stdout
+        self.assertIn("amq.topic\ta.b\tctl.q\n", bindings)
+        self.assertIn("\tctl.q\tctl.q\n", bindings)
+        self.assertIn("amq.topic\ttopic\n", self.expect("list_exchanges", "-s").stdout)
+        self.assertIn("guest\t127.0.0.1\t", self.expect("list_connections", "-s").stdout)
+        self.assertIn("guest\t0\t0\n", self.expect("list_channels", "-s").stdout)
+        self.expect("list_queues", "name", "bogus", status=USAGE)
+        self.expect("purge_queue", "ctl.q", out="Purging queue 'ctl.q' in vhost '/' ...\n")
+        self.expect("purge_queue", "none", status=UNAVAILABLE)
+        self.expect("delete_queue", "ctl.q", out="Deleting queue 'ctl.q' on vhost '/' ...\n"
+                    "Queue was successfully deleted with 0 ready messages\n")
+        self.expect("delete_queue", "ctl.q", status=USAGE, err="Error:\nQueue not found\n")
+        self.expect("close_all_connections", "-p", "none", "bye", "-q", out="")
+        self.expect("close_connection", "<none>", "bye", status=DATA)
+        name = self.expect("list_connections", "-s", "name").stdout.strip()
+        self.expect("close_connection", name, "bye", "-q", out="")
+        self.assertEqual(c.expect_close()[:2], (320, "CONNECTION_FORCED - bye"))
+
+    def test_node(self):
+        self.expect("ping", "-q", out="")
+        self.expect("await_startup", out="")
+        status = self.expect("status").stdout
+        self.assertIn("\nOS PID: %d\n" % self.broker.process.pid, status)
+        cluster = json.loads(self.expect("cluster_status", "--formatter", "json").stdout)
+        self.assertEqual(cluster["running_nodes"], [NODE])
+        self.expect("ping", node="other@localhost", status=UNAVAILABLE)
+        self.expect("await_startup", "-t", "0.3", node="other@localhost", status=TIMEOUT)
+
+    def test_usage(self):
+        self.expect(status=USAGE)
+        self.expect("nonsense", status=USAGE)
+        self.expect("add_user", status=USAGE)
+        self.expect("list_users", "more", status=USAGE)
+        self.expect("list_users", "--ram", status=USAGE)
+        self.expect("list_users", "--nonsense", status=USAGE)
+        self.expect("list_users", "--formatter", "xml", status=USAGE)
+        self.expect("help", "list_queues")
+        self.expect("list_queues", "--help")
+        self.assertIn("list_queues\n", self.expect("autocomplete", "list_").stdout)
+
+    def test_under_another_name(self):
+        link = os.path.join(self.directory, "rabbitmqctl")
+        os.symlink(os.path.abspath(program()), link)
+        self.expect("list_users", "-q", program_=link)
+        self.assertIn("rabbitmqctl [--node <node>]", self.ctl("help", program_=link).stdout)
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    unittest.main()
