@@ -5,6 +5,7 @@
 #include <pcre2.h>
 
 #include "src/broker/hash.h"
+#include "src/broker/proposer.h"
 
 /* A permission's pattern is an operator's, but the name it is matched with is anybody's: a pattern
  * that backtracks without end must not stop a worker. Names have 255 octets; honest patterns need
@@ -61,6 +62,7 @@ void broker_free(struct broker *b)
 	while (b->vhosts != NULL)
 		broker_vhost_delete(b->vhosts);
 	delete_nodes(b);
+	broker_proposers_free(b);
 	broker_disown(&b->cluster_name);
 	pcre2_match_data_free(b->match_data);
 	pcre2_match_context_free(b->match_context);

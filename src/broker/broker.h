@@ -23,6 +23,7 @@
 #include "src/broker/vhost.h"
 
 struct broker;
+struct broker_proposer;
 
 /* Names of vhosts, users, exchanges, queues, and routing keys are short strings. */
 #define BROKER_NAME_MAX 255
@@ -65,6 +66,9 @@ struct broker {
 	struct broker_vhost *vhosts; /* uthash by name */
 	struct broker_user *users;   /* uthash by name */
 
+	struct broker_proposer **proposers; /* sorted by id; see proposer.h */
+	size_t n_proposers;
+
 	struct broker_vhost *vhosts_by_number;
 	struct broker_exchange *exchanges_by_number;
 	struct broker_queue *queues_by_group;
@@ -99,7 +103,7 @@ enum broker_code {
 	BROKER_REFUSED = 4,   /* default exchange in a binding, deletion of a system exchange */
 	BROKER_BAD_NAME =
 		5, /* a name or key is longer than BROKER_NAME_MAX, or empty where it may not */
-	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over */
+	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over; see proposer.h */
 	BROKER_MALFORMED = 7, /* not a command; nothing changed */
 	BROKER_UNKNOWN = 8, /* a number or version of command from a newer node; nothing changed */
 	BROKER_CODES

@@ -24,6 +24,7 @@ enum broker_row_kind {
 	BROKER_ROW_BINDING = 6,
 	BROKER_ROW_USER = 7,
 	BROKER_ROW_PERMISSION = 8,
+	BROKER_ROW_PROPOSER = 32, /* number: its id */
 };
 
 struct broker_row {

@@ -12,6 +12,7 @@
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
+ *   proposer    last-sequence:64 n:32 n * (code:8 resource:8 of:8 number:64)
  *
  * Rows come from a checksummed store, but also from other nodes and from disks that lie: loading
  * checks them as applying checks commands, and that what they refer to is there.
@@ -20,6 +21,7 @@
 
 #include "src/broker/codec.h"
 #include "src/broker/hash.h"
+#include "src/broker/proposer.h"
 
 #define VERSION 2
 
@@ -110,6 +112,9 @@ static void put_value(struct buf *out, const struct broker_row *r)
 		break;
 	case BROKER_ROW_PERMISSION:
 		put_permission(out, ENTITY(r, struct broker_permission));
+		break;
+	case BROKER_ROW_PROPOSER:
+		broker_put_proposer(out, ENTITY(r, struct broker_proposer));
 		break;
 	}
 }
@@ -208,6 +213,8 @@ static void collect_all(struct collection *c, const struct broker *b)
 		collect_vhost(c, v);
 	for (const struct broker_user *u = b->users; u != NULL; u = u->hh.next)
 		collect_user(c, u);
+	for (size_t i = 0; i < b->n_proposers; i++)
+		collect(c, &b->proposers[i]->row);
 	qsort(c->rows, c->n, sizeof *c->rows, compare_rows);
 }
 
@@ -384,6 +391,11 @@ static bool load_permission(struct broker *b, uint64_t number, struct reader *r)
 	return loaded(&p->row);
 }
 
+static bool load_proposer(struct broker *b, uint64_t id, struct reader *r)
+{
+	return broker_load_proposer(b, id, r) && loaded(&broker_proposer_find(b, id)->row);
+}
+
 bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 {
 	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] < 1 ||
@@ -408,6 +420,8 @@ bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 		return load_user(b, number, &r);
 	case BROKER_ROW_PERMISSION:
 		return load_permission(b, number, &r);
+	case BROKER_ROW_PROPOSER:
+		return load_proposer(b, number, &r);
 	}
 	return false;
 }

@@ -5,10 +5,11 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/broker/proposer.h"
 #include "src/broker/rows.h"
 #include "src/queue/command.h"
 
-enum { CATALOG_KIND = 'M', CATALOG_ENTRY_VERSION = 1, METADATA_GROUP = 0 };
+enum { CATALOG_KIND = 'M', CATALOG_ENTRY_VERSION = 2, METADATA_GROUP = 0 };
 
 struct catalog {
 	struct catalog_config config;
@@ -16,9 +17,10 @@ struct catalog {
 	struct catalog *const *all;
 	unsigned n_all;
 	struct catalog_home *home; /* of the catalog on the home's worker; else NULL */
-	struct buf out;            /* this turn's section, header included */
+	struct buf out;            /* commands not yet sent, behind room for a section's header */
 	uint32_t out_count;
 	uint64_t next_seq;
+	uint64_t heard; /* the last command that is answered */
 	struct list requests; /* by seq */
 };
 
@@ -86,14 +88,18 @@ static void catalog_answer(struct catalog *c, uint64_t seq, const struct broker_
 
 static void catalog_apply_section(struct catalog *c, struct section *s)
 {
+	broker_heard(c->broker, s->client, s->heard);
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct slice command = get_slice(&s->commands, get_u32le(&s->commands));
 		if (s->commands.bad)
 			return;
 		struct broker_result result;
-		broker_apply(c->broker, command, &result);
-		if (s->client == c->config.client_id)
-			catalog_answer(c, s->first_seq + i, &result);
+		uint64_t seq = s->first_seq + i;
+		broker_apply_once(c->broker, s->client, seq, command, &result);
+		if (s->client != c->config.client_id || seq <= c->heard)
+			continue;
+		c->heard = seq;
+		catalog_answer(c, seq, &result);
 	}
 }
 
@@ -188,21 +194,52 @@ static void catalog_on_entry(struct mail *mail, struct worker *w)
 	mem_free(m);
 }
 
+/* How many of the commands may be sent: their answers must be remembered until they are heard. */
+static uint32_t catalog_room(const struct catalog *c)
+{
+	uint64_t under_way = c->next_seq - 1 - c->out_count - c->heard;
+	uint64_t room = under_way < BROKER_ANSWERS_MAX ? BROKER_ANSWERS_MAX - under_way : 0;
+	return room < c->out_count ? (uint32_t)room : c->out_count;
+}
+
+/* Bytes of a section with the first `count` commands. */
+static size_t catalog_section_size(const struct catalog *c, uint32_t count)
+{
+	size_t n = COMMAND_SECTION_HEADER;
+	for (; count > 0; count--)
+		n += 4 + load_u32le(c->out.p + n);
+	return n;
+}
+
+/* What is left moves to the front. */
+static void catalog_drop_sent(struct catalog *c, uint32_t count, size_t n)
+{
+	size_t left = c->out.n - n;
+	c->out_count -= count;
+	if (c->out_count == 0) {
+		buf_clear(&c->out);
+		return;
+	}
+	memmove(c->out.p + COMMAND_SECTION_HEADER, c->out.p + n, left);
+	c->out.n = COMMAND_SECTION_HEADER + left;
+}
+
 bool catalog_flush(struct catalog *c)
 {
-	if (c->out_count == 0)
+	uint32_t count = catalog_room(c);
+	if (count == 0)
 		return false;
-	command_put_section_header(c->out.p, c->config.client_id, c->next_seq - c->out_count, 0,
-		c->out_count, (uint32_t)(c->out.n - COMMAND_SECTION_HEADER));
+	size_t n = catalog_section_size(c, count);
+	command_put_section_header(c->out.p, c->config.client_id, c->next_seq - c->out_count,
+		c->heard, count, (uint32_t)(n - COMMAND_SECTION_HEADER));
 	if (c->home != NULL) {
-		home_take(c->home, c->out.p, c->out.n);
+		home_take(c->home, c->out.p, n);
 	} else {
-		struct blob *blob = blob_new(c->out.n);
-		memcpy(blob->data, c->out.p, c->out.n);
-		catalog_post(c->all[0], NULL, blob, blob->data, c->out.n, catalog_on_section);
+		struct blob *blob = blob_new(n);
+		memcpy(blob->data, c->out.p, n);
+		catalog_post(c->all[0], NULL, blob, blob->data, n, catalog_on_section);
 	}
-	buf_clear(&c->out);
-	c->out_count = 0;
+	catalog_drop_sent(c, count, n);
 	return true;
 }
 

@@ -10,6 +10,9 @@
  * A request is answered when its effect is in the proposer's own copy. The other workers of the
  * node have the entry in their mailbox by then, ahead of anything a client could send them next.
  *
+ * Commands are numbered and, like a queue's, have effect once and are answered again when they are
+ * sent again (src/broker/proposer.h).
+ *
  *   entry := header section*, as in src/queue/command.h with kind 'M'
  *   a section's commands are { bytes u32, src/broker/command.h }*
  */

@@ -34,11 +34,17 @@ static bool same_exchange(struct channel *ch, const struct broker_exchange *x,
 	return false;
 }
 
-/* Found by somebody else's declaration meanwhile: compare with that. */
+static void propose_kept(struct channel_op *op);
+
+/* Found by somebody else's declaration meanwhile: compare with that, if it is still there. */
 static void on_declared(struct channel_op *op, const struct broker_result *result)
 {
 	struct channel *ch = op->channel;
 	const struct broker_exchange_spec *spec = (const void *)op->bytes.p;
+	if (result->code == BROKER_EXISTS && result->exchange == NULL) {
+		propose_kept(op);
+		return;
+	}
 	if (result->code == BROKER_OK ||
 		(result->code == BROKER_EXISTS && same_exchange(ch, result->exchange, spec)))
 		send_declare_ok(ch, op->nowait);
@@ -48,11 +54,19 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 	channel_op_end(op);
 }
 
+static void propose_kept(struct channel_op *op)
+{
+	struct buf b = BUF_EMPTY;
+	broker_put_declare_exchange(
+		&b, op->channel->conn->vhost, op->name, (const void *)op->bytes.p);
+	catalog_propose(op->env->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
+	buf_done(&b);
+}
+
 static void propose_declare(
 	struct channel *ch, struct slice name, const struct broker_exchange_spec *spec, bool nowait)
 {
 	struct channel_op *op = channel_op_begin(ch, AMQP_EXCHANGE_DECLARE, name);
-	struct buf b = BUF_EMPTY;
 	op->nowait = nowait;
 	/* The spec and behind it its arguments, for on_declared(). */
 	struct broker_exchange_spec kept = *spec;
@@ -60,10 +74,7 @@ static void propose_declare(
 	kept.arguments.p = op->bytes.p + sizeof kept;
 	buf_put_bytes(&op->bytes, &kept, sizeof kept);
 	buf_put_slice(&op->bytes, spec->arguments);
-	broker_put_declare_exchange(&b, ch->conn->vhost, name, spec);
-	catalog_propose(
-		channel_env(ch)->catalog, buf_slice(&b), channel_op_catalog(op, on_declared));
-	buf_done(&b);
+	propose_kept(op);
 }
 
 static void declare_passive(struct channel *ch, struct broker_vhost *v, struct slice name,

@@ -44,6 +44,7 @@ static void send_declare_ok(
 /* ---- declare ---- */
 
 static void declare_instead(struct channel_op *op);
+static void propose_kept(struct channel_op *op);
 
 static void on_status(
 	struct channel_op *op, const struct machine_answer *a, const struct queue_delivery *d)
@@ -130,6 +131,10 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 	bool nowait = op->nowait;
 	if (result->code != BROKER_EXISTS) {
 		channel_op_end(op);
+		return;
+	}
+	if (result->queue == NULL) { /* and is gone since */
+		propose_kept(op);
 		return;
 	}
 	/* Keep what the comparison needs beyond the operation. */
