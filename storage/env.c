@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -79,31 +80,29 @@ static int env_fail_mdb(struct env *env, struct env_text err, int rc, const char
 /* ---- directory and lock --------------------------------------------------------------------- */
 
 /* A file or directory made just now must still be there after a power cut. */
-static void sync_directory(const char *path)
+static int sync_directory(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return;
-	fsync(fd);
+		return 0; /* not ours to read; then it is not ours to sync */
+	int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : errno; /* EINVAL: nothing to sync there */
 	close(fd);
+	return rc;
 }
 
-static void sync_parent(const char *path)
+static int sync_parent(const char *path)
 {
 	char *parent = mem_printf("%s/..", path);
-	sync_directory(parent);
+	int rc = sync_directory(parent);
 	mem_free(parent);
+	return rc;
 }
 
 static int env_make_directory(struct env *env, struct env_text err)
 {
-	if (mkdir(env->path, ENV_DIR_MODE) == 0) {
-		sync_parent(env->path);
+	int e = mkdir(env->path, ENV_DIR_MODE) == 0 ? sync_parent(env->path) : errno;
+	if (e == 0 || e == EEXIST)
 		return STORE_OK;
-	}
-	if (errno == EEXIST)
-		return STORE_OK;
-	int e = errno;
 	return env_fail(err, e == ENOENT || e == ENOTDIR ? STORE_DENIED : env_error(e),
 		"store directory %s cannot be created: %s", env->path, strerror(e));
 }
@@ -439,6 +438,15 @@ static int env_begin_checking(struct env *env, MDB_txn *txn, struct env_text err
 	return rc != 0 ? rc : env_open_tables(env, txn, 0, err);
 }
 
+/* LMDB reports a write that came out short, which is how a disk gets full, as EIO. With room on the
+ * disk it is a real one, after which nothing is tried again. */
+static bool env_has_room(const struct env *env)
+{
+	enum { LITTLE = 1 << 20 };
+	struct statvfs fs;
+	return statvfs(env->path, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize > LITTLE;
+}
+
 static int env_try_format(struct env *env, enum env_mode mode, struct env_text err, bool *ret_full)
 {
 	MDB_txn *txn;
@@ -452,12 +460,10 @@ static int env_try_format(struct env *env, enum env_mode mode, struct env_text e
 		return rc;
 	}
 	rc = mdb_txn_commit(txn);
-	*ret_full = rc == ENOSPC || rc == EDQUOT || rc == EIO; /* EIO: a short write */
-	if (rc != 0)
-		return env_fail_mdb(env, err, rc, "data.mdb cannot be written");
-	if (mode == ENV_WRITE && env->identity.incarnation == 1)
-		sync_directory(env->path);
-	return STORE_OK;
+	*ret_full = rc == ENOSPC || rc == EDQUOT || (rc == EIO && !env_has_room(env));
+	if (rc == 0 && mode == ENV_WRITE && env->identity.incarnation == 1)
+		rc = sync_directory(env->path);
+	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "data.mdb cannot be written");
 }
 
 /* A node must come up on a full disk, too: only then can its messages be consumed. */
