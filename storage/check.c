@@ -116,10 +116,13 @@ static int check_bodies(struct directory *d, struct slice body)
 	int rc = record_check_header(body, d->n);
 	if (rc != 0 || d->record_bytes != body.n)
 		return rc != 0 ? rc : STORE_DAMAGED;
-	while (directory_next(d, &s))
-		if (entry_checksum(s.group, s.index, s.term, body.p + s.offset, s.length) != s.checksum)
-			return STORE_DAMAGED;
-	return STORE_OK;
+	while (directory_next(d, &s)) {
+		if (entry_checksum(s.group, s.index, s.term, body.p + s.offset, s.length) == s.checksum)
+			continue;
+		printf("damaged: group %" PRIu64 ", entry %" PRIu64 "\n", s.group, s.index);
+		rc = STORE_DAMAGED;
+	}
+	return rc;
 }
 
 static void check_dir(struct check *c, MDB_val key, MDB_val val)

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 
+#include "src/base/log.h"
 #include "src/base/mem.h"
 #include "storage/directory.h"
 #include "storage/lmdb_store.h"
@@ -196,6 +197,23 @@ static size_t log_count_above(struct group_state *g, uint64_t index)
 	return last > index ? last - index : 0;
 }
 
+/* How much of a log is damaged, for whoever has to decide what to do about it. */
+static void log_tell_damage(struct store_log *log, uint64_t first, size_t n)
+{
+	uint64_t bad = 0, bad_first = 0;
+	for (uint64_t index = first; index < first + n; index++) {
+		struct place place;
+		struct blob *blob = NULL;
+		if (log_read(log, index, &place, &blob) != 0 && bad++ == 0)
+			bad_first = index;
+		blob_unref(blob);
+	}
+	log_error("storage", "group %llu: entry %llu and %llu others of entries %llu to %llu cannot be read",
+		(unsigned long long)log->group, (unsigned long long)bad_first,
+		(unsigned long long)(bad > 0 ? bad - 1 : 0), (unsigned long long)first,
+		(unsigned long long)(first + n - 1));
+}
+
 static int load_entries(struct store_log *log, struct store_load *load)
 {
 	load->first = load->snapshot_index + 1;
@@ -205,8 +223,10 @@ static int load_entries(struct store_log *log, struct store_load *load)
 		struct place place;
 		struct blob *blob;
 		int rc = log_read(log, load->first + i, &place, &blob);
-		if (rc != 0) /* above the snapshot there are no gaps */
+		if (rc != 0) { /* above the snapshot there are no gaps */
+			log_tell_damage(log, load->first, n);
 			return rc == STORE_NOTFOUND ? STORE_DAMAGED : rc;
+		}
 		load->entries[load->n_entries++] = (struct store_entry){
 			.term = place.entry.term,
 			.type = place.entry.type,

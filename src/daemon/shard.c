@@ -88,8 +88,9 @@ static void shard_open_queue(struct shard *s, struct broker_queue *q)
 	uint64_t self = durable ? s->node->identity.node_id : node_memory_member(s->node);
 	int rc = queue_hosts_open(s->hosts, q->group, self, durable, q->begun, &config);
 	if (rc != 0)
-		log_error("queue", "queue '%.*s' in vhost '%.*s' cannot be opened: %s",
-			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), store_strerror(rc));
+		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",
+			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), (unsigned long)q->group,
+			store_strerror(rc));
 }
 
 /* A queue gets its group when somebody uses it, or when its time runs. */
@@ -133,13 +134,18 @@ static void shard_begin_queue(void *arg, uint64_t group)
 	buf_done(&b);
 }
 
+static void shard_drop_orphan(struct shard *s, uint64_t group);
+
 static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
 {
 	struct shard *s = arg;
 	if (!s->serving)
 		return;
-	if (shard_of_group(s->node, q->group) == s)
+	if (shard_of_group(s->node, q->group) == s) {
+		if (!queue_hosts_has(s->hosts, q->group) && node_has_log(s->node, q->group))
+			shard_drop_orphan(s, q->group); /* it could not be opened */
 		queue_hosts_close(s->hosts, q->group, true);
+	}
 	queue_clients_gone(s->clients, q->group);
 }
 
@@ -279,6 +285,22 @@ static bool shard_queue_defined(void *arg, uint64_t group)
 	return broker_queue_by_group(catalog_broker(s->catalog), group) != NULL;
 }
 
+static void shard_on_queue_failed(void *arg, uint64_t group, uint64_t entry, int error)
+{
+	struct shard *s = arg;
+	struct broker_queue *q = broker_queue_by_group(catalog_broker(s->catalog), group);
+	struct machine_counts n = {0};
+	queue_hosts_counts(s->hosts, group, &n);
+	struct slice name = q != NULL ? q->name : slice_str("?");
+	struct slice vhost = q != NULL ? q->vhost->name : slice_str("?");
+	log_error("queue",
+		"queue '%.*s' in vhost '%.*s' (group %lu): entry %lu cannot be read: %s; the messages "
+		"in it are lost, and the queue, with %lu messages ready and %lu unacknowledged, is not "
+		"served any more",
+		SLICE_FMT(name), SLICE_FMT(vhost), (unsigned long)group, (unsigned long)entry,
+		store_strerror(error), (unsigned long)n.ready, (unsigned long)n.unacked);
+}
+
 static void shard_on_queue_ended(void *arg, uint64_t group)
 {
 	struct shard *s = arg;
@@ -364,6 +386,7 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.wanted = shard_on_queue_wanted,
 		.begin = shard_begin_queue,
 		.ended = shard_on_queue_ended,
+		.failed = shard_on_queue_failed,
 		.dead = shard_on_dead,
 		.arg = s,
 		.node = NODE_NUMBER,

@@ -48,6 +48,8 @@ struct queue_host {
 	bool elected; /* the group leads */
 	bool leading; /* and so does the machine: its effects leave */
 	bool ended; /* told so once */
+	bool failed; /* an entry that it needs cannot be read: not served any more */
+	struct list failing; /* in queue_hosts.failing: its clients are to be told so */
 };
 
 struct queue_hosts {
@@ -58,6 +60,7 @@ struct queue_hosts {
 	struct event_mail *mail[WORKERS_MAX];
 	struct worker *mail_to[WORKERS_MAX];
 	bool has_mail;
+	struct list failing;      /* struct queue_host.failing */
 	struct list lazy;         /* struct queue_host.lazy */
 	struct timer *lazy_timer; /* set while `lazy` is not empty */
 	unsigned open; /* hosts not yet closed, those closing included */
@@ -75,7 +78,20 @@ static void view_drop(struct entry_view *v)
 	*v = (struct entry_view){0};
 }
 
-/* Points `at` to a message's entry: usually the one being applied, else one read back. */
+/* What the machine says from here on reaches nobody: a message that it has given out and nobody got
+ * must not look as if it were with a consumer. The clients are told when the turn ends. */
+static void host_fail(struct queue_host *h, uint64_t index, int error)
+{
+	if (h->failed)
+		return;
+	h->failed = true;
+	h->leading = false;
+	list_push_back(&h->all->failing, &h->failing);
+	h->all->config.failed(h->all->config.arg, h->id, index, error);
+}
+
+/* Points `at` to a message's entry: usually the one being applied, else one read back. If that cannot
+ * be, the queue has failed. */
 static bool host_locate(
 	struct queue_host *h, uint64_t index, uint32_t offset, struct event_message *at)
 {
@@ -86,10 +102,8 @@ static bool host_locate(
 			view_drop(v);
 			int rc = group_fetch(h->group, index, &v->blob, &v->p, &v->n);
 			if (rc != 0) {
-				log_error("queue", "group %lu: entry %lu cannot be read: %s",
-					(unsigned long)h->id, (unsigned long)index,
-					store_strerror(rc));
 				*v = (struct entry_view){0};
+				host_fail(h, index, rc);
 				return false;
 			}
 			v->group = h->id;
@@ -121,11 +135,36 @@ static struct queue_clients *host_clients(
 	return to;
 }
 
+/* All clients of the node: those whose commands are still under way are not known to the machine. */
+static void host_tell_unavailable(struct queue_host *h)
+{
+	const struct queue_hosts_config *c = &h->all->config;
+	for (uint16_t no = 0; no < WORKERS_MAX; no++) {
+		struct event_mail *mail;
+		struct queue_clients *to = host_clients(
+			h->all, client_id_make(c->node, c->incarnation, no), &mail);
+		if (mail != NULL)
+			event_put_unavailable(mail, h->id);
+		else if (to != NULL)
+			queue_clients_unavailable(to, h->id);
+	}
+}
+
+static bool hosts_tell_failed(struct queue_hosts *hs)
+{
+	bool any = !list_empty(&hs->failing);
+	struct list *node;
+	while ((node = list_pop(&hs->failing)) != NULL)
+		host_tell_unavailable(LIST_ENTRY(node, struct queue_host, failing));
+	return any;
+}
+
 bool queue_hosts_flush(struct queue_hosts *hs)
 {
+	bool told = hosts_tell_failed(hs);
 	view_drop(&hs->fetched);
 	if (!hs->has_mail)
-		return false;
+		return told;
 	hs->has_mail = false;
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		if (hs->mail[i] == NULL)
@@ -167,6 +206,8 @@ static void host_on_answer(void *arg, const struct machine_answer *a)
 		return;
 	bool found =
 		a->delivery != NULL && host_locate(h, a->delivery->index, a->delivery->offset, &at);
+	if (h->failed)
+		return;
 	if (mail != NULL) {
 		event_put_answer(mail, h->id, a, found ? &at : NULL);
 		return;
@@ -358,7 +399,7 @@ void queue_hosts_submit(
 		host_take(h, blob, n);
 		return;
 	}
-	if (h != NULL) {
+	if (h != NULL && !h->failed) {
 		buf_put_bytes(
 			&h->early, &(struct early_section){blob, n}, sizeof(struct early_section));
 		return;
@@ -546,6 +587,8 @@ static void host_drop_early(struct queue_host *h)
 
 static void host_lead(struct queue_host *h)
 {
+	if (h->failed)
+		return;
 	h->leading = true;
 	if (machine_gone(h->machine)) {
 		host_tell_ended(h);
@@ -613,6 +656,7 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 		"a section's blob leaves room for the entry's header");
 	struct queue_hosts *hs = MEM_NEW(struct queue_hosts);
 	hs->config = *config;
+	list_init(&hs->failing);
 	list_init(&hs->lazy);
 	hs->lazy_timer = timer_new(config->worker, hosts_on_lazy_timer, hs);
 	return hs;
@@ -634,6 +678,7 @@ static void host_remove(struct queue_host *h)
 {
 	HASH_DEL(h->all->by_id, h);
 	list_remove(&h->lazy);
+	list_remove(&h->failing);
 	timer_free(h->timer);
 	h->timer = NULL;
 }
@@ -647,6 +692,7 @@ int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool
 	h->durable = durable;
 	h->begun = begun || !durable;
 	list_init(&h->lazy);
+	list_init(&h->failing);
 	h->machine = machine_new();
 	h->timer = timer_new(hs->config.worker, host_on_timer, h);
 	command_put_config(&h->config, config);
@@ -696,6 +742,11 @@ void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), vo
 	}
 	while (hs->by_id != NULL)
 		queue_hosts_close(hs, hs->by_id->id, false);
+}
+
+bool queue_hosts_has(struct queue_hosts *hs, uint64_t group)
+{
+	return hosts_find(hs, group) != NULL;
 }
 
 bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_counts *ret)

@@ -37,6 +37,9 @@ struct queue_hosts_config {
 	/* The queue has ended by itself (x-expires, auto-delete), or was deleted and the deletion
 	 * is to be completed: removes its definition. May be called repeatedly. */
 	void (*ended)(void *arg, uint64_t group);
+	/* A needed entry of a queue cannot be read: a STORE_* error. This is the only copy, so from
+	 * now on the queue is not served: its clients are told that it is unavailable. */
+	void (*failed)(void *arg, uint64_t group, uint64_t entry, int error);
 	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
 	 * has none. Slices are valid inside the call. */
 	void (*dead)(void *arg, uint64_t group, const struct queue_config *config,
@@ -66,12 +69,14 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
 
-/* Takes over a section (see queue_border) of a client. Of a
- * group not hosted here the client is told that it is gone, or if it is defined, unavailable. */
+/* Takes over a section (see queue_border) of a client. Of a group not hosted here, or one that has
+ * failed, the client is told that it is gone, or if it is defined, unavailable. */
 void queue_hosts_submit(
 	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n);
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);
 
+/* False also of one that could not be opened. */
+bool queue_hosts_has(struct queue_hosts *hs, uint64_t group);
 /* Figures of a hosted queue; false if it is not hosted here. */
 bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_counts *ret);
 
