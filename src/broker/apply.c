@@ -6,43 +6,45 @@
  * What a function decides may depend on the command and the state only, never on the node: no
  * clock, no randomness, no order of a hash table, no version of a library.
  */
+#include "src/broker/apply.h"
+
 #include "src/broker/codec.h"
 #include "src/broker/command.h"
 
 /* The newest version of each command's fields that is known here. */
 #define VERSION 1
 
-static bool refuse(struct broker_result *ret, enum broker_code code, enum broker_resource resource)
+bool apply_refuse(struct broker_result *ret, enum broker_code code, enum broker_resource resource)
 {
 	ret->code = code;
 	ret->resource = resource;
 	return false;
 }
 
-static bool decoded(const struct reader *r, struct broker_result *ret)
+bool apply_decoded(const struct reader *r, struct broker_result *ret)
 {
-	return reader_finished(r) || refuse(ret, BROKER_MALFORMED, BROKER_NOTHING);
+	return reader_finished(r) || apply_refuse(ret, BROKER_MALFORMED, BROKER_NOTHING);
 }
 
-/* A name that something new shall have. */
-static bool name_ok(struct slice name, struct broker_result *ret, enum broker_resource resource)
+bool apply_name_ok(struct slice name, struct broker_result *ret, enum broker_resource resource)
 {
-	return (name.n > 0 && name.n <= BROKER_NAME_MAX) || refuse(ret, BROKER_BAD_NAME, resource);
+	return (name.n > 0 && name.n <= BROKER_NAME_MAX) ||
+	       apply_refuse(ret, BROKER_BAD_NAME, resource);
 }
 
-static struct broker_vhost *vhost_of(struct broker *b, struct slice name, struct broker_result *ret)
+struct broker_vhost *apply_vhost(struct broker *b, struct slice name, struct broker_result *ret)
 {
 	struct broker_vhost *v = broker_vhost_find(b, name);
 	if (v == NULL)
-		refuse(ret, BROKER_NOT_FOUND, BROKER_VHOST);
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_VHOST);
 	return v;
 }
 
-static struct broker_user *user_of(struct broker *b, struct slice name, struct broker_result *ret)
+struct broker_user *apply_user(struct broker *b, struct slice name, struct broker_result *ret)
 {
 	struct broker_user *u = broker_user_find(b, name);
 	if (u == NULL)
-		refuse(ret, BROKER_NOT_FOUND, BROKER_USER);
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_USER);
 	return u;
 }
 
@@ -52,10 +54,10 @@ static void add_vhost(struct broker *b, struct reader *r, struct broker_result *
 	struct slice description = broker_get_long(r);
 	struct slice tags = broker_get_long(r);
 	struct slice default_queue_type = broker_get_name(r);
-	if (!decoded(r, ret) || !name_ok(name, ret, BROKER_VHOST))
+	if (!apply_decoded(r, ret) || !apply_name_ok(name, ret, BROKER_VHOST))
 		return;
 	if (broker_vhost_find(b, name) != NULL) {
-		refuse(ret, BROKER_EXISTS, BROKER_VHOST);
+		apply_refuse(ret, BROKER_EXISTS, BROKER_VHOST);
 		return;
 	}
 	broker_vhost_populate(broker_vhost_new(
@@ -65,9 +67,9 @@ static void add_vhost(struct broker *b, struct reader *r, struct broker_result *
 static void delete_vhost(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct slice name = broker_get_name(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_vhost *v = vhost_of(b, name, ret);
+	struct broker_vhost *v = apply_vhost(b, name, ret);
 	if (v != NULL)
 		broker_vhost_delete(v);
 }
@@ -78,10 +80,10 @@ static void add_user(struct broker *b, struct reader *r, struct broker_result *r
 	struct slice hash = broker_get_long(r);
 	enum broker_password_algorithm algorithm = broker_get_enum(r, BROKER_PASSWORD_ALGORITHMS);
 	struct slice tags = broker_get_long(r);
-	if (!decoded(r, ret) || !name_ok(name, ret, BROKER_USER))
+	if (!apply_decoded(r, ret) || !apply_name_ok(name, ret, BROKER_USER))
 		return;
 	if (broker_user_find(b, name) != NULL)
-		refuse(ret, BROKER_EXISTS, BROKER_USER);
+		apply_refuse(ret, BROKER_EXISTS, BROKER_USER);
 	else
 		broker_user_new(b, broker_next_number(b), name, hash, algorithm, tags);
 }
@@ -89,9 +91,9 @@ static void add_user(struct broker *b, struct reader *r, struct broker_result *r
 static void delete_user(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct slice name = broker_get_name(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_user *u = user_of(b, name, ret);
+	struct broker_user *u = apply_user(b, name, ret);
 	if (u != NULL)
 		broker_user_delete(u);
 }
@@ -101,9 +103,9 @@ static void change_password(struct broker *b, struct reader *r, struct broker_re
 	struct slice name = broker_get_name(r);
 	struct slice hash = broker_get_long(r);
 	enum broker_password_algorithm algorithm = broker_get_enum(r, BROKER_PASSWORD_ALGORITHMS);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_user *u = user_of(b, name, ret);
+	struct broker_user *u = apply_user(b, name, ret);
 	if (u != NULL)
 		broker_user_set_password(u, hash, algorithm);
 }
@@ -112,9 +114,9 @@ static void set_tags(struct broker *b, struct reader *r, struct broker_result *r
 {
 	struct slice name = broker_get_name(r);
 	struct slice tags = broker_get_long(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_user *u = user_of(b, name, ret);
+	struct broker_user *u = apply_user(b, name, ret);
 	if (u != NULL)
 		broker_user_set_tags(u, tags);
 }
@@ -125,10 +127,10 @@ static void set_permissions(struct broker *b, struct reader *r, struct broker_re
 	struct slice pattern[BROKER_RIGHTS];
 	for (int i = 0; i < BROKER_RIGHTS; i++)
 		pattern[i] = broker_get_long(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_user *u = user_of(b, user, ret);
-	struct broker_vhost *v = u != NULL ? vhost_of(b, vhost, ret) : NULL;
+	struct broker_user *u = apply_user(b, user, ret);
+	struct broker_vhost *v = u != NULL ? apply_vhost(b, vhost, ret) : NULL;
 	if (v == NULL)
 		return;
 	struct broker_permission *p = broker_permission_find(u, v);
@@ -140,10 +142,10 @@ static void set_permissions(struct broker *b, struct reader *r, struct broker_re
 static void clear_permissions(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct slice user = broker_get_name(r), vhost = broker_get_name(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
-	struct broker_user *u = user_of(b, user, ret);
-	struct broker_vhost *v = u != NULL ? vhost_of(b, vhost, ret) : NULL;
+	struct broker_user *u = apply_user(b, user, ret);
+	struct broker_vhost *v = u != NULL ? apply_vhost(b, vhost, ret) : NULL;
 	struct broker_permission *p = v != NULL ? broker_permission_find(u, v) : NULL;
 	if (p != NULL)
 		broker_permission_delete(p);
@@ -154,13 +156,13 @@ static void declare_exchange(struct broker *b, struct reader *r, struct broker_r
 	struct slice vhost = broker_get_name(r), name = broker_get_name(r);
 	struct broker_exchange_spec spec;
 	broker_get_exchange_spec(r, &spec);
-	struct broker_vhost *v = decoded(r, ret) ? vhost_of(b, vhost, ret) : NULL;
+	struct broker_vhost *v = apply_decoded(r, ret) ? apply_vhost(b, vhost, ret) : NULL;
 	if (v == NULL)
 		return;
 	ret->exchange = broker_exchange_find(v, name);
 	if (ret->exchange != NULL)
-		refuse(ret, BROKER_EXISTS, BROKER_EXCHANGE);
-	else if (name_ok(name, ret, BROKER_EXCHANGE))
+		apply_refuse(ret, BROKER_EXISTS, BROKER_EXCHANGE);
+	else if (apply_name_ok(name, ret, BROKER_EXCHANGE))
 		ret->exchange = broker_exchange_new(v, broker_next_number(b), name, &spec);
 }
 
@@ -168,16 +170,16 @@ static void delete_exchange(struct broker *b, struct reader *r, struct broker_re
 {
 	struct slice vhost = broker_get_name(r), name = broker_get_name(r);
 	bool if_unused = broker_get_enum(r, 2) == 1;
-	struct broker_vhost *v = decoded(r, ret) ? vhost_of(b, vhost, ret) : NULL;
+	struct broker_vhost *v = apply_decoded(r, ret) ? apply_vhost(b, vhost, ret) : NULL;
 	if (v == NULL)
 		return;
 	struct broker_exchange *x = broker_exchange_find(v, name);
 	if (x == NULL)
-		refuse(ret, BROKER_NOT_FOUND, BROKER_EXCHANGE);
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_EXCHANGE);
 	else if (broker_exchange_is_system(x))
-		refuse(ret, BROKER_REFUSED, BROKER_EXCHANGE);
+		apply_refuse(ret, BROKER_REFUSED, BROKER_EXCHANGE);
 	else if (if_unused && x->bindings != NULL)
-		refuse(ret, BROKER_IN_USE, BROKER_EXCHANGE);
+		apply_refuse(ret, BROKER_IN_USE, BROKER_EXCHANGE);
 	else
 		broker_exchange_delete(x);
 }
@@ -207,21 +209,21 @@ static bool is_default(const struct broker_exchange *x)
 static bool find_ends(struct broker *b, const struct broker_binding_spec *s, struct ends *ends,
 	struct broker_result *ret)
 {
-	struct broker_vhost *v = vhost_of(b, s->vhost, ret);
+	struct broker_vhost *v = apply_vhost(b, s->vhost, ret);
 	if (v == NULL)
 		return false;
 	bool to_queue = s->kind == BROKER_TO_QUEUE;
 	enum broker_resource destination = to_queue ? BROKER_QUEUE : BROKER_DESTINATION;
 	ends->source = broker_exchange_find(v, s->source);
 	if (ends->source == NULL)
-		return refuse(ret, BROKER_NOT_FOUND, BROKER_EXCHANGE);
+		return apply_refuse(ret, BROKER_NOT_FOUND, BROKER_EXCHANGE);
 	ends->destination = find_destination(v, s);
 	if (ends->destination == NULL)
-		return refuse(ret, BROKER_NOT_FOUND, destination);
+		return apply_refuse(ret, BROKER_NOT_FOUND, destination);
 	if (is_default(ends->source))
-		return refuse(ret, BROKER_REFUSED, BROKER_EXCHANGE);
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_EXCHANGE);
 	if (!to_queue && is_default(ends->destination))
-		return refuse(ret, BROKER_REFUSED, BROKER_DESTINATION);
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_DESTINATION);
 	return true;
 }
 
@@ -238,9 +240,9 @@ static bool get_ends(
 	ends->kind = s.kind;
 	ends->key = s.key;
 	ends->arguments = s.arguments;
-	if (!decoded(r, ret) || !find_ends(b, &s, ends, ret))
+	if (!apply_decoded(r, ret) || !find_ends(b, &s, ends, ret))
 		return false;
-	return s.key.n <= BROKER_NAME_MAX || refuse(ret, BROKER_BAD_NAME, BROKER_NOTHING);
+	return s.key.n <= BROKER_NAME_MAX || apply_refuse(ret, BROKER_BAD_NAME, BROKER_NOTHING);
 }
 
 static struct broker_binding *find_binding(const struct ends *e)
@@ -254,7 +256,7 @@ static void bind(struct broker *b, struct reader *r, struct broker_result *ret)
 	if (!get_ends(b, r, &e, ret))
 		return;
 	if (find_binding(&e) != NULL)
-		refuse(ret, BROKER_EXISTS, BROKER_NOTHING);
+		apply_refuse(ret, BROKER_EXISTS, BROKER_NOTHING);
 	else
 		broker_binding_new(
 			e.source, broker_next_number(b), e.kind, e.destination, e.key, e.arguments);
@@ -268,20 +270,23 @@ static void unbind(struct broker *b, struct reader *r, struct broker_result *ret
 		broker_binding_delete(bi);
 }
 
-/* The queue would have been deleted by a NODE_UP that came first. */
-static bool is_over(const struct broker *b, const struct broker_queue_spec *s)
-{
-	if (s->exclusive && s->owner.incarnation < broker_node_incarnation(b, s->owner.node))
-		return true;
-	return !s->durable && s->home_incarnation < broker_node_incarnation(b, s->home_node);
-}
-
 static struct broker_queue *new_queue(
 	struct broker_vhost *v, struct slice name, const struct broker_queue_spec *spec)
 {
 	struct broker *b = v->broker;
 	broker_row_touch(b, &b->row);
-	return broker_queue_new(v, b->next_group++, name, spec);
+	struct broker_queue *q = broker_queue_new(v, b->next_group++, name, spec);
+	broker_members_place(q, NULL);
+	broker_queue_enter(q);
+	return q;
+}
+
+static bool has_room(const struct broker_vhost *v, struct broker_result *ret)
+{
+	if (broker_limit_allows(v->limits.max_queues, v->n_queues))
+		return true;
+	ret->limit = (uint64_t)v->limits.max_queues;
+	return apply_refuse(ret, BROKER_LIMIT, BROKER_QUEUE);
 }
 
 static void declare_queue(struct broker *b, struct reader *r, struct broker_result *ret)
@@ -289,15 +294,15 @@ static void declare_queue(struct broker *b, struct reader *r, struct broker_resu
 	struct slice vhost = broker_get_name(r), name = broker_get_name(r);
 	struct broker_queue_spec spec;
 	broker_get_queue_spec(r, &spec);
-	struct broker_vhost *v = decoded(r, ret) ? vhost_of(b, vhost, ret) : NULL;
+	struct broker_vhost *v = apply_decoded(r, ret) ? apply_vhost(b, vhost, ret) : NULL;
 	if (v == NULL)
 		return;
 	ret->queue = broker_queue_find(v, name);
 	if (ret->queue != NULL)
-		refuse(ret, BROKER_EXISTS, BROKER_QUEUE);
-	else if (is_over(b, &spec))
-		refuse(ret, BROKER_STALE, BROKER_QUEUE);
-	else if (name_ok(name, ret, BROKER_QUEUE))
+		apply_refuse(ret, BROKER_EXISTS, BROKER_QUEUE);
+	else if (apply_is_over(b, &spec))
+		apply_refuse(ret, BROKER_STALE, BROKER_QUEUE);
+	else if (apply_name_ok(name, ret, BROKER_QUEUE) && has_room(v, ret))
 		ret->queue = new_queue(v, name, &spec);
 	if (ret->queue != NULL)
 		ret->group = ret->queue->group;
@@ -306,11 +311,11 @@ static void declare_queue(struct broker *b, struct reader *r, struct broker_resu
 static void delete_queue(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	uint64_t group = get_u64le(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
 	struct broker_queue *q = broker_queue_by_group(b, group);
 	if (q == NULL)
-		refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
 	else
 		broker_queue_delete(q);
 }
@@ -318,11 +323,11 @@ static void delete_queue(struct broker *b, struct reader *r, struct broker_resul
 static void begin_queue(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	uint64_t group = get_u64le(r);
-	if (!decoded(r, ret))
+	if (!apply_decoded(r, ret))
 		return;
 	struct broker_queue *q = broker_queue_by_group(b, group);
 	if (q == NULL)
-		refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
 	else if (!q->begun)
 		broker_queue_begin(q);
 }
@@ -330,44 +335,8 @@ static void begin_queue(struct broker *b, struct reader *r, struct broker_result
 static void set_cluster_name(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct slice name = broker_get_name(r);
-	if (decoded(r, ret) && name_ok(name, ret, BROKER_NOTHING))
+	if (apply_decoded(r, ret) && apply_name_ok(name, ret, BROKER_NOTHING))
 		broker_set_cluster_name(b, name);
-}
-
-static void delete_queues_that_are_over(struct broker *b)
-{
-	for (struct broker_queue *q = b->queues_by_group, *next; q != NULL; q = next) {
-		next = q->hh_group.next;
-		if (is_over(b, &q->spec))
-			broker_queue_delete(q);
-	}
-}
-
-/* The cluster's only node has started anew: what lives as long as some node does is over. */
-static void delete_transient_exchanges(struct broker *b)
-{
-	for (struct broker_exchange *x = b->exchanges_by_number, *next; x != NULL; x = next) {
-		next = x->hh_number.next;
-		if (!x->spec.durable)
-			broker_exchange_delete(x);
-	}
-}
-
-static void node_up(struct broker *b, struct reader *r, struct broker_result *ret)
-{
-	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
-	if (!decoded(r, ret))
-		return;
-	struct broker_node *n = broker_node_find(b, id);
-	if (n != NULL && n->incarnation >= incarnation)
-		return;
-	if (n == NULL)
-		n = broker_node_new(b, id, incarnation);
-	n->incarnation = incarnation;
-	broker_row_touch(b, &n->row);
-	delete_queues_that_are_over(b);
-	if (b->nodes->hh.next == NULL)
-		delete_transient_exchanges(b);
 }
 
 typedef void (*command_fn)(struct broker *b, struct reader *r, struct broker_result *ret);
@@ -388,8 +357,24 @@ static const command_fn commands[] = {
 	[BROKER_DECLARE_QUEUE] = declare_queue,
 	[BROKER_DELETE_QUEUE] = delete_queue,
 	[BROKER_SET_CLUSTER_NAME] = set_cluster_name,
-	[BROKER_NODE_UP] = node_up,
+	[BROKER_NODE_UP] = apply_node_up,
 	[BROKER_BEGIN_QUEUE] = begin_queue,
+	[BROKER_SET_POLICY] = apply_set_policy,
+	[BROKER_CLEAR_POLICY] = apply_clear_policy,
+	[BROKER_SET_PARAMETER] = apply_set_parameter,
+	[BROKER_CLEAR_PARAMETER] = apply_clear_parameter,
+	[BROKER_SET_VHOST_LIMITS] = apply_set_vhost_limits,
+	[BROKER_SET_USER_LIMITS] = apply_set_user_limits,
+	[BROKER_SET_TOPIC_PERMISSIONS] = apply_set_topic_permissions,
+	[BROKER_CLEAR_TOPIC_PERMISSIONS] = apply_clear_topic_permissions,
+	[BROKER_SET_VHOST_METADATA] = apply_set_vhost_metadata,
+	[BROKER_JOIN_NODE] = apply_join_node,
+	[BROKER_FORGET_NODE] = apply_forget_node,
+	[BROKER_NODE_DOWN] = apply_node_down,
+	[BROKER_SET_NODE_TYPE] = apply_set_node_type,
+	[BROKER_MEMBER_PROMOTED] = apply_member_promoted,
+	[BROKER_MEMBER_GONE] = apply_member_gone,
+	[BROKER_REPLACE_MEMBERS] = apply_replace_members,
 };
 
 static command_fn find_command(uint16_t number, uint8_t version)
@@ -407,9 +392,9 @@ void broker_apply(struct broker *b, struct slice command, struct broker_result *
 	uint8_t version = get_u8(&r);
 	command_fn fn = find_command(number, version);
 	if (r.bad)
-		refuse(ret, BROKER_MALFORMED, BROKER_NOTHING);
+		apply_refuse(ret, BROKER_MALFORMED, BROKER_NOTHING);
 	else if (fn == NULL)
-		refuse(ret, BROKER_UNKNOWN, BROKER_NOTHING);
+		apply_refuse(ret, BROKER_UNKNOWN, BROKER_NOTHING);
 	else
 		fn(b, &r, ret);
 	broker_exchange_reap(b);

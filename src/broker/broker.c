@@ -33,8 +33,11 @@ struct broker *broker_new(const struct broker_watch *watch)
 	b->cluster_name = broker_own(slice_make(NULL, 0));
 	b->next_group = 1;
 	b->next_number = 1;
+	b->next_member = 1;
+	b->next_node = 1;
 	if (watch != NULL)
 		b->watch = *watch;
+	list_init(&b->parameters);
 	list_init(&b->doomed);
 	list_init(&b->rows_dirty);
 	broker_row_init(b, &b->row, BROKER_ROW_GLOBAL, 0);
@@ -44,12 +47,16 @@ struct broker *broker_new(const struct broker_watch *watch)
 
 static void delete_nodes(struct broker *b)
 {
-	struct broker_node *n, *next;
-	HASH_ITER(hh, b->nodes, n, next)
-	{
-		HASH_DEL(b->nodes, n);
-		mem_free(n);
-	}
+	while (b->n_nodes > 0)
+		broker_node_delete(b->nodes[b->n_nodes - 1]);
+	mem_free(b->nodes);
+}
+
+static void delete_parameters(struct broker *b)
+{
+	while (!list_empty(&b->parameters))
+		broker_parameter_delete(
+			LIST_ENTRY(b->parameters.next, struct broker_parameter, link));
 }
 
 void broker_free(struct broker *b)
@@ -61,6 +68,7 @@ void broker_free(struct broker *b)
 		broker_user_delete(b->users);
 	while (b->vhosts != NULL)
 		broker_vhost_delete(b->vhosts);
+	delete_parameters(b);
 	delete_nodes(b);
 	broker_proposers_free(b);
 	broker_disown(&b->cluster_name);
@@ -80,6 +88,12 @@ const char *broker_code_text(enum broker_code code)
 		[BROKER_REFUSED] = "refused",
 		[BROKER_BAD_NAME] = "bad name",
 		[BROKER_STALE] = "stale incarnation",
+		[BROKER_LIMIT] = "limit reached",
+		[BROKER_RUNNING] = "node is running",
+		[BROKER_LAST_DISC] = "last disc node",
+		[BROKER_UNCHANGED] = "unchanged",
+		[BROKER_NAME_TAKEN] = "name taken",
+		[BROKER_FULL] = "no number left",
 		[BROKER_MALFORMED] = "malformed command",
 		[BROKER_UNKNOWN] = "unknown command",
 	};
@@ -99,25 +113,9 @@ void broker_set_cluster_name(struct broker *b, struct slice name)
 	broker_row_touch(b, &b->row);
 }
 
-struct broker_node *broker_node_find(const struct broker *b, uint64_t id)
+void broker_queue_changed(struct broker_queue *q)
 {
-	struct broker_node *n;
-	HASH_FIND(hh, b->nodes, &id, sizeof id, n);
-	return n;
-}
-
-struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint64_t incarnation)
-{
-	struct broker_node *n = MEM_NEW(struct broker_node);
-	n->id = id;
-	n->incarnation = incarnation;
-	broker_row_init(b, &n->row, BROKER_ROW_NODE, id);
-	HASH_ADD(hh, b->nodes, id, sizeof n->id, n);
-	return n;
-}
-
-uint64_t broker_node_incarnation(const struct broker *b, uint64_t node)
-{
-	const struct broker_node *n = broker_node_find(b, node);
-	return n == NULL ? 0 : n->incarnation;
+	struct broker *b = q->vhost->broker;
+	if (b->watch.queue_changed != NULL && !b->loading)
+		b->watch.queue_changed(b->watch.arg, q);
 }

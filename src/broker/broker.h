@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The cluster's metadata as a state machine: vhosts, users, permissions, exchanges, bindings and
- * the definitions of queues. Group 0 applies the same commands in the same order on every node, and
+ * The cluster's metadata as a state machine: nodes, vhosts, users, permissions, policies, exchanges,
+ * bindings and the definitions of queues with their members. Group 0 applies the same commands in the same order on every node, and
  * every worker thread of a node has a struct broker of its own to route by, so nothing here is
  * shared and nothing is locked.
  *
  * Commands are made by src/broker/command.h; lookups are in vhost.h, exchange.h, queue.h,
- * binding.h, user.h; routing is in route.h; storage in rows.h.
+ * binding.h, user.h, policy.h, parameter.h, node.h, member.h; routing is in route.h; storage in
+ * rows.h.
  *
  * Pointers to entities stay valid until the entity is deleted. All of it is one thread's.
  */
@@ -16,9 +17,14 @@
 #include "src/base/bytes.h"
 #include "src/base/list.h"
 #include "src/broker/binding.h"
+#include "src/broker/effective.h"
 #include "src/broker/exchange.h"
+#include "src/broker/node.h"
+#include "src/broker/parameter.h"
+#include "src/broker/policy.h"
 #include "src/broker/queue.h"
 #include "src/broker/row.h"
+#include "src/broker/topic_permission.h"
 #include "src/broker/user.h"
 #include "src/broker/vhost.h"
 
@@ -42,14 +48,8 @@ struct broker_watch {
 	void (*vhost_deleted)(void *arg, struct broker_vhost *v);
 	void (*user_deleted)(void *arg, struct broker_user *u);
 	void (*queue_begun)(void *arg, struct broker_queue *q); /* broker_queue.begun is set */
-};
-
-/* The newest incarnation of a node that NODE_UP has told of. */
-struct broker_node {
-	uint64_t id;
-	uint64_t incarnation;
-	struct broker_row row;
-	UT_hash_handle hh; /* in broker.nodes */
+	/* Its effective policy, or its members, or both are others now. */
+	void (*queue_changed)(void *arg, struct broker_queue *q);
 };
 
 struct broker {
@@ -62,7 +62,10 @@ struct broker {
 	struct slice cluster_name;   /* owned; empty until set */
 	uint64_t next_group;         /* group of the next queue; from 1 */
 	uint64_t next_number;        /* of the next row of the other kinds; from 1 */
-	struct broker_node *nodes;   /* uthash by id */
+	uint64_t next_member;        /* of the next member of a queue; from 1 */
+	uint16_t next_node;          /* number of the next node; from 1; 0: none is left */
+	struct broker_node **nodes;  /* by number, which is the order of joining */
+	size_t n_nodes;
 	struct broker_vhost *vhosts; /* uthash by name */
 	struct broker_user *users;   /* uthash by name */
 
@@ -73,8 +76,10 @@ struct broker {
 	struct broker_exchange *exchanges_by_number;
 	struct broker_queue *queues_by_group;
 	struct broker_user *users_by_number;
+	struct list parameters; /* the global ones: struct broker_parameter.link */
 	size_t n_vhosts, n_users, n_exchanges, n_queues, n_bindings;
 
+	bool loading; /* rows are being loaded: what they say holds */
 	struct broker_watch watch;
 	struct list doomed;         /* auto-delete exchanges to go: struct broker_exchange.doomed */
 	uint64_t route_mark;        /* route.c: the last mark given out */
@@ -106,6 +111,12 @@ enum broker_code {
 	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over; see proposer.h */
 	BROKER_MALFORMED = 7, /* not a command; nothing changed */
 	BROKER_UNKNOWN = 8, /* a number or version of command from a newer node; nothing changed */
+	BROKER_LIMIT = 9,   /* DECLARE_QUEUE: `limit` queues are in the vhost, and no more may be */
+	BROKER_RUNNING = 10, /* FORGET_NODE, SET_NODE_TYPE, REPLACE_MEMBERS: the node is up */
+	BROKER_LAST_DISC = 11,  /* there would be no disc node any more */
+	BROKER_UNCHANGED = 12,  /* SET_NODE_TYPE: it is one already */
+	BROKER_NAME_TAKEN = 13, /* JOIN_NODE, NODE_UP: another node has the name */
+	BROKER_FULL = 14,       /* JOIN_NODE: all numbers of nodes have been given out */
 	BROKER_CODES
 };
 
@@ -117,16 +128,23 @@ enum broker_resource {
 	BROKER_EXCHANGE = 3, /* of a binding: the source */
 	BROKER_QUEUE = 4,
 	BROKER_DESTINATION = 5, /* of an exchange binding: the destination exchange */
+	BROKER_POLICY = 6,
+	BROKER_PARAMETER = 7,
+	BROKER_NODE = 8,
+	BROKER_MEMBER = 9,
+	BROKER_RESOURCES
 };
 
 struct broker_result {
 	enum broker_code code;
 	enum broker_resource resource; /* NOT_FOUND, REFUSED: of what */
 	uint64_t group;                /* DECLARE_QUEUE: the queue's, new or found; else 0 */
+	uint64_t limit;                /* LIMIT */
 	/* This broker's own pointers, valid until the next command; NULL where it does not apply.
 	 */
 	struct broker_queue *queue;       /* DECLARE_QUEUE with OK or EXISTS */
 	struct broker_exchange *exchange; /* DECLARE_EXCHANGE with OK or EXISTS */
+	struct broker_node *node;         /* JOIN_NODE, NODE_UP with OK or EXISTS */
 };
 
 /* Applies one command. The bytes may be anything: what is not a command is answered with
@@ -137,15 +155,12 @@ void broker_apply(struct broker *b, struct slice command, struct broker_result *
 /* "ok", "exists", "not found", ...; static. For logs, not for clients. */
 const char *broker_code_text(enum broker_code code);
 
-/* The newest known incarnation of a node; 0 if none. */
-uint64_t broker_node_incarnation(const struct broker *b, uint64_t node);
-
 /* ---- for src/broker only ---- */
 
 /* The number of a new row. */
 uint64_t broker_next_number(struct broker *b);
 void broker_set_cluster_name(struct broker *b, struct slice name);
-struct broker_node *broker_node_find(const struct broker *b, uint64_t id);
-struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint64_t incarnation);
+/* Tells the watch. */
+void broker_queue_changed(struct broker_queue *q);
 
 #endif

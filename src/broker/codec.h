@@ -58,5 +58,7 @@ void broker_put_exchange_spec(struct buf *out, const struct broker_exchange_spec
 void broker_get_exchange_spec(struct reader *r, struct broker_exchange_spec *ret);
 void broker_put_queue_spec(struct buf *out, const struct broker_queue_spec *spec);
 void broker_get_queue_spec(struct reader *r, struct broker_queue_spec *ret);
+void broker_put_policy_spec(struct buf *out, const struct broker_policy_spec *spec);
+void broker_get_policy_spec(struct reader *r, struct broker_policy_spec *ret);
 
 #endif

@@ -145,11 +145,150 @@ void broker_put_set_cluster_name(struct buf *out, struct slice name)
 	broker_put_name(out, name);
 }
 
-void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation)
+void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, struct slice name,
+	struct slice address)
 {
 	begin(out, BROKER_NODE_UP);
 	buf_put_u64le(out, node);
 	buf_put_u64le(out, incarnation);
+	broker_put_name(out, name);
+	broker_put_name(out, address);
+}
+
+void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation)
+{
+	begin(out, BROKER_NODE_DOWN);
+	buf_put_u64le(out, node);
+	buf_put_u64le(out, incarnation);
+}
+
+void broker_put_join_node(struct buf *out, uint64_t node, struct slice name, struct slice address,
+	enum broker_node_type type)
+{
+	begin(out, BROKER_JOIN_NODE);
+	buf_put_u64le(out, node);
+	broker_put_name(out, name);
+	broker_put_name(out, address);
+	buf_put_u8(out, (uint8_t)type);
+}
+
+void broker_put_forget_node(struct buf *out, uint64_t node)
+{
+	begin(out, BROKER_FORGET_NODE);
+	buf_put_u64le(out, node);
+}
+
+void broker_put_set_node_type(struct buf *out, uint64_t node, enum broker_node_type type)
+{
+	begin(out, BROKER_SET_NODE_TYPE);
+	buf_put_u64le(out, node);
+	buf_put_u8(out, (uint8_t)type);
+}
+
+void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member)
+{
+	begin(out, BROKER_MEMBER_PROMOTED);
+	buf_put_u64le(out, group);
+	buf_put_u64le(out, member);
+}
+
+void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member)
+{
+	begin(out, BROKER_MEMBER_GONE);
+	buf_put_u64le(out, group);
+	buf_put_u64le(out, member);
+}
+
+void broker_put_replace_members(struct buf *out, uint64_t node)
+{
+	begin(out, BROKER_REPLACE_MEMBERS);
+	buf_put_u64le(out, node);
+}
+
+void broker_put_set_policy(struct buf *out, struct slice vhost, struct slice name,
+	enum broker_policy_kind kind, const struct broker_policy_spec *spec)
+{
+	begin(out, BROKER_SET_POLICY);
+	broker_put_name(out, vhost);
+	broker_put_name(out, name);
+	buf_put_u8(out, (uint8_t)kind);
+	broker_put_policy_spec(out, spec);
+}
+
+void broker_put_clear_policy(
+	struct buf *out, struct slice vhost, struct slice name, enum broker_policy_kind kind)
+{
+	begin(out, BROKER_CLEAR_POLICY);
+	broker_put_name(out, vhost);
+	broker_put_name(out, name);
+	buf_put_u8(out, (uint8_t)kind);
+}
+
+void broker_put_set_parameter(struct buf *out, struct slice vhost, struct slice component,
+	struct slice name, struct slice value)
+{
+	begin(out, BROKER_SET_PARAMETER);
+	broker_put_name(out, vhost);
+	broker_put_name(out, component);
+	broker_put_name(out, name);
+	broker_put_long(out, value);
+}
+
+void broker_put_clear_parameter(
+	struct buf *out, struct slice vhost, struct slice component, struct slice name)
+{
+	begin(out, BROKER_CLEAR_PARAMETER);
+	broker_put_name(out, vhost);
+	broker_put_name(out, component);
+	broker_put_name(out, name);
+}
+
+void broker_put_set_vhost_limits(
+	struct buf *out, struct slice vhost, const struct broker_vhost_limits *limits)
+{
+	begin(out, BROKER_SET_VHOST_LIMITS);
+	broker_put_name(out, vhost);
+	buf_put_u64le(out, (uint64_t)limits->max_connections);
+	buf_put_u64le(out, (uint64_t)limits->max_queues);
+}
+
+void broker_put_set_user_limits(
+	struct buf *out, struct slice user, const struct broker_user_limits *limits)
+{
+	begin(out, BROKER_SET_USER_LIMITS);
+	broker_put_name(out, user);
+	buf_put_u64le(out, (uint64_t)limits->max_connections);
+	buf_put_u64le(out, (uint64_t)limits->max_channels);
+}
+
+void broker_put_set_topic_permissions(struct buf *out, struct slice user, struct slice vhost,
+	struct slice exchange, struct slice write, struct slice read)
+{
+	begin(out, BROKER_SET_TOPIC_PERMISSIONS);
+	broker_put_name(out, user);
+	broker_put_name(out, vhost);
+	broker_put_name(out, exchange);
+	broker_put_long(out, write);
+	broker_put_long(out, read);
+}
+
+void broker_put_clear_topic_permissions(
+	struct buf *out, struct slice user, struct slice vhost, struct slice exchange)
+{
+	begin(out, BROKER_CLEAR_TOPIC_PERMISSIONS);
+	broker_put_name(out, user);
+	broker_put_name(out, vhost);
+	broker_put_name(out, exchange);
+}
+
+void broker_put_set_vhost_metadata(struct buf *out, struct slice vhost, struct slice description,
+	struct slice tags, struct slice default_queue_type)
+{
+	begin(out, BROKER_SET_VHOST_METADATA);
+	broker_put_name(out, vhost);
+	broker_put_long(out, description);
+	broker_put_long(out, tags);
+	broker_put_name(out, default_queue_type);
 }
 
 static void flush(struct buf *command, void (*each)(void *arg, struct slice command), void *arg)

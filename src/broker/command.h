@@ -20,7 +20,11 @@
 #include "src/base/buf.h"
 #include "src/broker/binding.h"
 #include "src/broker/exchange.h"
+#include "src/broker/limit.h"
+#include "src/broker/node.h"
+#include "src/broker/policy.h"
 #include "src/broker/queue.h"
+#include "src/broker/topic_permission.h"
 #include "src/broker/user.h"
 
 /* Numbers are never reused. The comments name the results beside OK, BAD_NAME and MALFORMED. */
@@ -37,12 +41,28 @@ enum broker_command {
 	BROKER_DELETE_EXCHANGE = 10,  /* NOT_FOUND vhost or exchange; IN_USE; REFUSED */
 	BROKER_BIND = 11,             /* EXISTS; NOT_FOUND; REFUSED */
 	BROKER_UNBIND = 12,           /* OK if there is none; NOT_FOUND as BIND; REFUSED */
-	BROKER_DECLARE_QUEUE = 13,    /* EXISTS; NOT_FOUND vhost; STALE */
+	BROKER_DECLARE_QUEUE = 13,    /* EXISTS; NOT_FOUND vhost; STALE; LIMIT */
 	BROKER_DELETE_QUEUE = 14,     /* NOT_FOUND */
 	BROKER_SET_CLUSTER_NAME = 15,
-	BROKER_NODE_UP = 16,     /* OK also if the incarnation is old news */
+	BROKER_NODE_UP = 16, /* OK also if the incarnation is old news; NOT_FOUND node: it is not in
+			      * the table, which is not empty; NAME_TAKEN */
 	BROKER_BEGIN_QUEUE = 17, /* NOT_FOUND; OK also if it has begun */
-				 /* 18 and on: policies, parameters, limits, topic permissions */
+	BROKER_SET_POLICY = 18,         /* NOT_FOUND vhost; replaces */
+	BROKER_CLEAR_POLICY = 19,       /* NOT_FOUND vhost or policy */
+	BROKER_SET_PARAMETER = 20,      /* NOT_FOUND vhost; replaces */
+	BROKER_CLEAR_PARAMETER = 21,    /* NOT_FOUND vhost or parameter */
+	BROKER_SET_VHOST_LIMITS = 22,   /* NOT_FOUND */
+	BROKER_SET_USER_LIMITS = 23,    /* NOT_FOUND */
+	BROKER_SET_TOPIC_PERMISSIONS = 24,   /* NOT_FOUND user or vhost; replaces */
+	BROKER_CLEAR_TOPIC_PERMISSIONS = 25, /* NOT_FOUND user or vhost; OK if there were none */
+	BROKER_SET_VHOST_METADATA = 26, /* NOT_FOUND */
+	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; LAST_DISC: the first is no disc */
+	BROKER_FORGET_NODE = 28,        /* NOT_FOUND; RUNNING; LAST_DISC */
+	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND */
+	BROKER_SET_NODE_TYPE = 30,      /* NOT_FOUND; RUNNING; LAST_DISC; UNCHANGED */
+	BROKER_MEMBER_PROMOTED = 31,    /* NOT_FOUND queue or member; OK also if it votes already */
+	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving */
+	BROKER_REPLACE_MEMBERS = 33,    /* NOT_FOUND; RUNNING */
 };
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -87,9 +107,61 @@ void broker_put_begin_queue(struct buf *out, uint64_t group);
 
 void broker_put_set_cluster_name(struct buf *out, struct slice name);
 
-/* A node has started with this incarnation: queues that died with its older ones are deleted
- * (exclusive ones of its connections, non-durable ones whose home it is). */
-void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation);
+/* ---- nodes ---- */
+
+/* A node has started with this incarnation: what died with its older ones goes (exclusive queues of
+ * its connections, its members in memory, queues that had no others). Into an empty table it puts
+ * the node as the first one, a disc node. Name and address replace what was known. */
+void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, struct slice name,
+	struct slice address);
+/* This incarnation of the node is over, or has to be taken for it: the same goes. Nothing happens if
+ * a newer one is known. */
+void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation);
+/* Takes a node in. It counts as down until its NODE_UP. */
+void broker_put_join_node(struct buf *out, uint64_t node, struct slice name, struct slice address,
+	enum broker_node_type type);
+/* It is no member of the cluster any more, and neither of any queue. Durable queues that had no
+ * voting member elsewhere are deleted. */
+void broker_put_forget_node(struct buf *out, uint64_t node);
+void broker_put_set_node_type(struct buf *out, uint64_t node, enum broker_node_type type);
+
+/* ---- members of queues (src/broker/member.h) ---- */
+
+/* By the leader of the queue's group: a joining member has become a voter; a leaving one is out of
+ * the group. */
+void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member);
+void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member);
+/* By the leader of group 0, when a node has been down for long: queues that want a number of members
+ * get others in place of those on that node, if there are nodes for them. */
+void broker_put_replace_members(struct buf *out, uint64_t node);
+
+/* ---- policies, parameters, limits ---- */
+
+void broker_put_set_policy(struct buf *out, struct slice vhost, struct slice name,
+	enum broker_policy_kind kind, const struct broker_policy_spec *spec);
+void broker_put_clear_policy(
+	struct buf *out, struct slice vhost, struct slice name, enum broker_policy_kind kind);
+
+/* With vhost and component empty: a global one. `value` is JSON text; it is not looked into. */
+void broker_put_set_parameter(struct buf *out, struct slice vhost, struct slice component,
+	struct slice name, struct slice value);
+void broker_put_clear_parameter(
+	struct buf *out, struct slice vhost, struct slice component, struct slice name);
+
+/* Each is a number, BROKER_LIMIT_NONE to clear it, or BROKER_LIMIT_KEEP. */
+void broker_put_set_vhost_limits(
+	struct buf *out, struct slice vhost, const struct broker_vhost_limits *limits);
+void broker_put_set_user_limits(
+	struct buf *out, struct slice user, const struct broker_user_limits *limits);
+
+void broker_put_set_topic_permissions(struct buf *out, struct slice user, struct slice vhost,
+	struct slice exchange, struct slice write, struct slice read);
+/* With `exchange` empty: those for all exchanges of the vhost. */
+void broker_put_clear_topic_permissions(
+	struct buf *out, struct slice user, struct slice vhost, struct slice exchange);
+
+void broker_put_set_vhost_metadata(struct buf *out, struct slice vhost, struct slice description,
+	struct slice tags, struct slice default_queue_type);
 
 /* The commands of a fresh cluster: vhost "/", user guest with the tag administrator and all
  * permissions in it. One call of `each` per command, in order; the bytes are valid during the

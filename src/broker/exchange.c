@@ -58,11 +58,13 @@ struct broker_exchange *broker_exchange_next(const struct broker_exchange *x)
 	return x->hh.next;
 }
 
-static struct slice alternate_of(struct slice arguments)
+/* The argument holds, if there is one. */
+static struct slice alternate_of(const struct broker_exchange *x)
 {
 	struct amqp_value v;
-	bool found = amqp_table_get(arguments, "alternate-exchange", &v) && v.type == 'S';
-	return found ? v.u.s : slice_make("", 0);
+	bool found = amqp_table_get(x->spec.arguments, "alternate-exchange", &v) ||
+		     broker_effective_get(x->effective, "alternate-exchange", &v);
+	return found && v.type == 'S' ? v.u.s : slice_make("", 0);
 }
 
 /* It comes with its vhost, so it has no row and no number of its own. */
@@ -108,7 +110,6 @@ struct broker_exchange *broker_exchange_new(struct broker_vhost *v, uint64_t num
 	x->name = broker_own(name);
 	x->spec = *spec;
 	x->spec.arguments = broker_own(spec->arguments);
-	x->alternate = alternate_of(x->spec.arguments);
 	x->matcher = create_matcher(spec->type);
 	list_init(&x->destinations);
 	list_init(&x->doomed);
@@ -116,9 +117,21 @@ struct broker_exchange *broker_exchange_new(struct broker_vhost *v, uint64_t num
 	if (is_default(x))
 		list_remove(&x->row.dirty);
 	enter(b, x);
+	broker_policy_enter_exchange(x);
 	if (b->watch.exchange_added != NULL)
 		b->watch.exchange_added(b->watch.arg, x);
 	return x;
+}
+
+void broker_exchange_set_effective(struct broker_exchange *x, struct broker_effective *e)
+{
+	struct slice had = x->alternate;
+	struct broker_effective *old = x->effective;
+	x->effective = e;
+	x->alternate = alternate_of(x);
+	if (!slice_eq(had, x->alternate))
+		x->vhost->broker->version++;
+	broker_effective_unref(old);
 }
 
 static void delete_bindings(struct broker_exchange *x)
@@ -141,6 +154,7 @@ void broker_exchange_delete(struct broker_exchange *x)
 	if (b->watch.exchange_deleted != NULL)
 		b->watch.exchange_deleted(b->watch.arg, x);
 	x->matcher->ops->destroy(x->matcher);
+	broker_effective_unref(x->effective);
 	broker_disown(&x->name);
 	broker_disown(&x->spec.arguments);
 	mem_free(x);

@@ -14,6 +14,7 @@ struct broker;
 struct broker_vhost;
 struct broker_binding;
 struct broker_matcher;
+struct broker_effective;
 
 /* In commands and on disk; never reused. */
 enum broker_exchange_type {
@@ -38,7 +39,8 @@ struct broker_exchange {
 	struct broker_vhost *vhost;
 	struct slice name;                /* owned */
 	struct broker_exchange_spec spec; /* arguments owned */
-	struct slice alternate;           /* of the argument, inside spec.arguments; empty: none */
+	struct broker_effective *effective; /* its policies; NULL: none applies */
+	struct slice alternate; /* of the argument or else the policy, inside of it; empty: none */
 
 	struct list destinations; /* bindings to here: struct broker_binding.by_destination */
 	struct broker_binding *bindings; /* those from here, uthash by identity */
@@ -72,6 +74,8 @@ struct broker_exchange *broker_exchange_new(struct broker_vhost *v, uint64_t num
 	struct slice name, const struct broker_exchange_spec *spec);
 /* Removes it and its bindings both ways; what loses its last binding waits in broker.doomed. */
 void broker_exchange_delete(struct broker_exchange *x);
+/* Its effective policy is this one; takes over the reference. */
+void broker_exchange_set_effective(struct broker_exchange *x, struct broker_effective *e);
 /* Deletes the auto-delete exchanges that have just lost their last binding. */
 void broker_exchange_reap(struct broker *b);
 struct broker_exchange *broker_exchange_by_number(const struct broker *b, uint64_t number);

@@ -99,6 +99,11 @@ static struct broker_answer answer_of(const struct broker_result *r)
 	} else if (r->exchange != NULL) {
 		a.of = BROKER_EXCHANGE;
 		a.number = r->exchange->row.number;
+	} else if (r->node != NULL) {
+		a.of = BROKER_NODE;
+		a.number = r->node->id;
+	} else {
+		a.number = r->limit;
 	}
 	return a;
 }
@@ -111,6 +116,10 @@ static struct broker_result result_of(const struct broker *b, const struct broke
 		r.queue = broker_queue_by_group(b, a->number);
 	} else if (a->of == BROKER_EXCHANGE) {
 		r.exchange = broker_exchange_by_number(b, a->number);
+	} else if (a->of == BROKER_NODE) {
+		r.node = broker_node_find(b, a->number);
+	} else {
+		r.limit = a->number;
 	}
 	return r;
 }
@@ -209,8 +218,8 @@ bool broker_load_proposer(struct broker *b, uint64_t id, struct reader *r)
 	p->last_seq = last_seq - n;
 	for (uint32_t i = 0; i < n; i++) {
 		struct broker_answer a = {.code = broker_get_enum(r, BROKER_CODES)};
-		a.resource = broker_get_enum(r, BROKER_DESTINATION + 1);
-		a.of = broker_get_enum(r, BROKER_QUEUE + 1);
+		a.resource = broker_get_enum(r, BROKER_RESOURCES);
+		a.of = broker_get_enum(r, BROKER_RESOURCES);
 		a.number = get_u64le(r);
 		remember(p, p->last_seq + 1, &a);
 	}

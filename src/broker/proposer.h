@@ -21,8 +21,9 @@ enum { BROKER_ANSWERS_MAX = 4096 };
 struct broker_answer {
 	uint8_t code;     /* enum broker_code */
 	uint8_t resource; /* enum broker_resource */
-	uint8_t of;       /* BROKER_QUEUE, BROKER_EXCHANGE: what `number` is of; or BROKER_NOTHING */
-	uint64_t number;  /* group, or row number */
+	uint8_t of;       /* BROKER_QUEUE, BROKER_EXCHANGE, BROKER_NODE: what `number` is of; or
+			   * BROKER_NOTHING */
+	uint64_t number;  /* group, row number, id; of nothing: the limit */
 };
 
 struct broker_proposer {

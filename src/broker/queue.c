@@ -94,9 +94,15 @@ struct broker_queue *broker_queue_new(struct broker_vhost *v, uint64_t group, st
 	list_init(&q->destinations);
 	broker_row_init(b, &q->row, BROKER_ROW_QUEUE, group);
 	enter(b, q);
+	broker_policy_enter_queue(q);
+	return q;
+}
+
+void broker_queue_enter(struct broker_queue *q)
+{
+	struct broker *b = q->vhost->broker;
 	if (b->watch.queue_added != NULL)
 		b->watch.queue_added(b->watch.arg, q);
-	return q;
 }
 
 void broker_queue_begin(struct broker_queue *q)
@@ -118,6 +124,8 @@ void broker_queue_delete(struct broker_queue *q)
 	broker_row_gone(b, &q->row);
 	if (b->watch.queue_deleted != NULL)
 		b->watch.queue_deleted(b->watch.arg, q);
+	broker_members_done(q);
+	broker_effective_unref(q->effective);
 	broker_disown(&q->name);
 	broker_disown(&q->spec.arguments);
 	mem_free(q);

@@ -8,10 +8,12 @@
 #include <uthash.h>
 
 #include "src/base/bytes.h"
+#include "src/broker/member.h"
 #include "src/broker/row.h"
 
 struct broker;
 struct broker_vhost;
+struct broker_effective;
 
 /* In rows; never reused. */
 enum broker_queue_type {
@@ -33,7 +35,8 @@ struct broker_queue_spec {
 	bool exclusive;
 	bool auto_delete;
 	struct broker_connection_id owner; /* exclusive: who; all zero otherwise */
-	uint64_t home_node;                /* where it was declared: the first leader */
+	enum broker_locator locator;       /* of the declaring node's configuration */
+	uint64_t home_node;                /* where it was declared */
 	uint64_t home_incarnation;
 	uint64_t created_ms; /* wall clock of the declaring node, since 1970 */
 	struct slice arguments;
@@ -50,6 +53,9 @@ struct broker_queue {
 	 * command, so a begun queue without a log has lost it, while one that has not begun has
 	 * nothing to lose. Of durable queues only. */
 	bool begun;
+	uint8_t n_members;
+	struct broker_member *members;      /* owned; see member.h */
+	struct broker_effective *effective; /* its policies; NULL: none applies */
 
 	struct list destinations; /* bindings to here, without the implicit one from "" */
 	size_t n_destinations;
@@ -89,9 +95,11 @@ struct broker_queue *broker_queue_next(const struct broker_queue *q);
 
 /* ---- for apply.c and rows.c only ---- */
 
-/* Name and group must be free. Everything is copied. Tells the watch. */
+/* Name and group must be free. Everything is copied. It has its policy, but no members yet, and the
+ * watch is not told before broker_queue_enter(). */
 struct broker_queue *broker_queue_new(struct broker_vhost *v, uint64_t group, struct slice name,
 	const struct broker_queue_spec *spec);
+void broker_queue_enter(struct broker_queue *q);
 /* It has begun. Tells the watch. */
 void broker_queue_begin(struct broker_queue *q);
 /* Removes it and its bindings; exchanges that lose their last one wait in broker.doomed. */

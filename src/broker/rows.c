@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (2; 1 had no `begun`):
+ * Values, each after a version (3):
  *
- *   global      next-group:64 next-number:64 cluster-name:name
- *   node        incarnation:64
- *   vhost       name:name description:long tags:long default-queue-type:name
+ *   global      next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
+ *   node        number:16 type:8 up:8 incarnation:64 name:name address:name
+ *   vhost       name:name description:long tags:long default-queue-type:name max-connections:64
+ *               max-queues:64
  *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
- *               begun:8
+ *               begun:8 members:8 { id:64 node:16 state:8 memory:8 }*
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
- *   user        name:name hash:long algorithm:8 tags:long
+ *   user        name:name hash:long algorithm:8 tags:long max-connections:64 max-channels:64
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
+ *   policy      vhost-number:64 kind:8 name:name pattern:long apply-to:8 priority:64
+ *               definition:long
+ *   parameter   vhost-number:64 (0: global) component:name name:name value:long
+ *   topic permission  user-number:64 vhost-number:64 exchange:name write:long read:long
  *   proposer    last-sequence:64 n:32 n * (code:8 resource:8 of:8 number:64)
  *
  * Rows come from a checksummed store, but also from other nodes and from disks that lie: loading
@@ -23,7 +28,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-#define VERSION 2
+#define VERSION 3
 
 /* ---- from the state ---- */
 
@@ -33,7 +38,19 @@ static void put_global(struct buf *out, const struct broker *b)
 {
 	buf_put_u64le(out, b->next_group);
 	buf_put_u64le(out, b->next_number);
+	buf_put_u64le(out, b->next_member);
+	buf_put_u16le(out, b->next_node);
 	broker_put_name(out, b->cluster_name);
+}
+
+static void put_node(struct buf *out, const struct broker_node *n)
+{
+	buf_put_u16le(out, n->number);
+	buf_put_u8(out, (uint8_t)n->type);
+	buf_put_u8(out, n->up);
+	buf_put_u64le(out, n->incarnation);
+	broker_put_name(out, n->name);
+	broker_put_name(out, n->address);
 }
 
 static void put_vhost(struct buf *out, const struct broker_vhost *v)
@@ -42,6 +59,8 @@ static void put_vhost(struct buf *out, const struct broker_vhost *v)
 	broker_put_long(out, v->description);
 	broker_put_long(out, v->tags);
 	broker_put_name(out, v->default_queue_type);
+	buf_put_u64le(out, (uint64_t)v->limits.max_connections);
+	buf_put_u64le(out, (uint64_t)v->limits.max_queues);
 }
 
 static void put_exchange(struct buf *out, const struct broker_exchange *x)
@@ -57,6 +76,13 @@ static void put_queue(struct buf *out, const struct broker_queue *q)
 	broker_put_name(out, q->name);
 	broker_put_queue_spec(out, &q->spec);
 	buf_put_u8(out, q->begun);
+	buf_put_u8(out, q->n_members);
+	for (size_t i = 0; i < q->n_members; i++) {
+		buf_put_u64le(out, q->members[i].id);
+		buf_put_u16le(out, q->members[i].node);
+		buf_put_u8(out, q->members[i].state);
+		buf_put_u8(out, q->members[i].memory);
+	}
 }
 
 static void put_binding(struct buf *out, const struct broker_binding *bi)
@@ -75,6 +101,8 @@ static void put_user(struct buf *out, const struct broker_user *u)
 	broker_put_long(out, u->hash);
 	buf_put_u8(out, (uint8_t)u->algorithm);
 	broker_put_long(out, u->tags);
+	buf_put_u64le(out, (uint64_t)u->limits.max_connections);
+	buf_put_u64le(out, (uint64_t)u->limits.max_channels);
 }
 
 static void put_permission(struct buf *out, const struct broker_permission *p)
@@ -82,6 +110,31 @@ static void put_permission(struct buf *out, const struct broker_permission *p)
 	buf_put_u64le(out, p->user->row.number);
 	buf_put_u64le(out, p->vhost->row.number);
 	for (int i = 0; i < BROKER_RIGHTS; i++)
+		broker_put_long(out, p->pattern[i]);
+}
+
+static void put_policy(struct buf *out, const struct broker_policy *p)
+{
+	buf_put_u64le(out, p->vhost->row.number);
+	buf_put_u8(out, (uint8_t)p->kind);
+	broker_put_name(out, p->name);
+	broker_put_policy_spec(out, &p->spec);
+}
+
+static void put_parameter(struct buf *out, const struct broker_parameter *p)
+{
+	buf_put_u64le(out, p->vhost != NULL ? p->vhost->row.number : 0);
+	broker_put_name(out, p->component);
+	broker_put_name(out, p->name);
+	broker_put_long(out, p->value);
+}
+
+static void put_topic_permission(struct buf *out, const struct broker_topic_permission *p)
+{
+	buf_put_u64le(out, p->user->row.number);
+	buf_put_u64le(out, p->vhost->row.number);
+	broker_put_name(out, p->exchange);
+	for (int i = 0; i < BROKER_TOPIC_RIGHTS; i++)
 		broker_put_long(out, p->pattern[i]);
 }
 
@@ -93,7 +146,7 @@ static void put_value(struct buf *out, const struct broker_row *r)
 		put_global(out, ENTITY(r, struct broker));
 		break;
 	case BROKER_ROW_NODE:
-		buf_put_u64le(out, ENTITY(r, struct broker_node)->incarnation);
+		put_node(out, ENTITY(r, struct broker_node));
 		break;
 	case BROKER_ROW_VHOST:
 		put_vhost(out, ENTITY(r, struct broker_vhost));
@@ -112,6 +165,15 @@ static void put_value(struct buf *out, const struct broker_row *r)
 		break;
 	case BROKER_ROW_PERMISSION:
 		put_permission(out, ENTITY(r, struct broker_permission));
+		break;
+	case BROKER_ROW_POLICY:
+		put_policy(out, ENTITY(r, struct broker_policy));
+		break;
+	case BROKER_ROW_PARAMETER:
+		put_parameter(out, ENTITY(r, struct broker_parameter));
+		break;
+	case BROKER_ROW_TOPIC_PERMISSION:
+		put_topic_permission(out, ENTITY(r, struct broker_topic_permission));
 		break;
 	case BROKER_ROW_PROPOSER:
 		broker_put_proposer(out, ENTITY(r, struct broker_proposer));
@@ -186,12 +248,21 @@ static void collect_vhost(struct collection *c, const struct broker_vhost *v)
 		collect_exchange(c, x);
 	for (const struct broker_queue *q = v->queues; q != NULL; q = q->hh.next)
 		collect(c, &q->row);
+	for (int kind = 0; kind < BROKER_POLICY_KINDS; kind++)
+		for (size_t i = 0; i < v->n_policies[kind]; i++)
+			collect(c, &v->policies[kind][i]->row);
+	for (const struct broker_parameter *p = broker_parameter_first(v); p != NULL;
+		p = broker_parameter_next(p))
+		collect(c, &p->row);
 }
 
 static void collect_user(struct collection *c, const struct broker_user *u)
 {
 	collect(c, &u->row);
 	for (const struct broker_permission *p = u->permissions; p != NULL; p = p->hh.next)
+		collect(c, &p->row);
+	for (const struct broker_topic_permission *p = broker_topic_permission_first_of_user(u);
+		p != NULL; p = broker_topic_permission_next_of_user(u, p))
 		collect(c, &p->row);
 }
 
@@ -207,8 +278,11 @@ static int compare_rows(const void *a, const void *b)
 static void collect_all(struct collection *c, const struct broker *b)
 {
 	collect(c, &b->row);
-	for (const struct broker_node *n = b->nodes; n != NULL; n = n->hh.next)
-		collect(c, &n->row);
+	for (size_t i = 0; i < b->n_nodes; i++)
+		collect(c, &b->nodes[i]->row);
+	for (const struct broker_parameter *p = broker_parameter_first_global(b); p != NULL;
+		p = broker_parameter_next(p))
+		collect(c, &p->row);
 	for (const struct broker_vhost *v = b->vhosts; v != NULL; v = v->hh.next)
 		collect_vhost(c, v);
 	for (const struct broker_user *u = b->users; u != NULL; u = u->hh.next)
@@ -271,23 +345,42 @@ static bool number_ok(const struct broker *b, uint64_t number)
 
 static bool load_global(struct broker *b, uint64_t number, struct reader *r)
 {
-	uint64_t next_group = get_u64le(r), next_number = get_u64le(r);
+	uint64_t next_group = get_u64le(r), next_number = get_u64le(r), next_member = get_u64le(r);
+	uint16_t next_node = get_u16le(r);
 	struct slice cluster_name = broker_get_name(r);
 	if (!reader_finished(r) || number != 0 || b->row.stored || next_group == 0 ||
-		next_number == 0 || cluster_name.n > BROKER_NAME_MAX)
+		next_number == 0 || next_member == 0 || cluster_name.n > BROKER_NAME_MAX)
 		return false;
 	broker_set_cluster_name(b, cluster_name);
 	b->next_group = next_group;
 	b->next_number = next_number;
+	b->next_member = next_member;
+	b->next_node = next_node;
 	return loaded(&b->row);
+}
+
+/* A number that a node has, or had. next_node is 0 when all have been given out. */
+static bool node_number_ok(const struct broker *b, uint16_t number)
+{
+	return number > 0 && number <= (uint16_t)(b->next_node - 1);
 }
 
 static bool load_node(struct broker *b, uint64_t number, struct reader *r)
 {
+	uint16_t node_number = get_u16le(r);
+	enum broker_node_type type = broker_get_enum(r, BROKER_NODE_TYPES);
+	bool up = broker_get_enum(r, 2) == 1;
 	uint64_t incarnation = get_u64le(r);
-	if (!reader_finished(r) || broker_node_find(b, number) != NULL)
+	struct slice name = broker_get_name(r), address = broker_get_name(r);
+	if (!reader_finished(r) || !node_number_ok(b, node_number) || !name_ok(name) || address.n > BROKER_NAME_MAX ||
+		broker_node_find(b, number) != NULL ||
+		broker_node_by_number(b, node_number) != NULL ||
+		broker_node_by_name(b, name) != NULL)
 		return false;
-	return loaded(&broker_node_new(b, number, incarnation)->row);
+	struct broker_node *n = broker_node_new(b, number, node_number, type, name, address);
+	n->up = up;
+	n->incarnation = incarnation;
+	return loaded(&n->row);
 }
 
 static bool load_vhost(struct broker *b, uint64_t number, struct reader *r)
@@ -296,11 +389,15 @@ static bool load_vhost(struct broker *b, uint64_t number, struct reader *r)
 	struct slice description = broker_get_long(r);
 	struct slice tags = broker_get_long(r);
 	struct slice default_queue_type = broker_get_name(r);
+	struct broker_vhost_limits limits;
+	limits.max_connections = (int64_t)get_u64le(r);
+	limits.max_queues = (int64_t)get_u64le(r);
 	if (!reader_finished(r) || !number_ok(b, number) || !name_ok(name) ||
 		broker_vhost_find(b, name) != NULL || broker_vhost_by_number(b, number) != NULL)
 		return false;
 	struct broker_vhost *v =
 		broker_vhost_new(b, number, name, description, tags, default_queue_type);
+	v->limits = limits;
 	return loaded(&v->row);
 }
 
@@ -317,21 +414,48 @@ static bool load_exchange(struct broker *b, uint64_t number, struct reader *r)
 	return loaded(&broker_exchange_new(v, number, name, &spec)->row);
 }
 
-/* While rows had version 1, every queue's log was made with its definition. */
-static bool load_queue(struct broker *b, uint64_t group, uint8_t version, struct reader *r)
+static bool member_ok(const struct broker_queue *q, const struct broker_member *m)
+{
+	const struct broker *b = q->vhost->broker;
+	if (m->id == 0 || m->id >= b->next_member || !node_number_ok(b, m->node) ||
+		broker_member_find(q, m->id) != NULL)
+		return false;
+	return m->state == BROKER_MEMBER_LEAVING ||
+	       (broker_node_by_number(b, m->node) != NULL && broker_member_on(q, m->node) == NULL);
+}
+
+/* Reads the members into the queue; false if they are malformed. */
+static bool load_members(struct broker_queue *q, struct reader *r)
+{
+	for (uint8_t n = get_u8(r); n > 0; n--) {
+		struct broker_member m = {.id = get_u64le(r)};
+		m.node = get_u16le(r);
+		m.state = broker_get_enum(r, BROKER_MEMBER_STATES);
+		m.memory = broker_get_enum(r, 2) == 1;
+		if (r->bad || !member_ok(q, &m))
+			return false;
+		broker_member_load(q, &m);
+	}
+	return reader_finished(r);
+}
+
+static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
 {
 	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
 	struct slice name = broker_get_name(r);
 	struct broker_queue_spec spec;
 	broker_get_queue_spec(r, &spec);
-	bool begun = version == 1 || broker_get_enum(r, 2) == 1;
-	if (!reader_finished(r) || group == 0 || group >= b->next_group || v == NULL ||
-		!name_ok(name) || broker_queue_find(v, name) != NULL ||
-		broker_queue_by_group(b, group) != NULL)
+	bool begun = broker_get_enum(r, 2) == 1;
+	if (r->bad || group == 0 || group >= b->next_group || v == NULL || !name_ok(name) ||
+		broker_queue_find(v, name) != NULL || broker_queue_by_group(b, group) != NULL)
 		return false;
 	struct broker_queue *q = broker_queue_new(v, group, name, &spec);
 	q->begun = begun;
-	return loaded(&q->row);
+	loaded(&q->row);
+	if (!load_members(q, r))
+		return false;
+	broker_queue_enter(q);
+	return true;
 }
 
 /* The destination, if it is in the source's vhost. */
@@ -370,10 +494,15 @@ static bool load_user(struct broker *b, uint64_t number, struct reader *r)
 	struct slice hash = broker_get_long(r);
 	enum broker_password_algorithm algorithm = broker_get_enum(r, BROKER_PASSWORD_ALGORITHMS);
 	struct slice tags = broker_get_long(r);
+	struct broker_user_limits limits;
+	limits.max_connections = (int64_t)get_u64le(r);
+	limits.max_channels = (int64_t)get_u64le(r);
 	if (!reader_finished(r) || !number_ok(b, number) || !name_ok(name) ||
 		broker_user_find(b, name) != NULL || broker_user_by_number(b, number) != NULL)
 		return false;
-	return loaded(&broker_user_new(b, number, name, hash, algorithm, tags)->row);
+	struct broker_user *u = broker_user_new(b, number, name, hash, algorithm, tags);
+	u->limits = limits;
+	return loaded(&u->row);
 }
 
 static bool load_permission(struct broker *b, uint64_t number, struct reader *r)
@@ -396,10 +525,53 @@ static bool load_proposer(struct broker *b, uint64_t id, struct reader *r)
 	return broker_load_proposer(b, id, r) && loaded(&broker_proposer_find(b, id)->row);
 }
 
-bool broker_load_row(struct broker *b, struct slice key, struct slice value)
+static bool load_policy(struct broker *b, uint64_t number, struct reader *r)
 {
-	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] < 1 ||
-		value.p[0] > VERSION)
+	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
+	enum broker_policy_kind kind = broker_get_enum(r, BROKER_POLICY_KINDS);
+	struct slice name = broker_get_name(r);
+	struct broker_policy_spec spec;
+	broker_get_policy_spec(r, &spec);
+	if (!reader_finished(r) || !number_ok(b, number) || v == NULL || !name_ok(name) ||
+		broker_policy_find(v, kind, name) != NULL)
+		return false;
+	return loaded(&broker_policy_new(v, number, kind, name, &spec)->row);
+}
+
+static bool load_parameter(struct broker *b, uint64_t number, struct reader *r)
+{
+	uint64_t vhost = get_u64le(r);
+	struct broker_vhost *v = vhost != 0 ? broker_vhost_by_number(b, vhost) : NULL;
+	struct slice component = broker_get_name(r), name = broker_get_name(r);
+	struct slice value = broker_get_long(r);
+	if (!reader_finished(r) || !number_ok(b, number) || !name_ok(name))
+		return false;
+	if (vhost != 0 ? v == NULL || !name_ok(component) ||
+				 broker_parameter_find(v, component, name) != NULL
+		       : component.n > 0 || broker_parameter_find_global(b, name) != NULL)
+		return false;
+	return loaded(&broker_parameter_new(b, v, number, component, name, value)->row);
+}
+
+static bool load_topic_permission(struct broker *b, uint64_t number, struct reader *r)
+{
+	struct broker_user *u = broker_user_by_number(b, get_u64le(r));
+	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
+	struct slice exchange = broker_get_name(r);
+	struct slice pattern[BROKER_TOPIC_RIGHTS];
+	for (int i = 0; i < BROKER_TOPIC_RIGHTS; i++)
+		pattern[i] = broker_get_long(r);
+	if (!reader_finished(r) || !number_ok(b, number) || u == NULL || v == NULL ||
+		!name_ok(exchange) || broker_topic_permission_find(u, v, exchange) != NULL)
+		return false;
+	struct broker_topic_permission *p = broker_topic_permission_new(u, v, number, exchange);
+	broker_topic_permission_set(p, pattern);
+	return loaded(&p->row);
+}
+
+static bool load_row(struct broker *b, struct slice key, struct slice value)
+{
+	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] != VERSION)
 		return false;
 	uint64_t number = load_u64be(key.p + 1);
 	struct reader r = reader_make(value.p + 1, value.n - 1);
@@ -413,15 +585,29 @@ bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 	case BROKER_ROW_EXCHANGE:
 		return load_exchange(b, number, &r);
 	case BROKER_ROW_QUEUE:
-		return load_queue(b, number, value.p[0], &r);
+		return load_queue(b, number, &r);
 	case BROKER_ROW_BINDING:
 		return load_binding(b, number, &r);
 	case BROKER_ROW_USER:
 		return load_user(b, number, &r);
 	case BROKER_ROW_PERMISSION:
 		return load_permission(b, number, &r);
+	case BROKER_ROW_POLICY:
+		return load_policy(b, number, &r);
+	case BROKER_ROW_PARAMETER:
+		return load_parameter(b, number, &r);
+	case BROKER_ROW_TOPIC_PERMISSION:
+		return load_topic_permission(b, number, &r);
 	case BROKER_ROW_PROPOSER:
 		return load_proposer(b, number, &r);
 	}
 	return false;
+}
+
+bool broker_load_row(struct broker *b, struct slice key, struct slice value)
+{
+	b->loading = true;
+	bool ok = load_row(b, key, value);
+	b->loading = false;
+	return ok;
 }

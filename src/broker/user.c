@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/broker/user.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-#include <stdio.h>
-
 #include "src/broker/broker.h"
 #include "src/broker/hash.h"
+#include "src/broker/pattern.h"
 
 struct broker_user *broker_user_find(const struct broker *b, struct slice name)
 {
@@ -64,6 +61,8 @@ struct broker_user *broker_user_new(struct broker *b, uint64_t number, struct sl
 	u->hash = broker_own(hash);
 	u->algorithm = algorithm;
 	u->tags = broker_own(tags);
+	u->limits = (struct broker_user_limits){BROKER_LIMIT_NONE, BROKER_LIMIT_NONE};
+	list_init(&u->topic_permissions);
 	broker_row_init(b, &u->row, BROKER_ROW_USER, number);
 	HASH_ADD_KEYPTR(hh, b->users, u->name.p, (unsigned)u->name.n, u);
 	HASH_ADD(hh_number, b->users_by_number, row.number, sizeof number, u);
@@ -94,11 +93,20 @@ void broker_user_set_tags(struct broker_user *u, struct slice tags)
 	changed(u);
 }
 
+void broker_user_set_limits(struct broker_user *u, const struct broker_user_limits *limits)
+{
+	u->limits = *limits;
+	changed(u);
+}
+
 void broker_user_delete(struct broker_user *u)
 {
 	struct broker *b = u->broker;
 	while (u->permissions != NULL)
 		broker_permission_delete(u->permissions);
+	while (!list_empty(&u->topic_permissions))
+		broker_topic_permission_delete(LIST_ENTRY(u->topic_permissions.next,
+			struct broker_topic_permission, by_user));
 	HASH_DELETE(hh, b->users, u);
 	HASH_DELETE(hh_number, b->users_by_number, u);
 	b->n_users--;
@@ -161,19 +169,12 @@ struct broker_permission *broker_permission_new(
 	return p;
 }
 
-static pcre2_code *compile(struct slice pattern, int *error)
-{
-	PCRE2_SIZE where;
-	return pcre2_compile(pattern.p, pattern.n, 0, error, &where, NULL);
-}
-
 static void set_pattern(struct broker_permission *p, int right, struct slice pattern)
 {
-	int error;
 	broker_disown(&p->pattern[right]);
-	pcre2_code_free(p->code[right]);
+	broker_pattern_free(p->code[right]);
 	p->pattern[right] = broker_own(pattern);
-	p->code[right] = pattern.n == 0 ? NULL : compile(pattern, &error);
+	p->code[right] = pattern.n == 0 ? NULL : broker_pattern_compile(pattern);
 }
 
 void broker_permission_set(struct broker_permission *p, const struct slice pattern[BROKER_RIGHTS])
@@ -193,7 +194,7 @@ void broker_permission_delete(struct broker_permission *p)
 	broker_row_gone(b, &p->row);
 	for (int i = 0; i < BROKER_RIGHTS; i++) {
 		broker_disown(&p->pattern[i]);
-		pcre2_code_free(p->code[i]);
+		broker_pattern_free(p->code[i]);
 	}
 	mem_free(p);
 }
@@ -207,26 +208,5 @@ bool broker_may(struct broker *b, const struct broker_user *u, const struct brok
 		return false;
 	if (p->pattern[right].n == 0)
 		return name.n == 0;
-	if (p->code[right] == NULL)
-		return false;
-	/* PCRE2 takes no NULL subject, not even an empty one. */
-	const uint8_t *subject = name.p != NULL ? name.p : (const uint8_t *)"";
-	return pcre2_match(
-		       p->code[right], subject, name.n, 0, 0, b->match_data, b->match_context) >= 0;
-}
-
-bool broker_pattern_check(struct slice pattern, char *text, size_t cap)
-{
-	int error = 0;
-	PCRE2_UCHAR why[128];
-	if (pattern.n == 0)
-		return true;
-	pcre2_code *code = compile(pattern, &error);
-	if (code != NULL) {
-		pcre2_code_free(code);
-		return true;
-	}
-	pcre2_get_error_message(error, why, sizeof why);
-	snprintf(text, cap, "%s", (const char *)why);
-	return false;
+	return broker_pattern_matches(b, p->code[right], name);
 }

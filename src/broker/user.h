@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #include "src/base/bytes.h"
+#include "src/broker/limit.h"
 #include "src/broker/password.h"
 #include "src/broker/row.h"
 
@@ -28,6 +29,8 @@ struct broker_user {
 	enum broker_password_algorithm algorithm;
 	struct slice tags; /* owned; comma separated: "administrator,monitoring" */
 	struct broker_permission *permissions; /* uthash by vhost */
+	struct list topic_permissions;         /* struct broker_topic_permission.by_user */
+	struct broker_user_limits limits;
 
 	struct broker_row row;
 	UT_hash_handle hh; /* in broker.users */
@@ -81,6 +84,7 @@ struct broker_user *broker_user_new(struct broker *b, uint64_t number, struct sl
 void broker_user_set_password(
 	struct broker_user *u, struct slice hash, enum broker_password_algorithm algorithm);
 void broker_user_set_tags(struct broker_user *u, struct slice tags);
+void broker_user_set_limits(struct broker_user *u, const struct broker_user_limits *limits);
 /* With its permissions. */
 void broker_user_delete(struct broker_user *u);
 struct broker_user *broker_user_by_number(const struct broker *b, uint64_t number);

@@ -43,7 +43,11 @@ struct broker_vhost *broker_vhost_new(struct broker *b, uint64_t number, struct 
 	v->description = broker_own(description);
 	v->tags = broker_own(tags);
 	v->default_queue_type = broker_own(default_queue_type);
+	v->limits = (struct broker_vhost_limits){BROKER_LIMIT_NONE, BROKER_LIMIT_NONE};
 	list_init(&v->permissions);
+	list_init(&v->topic_permissions);
+	list_init(&v->parameters);
+	list_init(&v->effectives);
 	broker_row_init(b, &v->row, BROKER_ROW_VHOST, number);
 	HASH_ADD_KEYPTR(hh, b->vhosts, v->name.p, (unsigned)v->name.n, v);
 	HASH_ADD(hh_number, b->vhosts_by_number, row.number, sizeof number, v);
@@ -78,8 +82,33 @@ void broker_vhost_populate(struct broker_vhost *v)
 	}
 }
 
+void broker_vhost_set_metadata(struct broker_vhost *v, struct slice description, struct slice tags,
+	struct slice default_queue_type)
+{
+	broker_disown(&v->description);
+	broker_disown(&v->tags);
+	broker_disown(&v->default_queue_type);
+	v->description = broker_own(description);
+	v->tags = broker_own(tags);
+	v->default_queue_type = broker_own(default_queue_type);
+	broker_row_touch(v->broker, &v->row);
+}
+
+void broker_vhost_set_limits(struct broker_vhost *v, const struct broker_vhost_limits *limits)
+{
+	v->limits = *limits;
+	broker_row_touch(v->broker, &v->row);
+}
+
+/* Queues and exchanges before the policies that they have. */
 static void delete_contents(struct broker_vhost *v)
 {
+	while (!list_empty(&v->topic_permissions))
+		broker_topic_permission_delete(LIST_ENTRY(v->topic_permissions.next,
+			struct broker_topic_permission, by_vhost));
+	while (!list_empty(&v->parameters))
+		broker_parameter_delete(
+			LIST_ENTRY(v->parameters.next, struct broker_parameter, link));
 	while (!list_empty(&v->permissions))
 		broker_permission_delete(
 			LIST_ENTRY(v->permissions.next, struct broker_permission, by_vhost));
@@ -87,6 +116,9 @@ static void delete_contents(struct broker_vhost *v)
 		broker_queue_delete(v->queues);
 	while (v->exchanges != NULL)
 		broker_exchange_delete(v->exchanges);
+	for (int kind = 0; kind < BROKER_POLICY_KINDS; kind++)
+		while (v->n_policies[kind] > 0)
+			broker_policy_delete(v->policies[kind][v->n_policies[kind] - 1]);
 }
 
 void broker_vhost_delete(struct broker_vhost *v)
@@ -105,5 +137,7 @@ void broker_vhost_delete(struct broker_vhost *v)
 	broker_disown(&v->description);
 	broker_disown(&v->tags);
 	broker_disown(&v->default_queue_type);
+	for (int kind = 0; kind < BROKER_POLICY_KINDS; kind++)
+		mem_free(v->policies[kind]);
 	mem_free(v);
 }

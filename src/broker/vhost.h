@@ -8,6 +8,8 @@
 #include <uthash.h>
 
 #include "src/base/bytes.h"
+#include "src/broker/limit.h"
+#include "src/broker/policy.h"
 #include "src/broker/row.h"
 
 struct broker;
@@ -26,6 +28,12 @@ struct broker_vhost {
 	struct broker_exchange *exchanges; /* uthash by name, handle hh */
 	struct broker_queue *queues;       /* uthash by name, handle hh */
 	struct list permissions;           /* struct broker_permission.by_vhost */
+	struct list topic_permissions;     /* struct broker_topic_permission.by_vhost */
+	struct list parameters;            /* struct broker_parameter.link */
+	struct list effectives;            /* struct broker_effective.link */
+	struct broker_policy **policies[BROKER_POLICY_KINDS]; /* in the order they are tried in */
+	size_t n_policies[BROKER_POLICY_KINDS];
+	struct broker_vhost_limits limits;
 	size_t n_exchanges, n_queues, n_bindings;
 
 	struct broker_row row;
@@ -47,6 +55,9 @@ struct broker_vhost *broker_vhost_next(const struct broker_vhost *v);
  * free. Strings are copied. Tells the watch. */
 struct broker_vhost *broker_vhost_new(struct broker *b, uint64_t number, struct slice name,
 	struct slice description, struct slice tags, struct slice default_queue_type);
+void broker_vhost_set_metadata(struct broker_vhost *v, struct slice description, struct slice tags,
+	struct slice default_queue_type);
+void broker_vhost_set_limits(struct broker_vhost *v, const struct broker_vhost_limits *limits);
 /* Creates the other exchanges that every vhost starts with: amq.direct and so on. */
 void broker_vhost_populate(struct broker_vhost *v);
 /* Removes it with everything in it, telling the watch. */

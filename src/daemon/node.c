@@ -20,12 +20,6 @@ enum { ERR_MAX = 512, NODE_WORKERS_MAX = 256 };
 
 static void node_stop(struct node *n, enum node_exit why);
 
-uint64_t node_memory_member(const struct node *n)
-{
-	uint64_t id = n->identity.node_id ^ (n->identity.incarnation * 0x9e3779b97f4a7c15u);
-	return id != 0 ? id : 1;
-}
-
 enum node_exit node_store_exit(int store_err)
 {
 	switch (store_err) {
@@ -207,6 +201,16 @@ static void node_seed(struct node *n)
 	buf_done(&tags);
 }
 
+/* Where other nodes find this one: the listener's address, or if that is all of them, the host in
+ * the node's name. For mem_free(). */
+static char *node_address(const struct node *n)
+{
+	const struct config_address *a = &n->config->cluster_listener;
+	const char *at = strchr(n->name, '@');
+	const char *host = a->host != NULL ? a->host : at != NULL ? at + 1 : n->name;
+	return mem_printf("%s:%u", host, a->port);
+}
+
 static void node_on_leading(void *arg, bool yes)
 {
 	struct node *n = arg;
@@ -216,9 +220,12 @@ static void node_on_leading(void *arg, bool yes)
 	if (broker->n_vhosts == 0 && broker->n_users == 0)
 		node_seed(n);
 	struct buf b = BUF_EMPTY;
-	broker_put_node_up(&b, n->identity.node_id, n->identity.incarnation);
+	char *address = node_address(n);
+	broker_put_node_up(&b, n->identity.node_id, n->identity.incarnation, slice_str(n->name),
+		slice_str(address));
 	node_propose(n, &b);
 	buf_done(&b);
+	mem_free(address);
 }
 
 /* ---- stopping ---- */

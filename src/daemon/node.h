@@ -70,8 +70,6 @@ enum node_exit node_store_exit(int store_err);
 void node_shard_serving(struct node *n, struct shard *s);
 void node_shard_drained(struct node *n, struct shard *s);
 void node_shard_stopped(struct node *n, struct shard *s);
-/* The raft id of members whose log lives in memory: another one at each start. */
-uint64_t node_memory_member(const struct node *n);
 /* The store held a log of this group when it was opened. */
 bool node_has_log(const struct node *n, uint64_t group);
 

@@ -80,13 +80,22 @@ static struct shard *shard_of_group(struct node *node, uint64_t group)
 	return &node->shards[group % node->n_shards];
 }
 
+/* This node's member, or NULL. */
+static const struct broker_member *shard_member(const struct shard *s, const struct broker_queue *q)
+{
+	const struct broker_node *n =
+		broker_node_find(q->vhost->broker, s->node->identity.node_id);
+	return n != NULL ? broker_member_on(q, n->number) : NULL;
+}
+
 static void shard_open_queue(struct shard *s, struct broker_queue *q)
 {
 	struct queue_config config;
-	bool durable = q->spec.durable && !q->spec.exclusive;
-	arguments_queue_config(&q->spec, &config);
-	uint64_t self = durable ? s->node->identity.node_id : node_memory_member(s->node);
-	int rc = queue_hosts_open(s->hosts, q->group, self, durable, q->begun, &config);
+	const struct broker_member *m = shard_member(s, q);
+	if (m == NULL)
+		return;
+	arguments_queue_config(q, &config);
+	int rc = queue_hosts_open(s->hosts, q->group, m->id, !m->memory, q->begun, &config);
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",
 			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), (unsigned long)q->group,
@@ -97,7 +106,7 @@ static void shard_open_queue(struct shard *s, struct broker_queue *q)
 static bool shard_opens_unused(const struct broker_queue *q)
 {
 	struct queue_config config;
-	arguments_queue_config(&q->spec, &config);
+	arguments_queue_config(q, &config);
 	return config.expires_ms != CONFIG_NONE;
 }
 
@@ -105,6 +114,19 @@ static void shard_on_queue_added(void *arg, struct broker_queue *q)
 {
 	struct shard *s = arg;
 	if (s->serving && !s->stopping && shard_of_group(s->node, q->group) == s &&
+		shard_opens_unused(q))
+		shard_open_queue(s, q);
+}
+
+/* Its policy is another one: its machine is to know. */
+static void shard_on_queue_changed(void *arg, struct broker_queue *q)
+{
+	struct shard *s = arg;
+	struct queue_config config;
+	if (!s->serving || s->stopping || shard_of_group(s->node, q->group) != s)
+		return;
+	arguments_queue_config(q, &config);
+	if (!queue_hosts_configure(s->hosts, q->group, &config) && !q->begun &&
 		shard_opens_unused(q))
 		shard_open_queue(s, q);
 }
@@ -371,7 +393,8 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
 		.queue_deleted = shard_on_queue_deleted,
-		.queue_begun = shard_on_queue_begun};
+		.queue_begun = shard_on_queue_begun,
+		.queue_changed = shard_on_queue_changed};
 	s->catalog = catalog_new(&(struct catalog_config){.worker = &s->worker,
 		.client_id = client,
 		.watch = &watch,

@@ -625,6 +625,22 @@ void queue_hosts_begun(struct queue_hosts *hs, uint64_t group)
 		host_lead(h);
 }
 
+bool queue_hosts_configure(
+	struct queue_hosts *hs, uint64_t group, const struct queue_config *config)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	if (h == NULL)
+		return false;
+	struct buf had = h->config;
+	h->config = BUF_EMPTY;
+	command_put_config(&h->config, config);
+	/* Compared with what was last proposed, not with the machine: that may be on its way. */
+	if (h->leading && !slice_eq(buf_slice(&had), buf_slice(&h->config)))
+		host_propose(h, &h->config);
+	buf_done(&had);
+	return true;
+}
+
 static void host_closed(void *arg)
 {
 	struct queue_host *h = arg;

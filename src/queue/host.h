@@ -64,6 +64,9 @@ unsigned queue_hosts_count(const struct queue_hosts *hs);
 int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
 	bool begun, const struct queue_config *config);
 void queue_hosts_begun(struct queue_hosts *hs, uint64_t group);
+/* The queue's properties are others now: its leader proposes them. False if it is not hosted here. */
+bool queue_hosts_configure(
+	struct queue_hosts *hs, uint64_t group, const struct queue_config *config);
 /* Closes it, answering its clients that it is gone if `drop`, which also deletes its log. */
 void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */

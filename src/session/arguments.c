@@ -184,50 +184,59 @@ const char *arguments_foreign(struct slice arguments)
 	return NULL;
 }
 
-static uint64_t get_count(struct slice arguments, const char *key)
+/* Keys of policies are those of arguments without "x-". */
+enum { PREFIX = 2 };
+
+static uint64_t count_in(bool found, const struct amqp_value *v)
 {
-	struct amqp_value v;
-	if (!amqp_table_get(arguments, key, &v) || !amqp_value_is_int(&v) || v.u.i < 0)
-		return CONFIG_NONE;
-	return (uint64_t)v.u.i;
+	return found && amqp_value_is_int(v) && v->u.i >= 0 ? (uint64_t)v->u.i : CONFIG_NONE;
 }
 
-static bool get_string(struct slice arguments, const char *key, struct slice *ret)
+static uint64_t get_count(const struct broker_queue *q, const char *key)
 {
 	struct amqp_value v;
-	if (!amqp_table_get(arguments, key, &v) || v.type != 'S')
+	uint64_t own = count_in(amqp_table_get(q->spec.arguments, key, &v), &v);
+	uint64_t given = count_in(broker_effective_get(q->effective, key + PREFIX, &v), &v);
+	return own < given ? own : given;
+}
+
+static bool get_string(const struct broker_queue *q, const char *key, struct slice *ret)
+{
+	struct amqp_value v;
+	if (!(amqp_table_get(q->spec.arguments, key, &v) && v.type == 'S') &&
+		!(broker_effective_get(q->effective, key + PREFIX, &v) && v.type == 'S'))
 		return false;
 	*ret = v.u.s;
 	return true;
 }
 
-static enum overflow get_overflow(struct slice arguments)
+static enum overflow get_overflow(const struct broker_queue *q)
 {
 	struct slice word;
-	if (!get_string(arguments, "x-overflow", &word))
+	if (!get_string(q, "x-overflow", &word))
 		return OVERFLOW_DROP_HEAD;
 	if (slice_is(word, "reject-publish"))
 		return OVERFLOW_REJECT;
 	return slice_is(word, "reject-publish-dlx") ? OVERFLOW_REJECT_DLX : OVERFLOW_DROP_HEAD;
 }
 
-void arguments_queue_config(const struct broker_queue_spec *spec, struct queue_config *ret)
+void arguments_queue_config(const struct broker_queue *q, struct queue_config *ret)
 {
-	struct slice a = spec->arguments;
+	struct slice a = q->spec.arguments;
 	struct amqp_value v;
-	uint64_t priority = get_count(a, "x-max-priority");
+	uint64_t priority = count_in(amqp_table_get(a, "x-max-priority", &v), &v);
 	*ret = (struct queue_config){
-		.message_ttl_ms = get_count(a, "x-message-ttl"),
-		.expires_ms = get_count(a, "x-expires"),
-		.max_length = get_count(a, "x-max-length"),
-		.max_bytes = get_count(a, "x-max-length-bytes"),
-		.delivery_limit = get_count(a, "x-delivery-limit"),
-		.overflow = (uint8_t)get_overflow(a),
+		.message_ttl_ms = get_count(q, "x-message-ttl"),
+		.expires_ms = get_count(q, "x-expires"),
+		.max_length = get_count(q, "x-max-length"),
+		.max_bytes = get_count(q, "x-max-length-bytes"),
+		.delivery_limit = get_count(q, "x-delivery-limit"),
+		.overflow = (uint8_t)get_overflow(q),
 		.max_priority = priority == CONFIG_NONE ? 0 : (uint8_t)priority,
 		.single_active =
 			amqp_table_get(a, "x-single-active-consumer", &v) && v.type == 't' && v.u.b,
-		.auto_delete = spec->auto_delete,
+		.auto_delete = q->spec.auto_delete,
 	};
-	ret->dead_letter = get_string(a, "x-dead-letter-exchange", &ret->dlx);
-	ret->dead_letter_key = get_string(a, "x-dead-letter-routing-key", &ret->dlx_key);
+	ret->dead_letter = get_string(q, "x-dead-letter-exchange", &ret->dlx);
+	ret->dead_letter_key = get_string(q, "x-dead-letter-routing-key", &ret->dlx_key);
 }

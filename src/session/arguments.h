@@ -14,7 +14,9 @@
 bool arguments_check_queue(struct slice arguments, const char **key, char *text, size_t cap);
 /* An argument that no queue of ours takes (they belong to streams), or NULL. */
 const char *arguments_foreign(struct slice arguments);
-/* What a queue's declaration means to its machine. Slices point into the declaration. */
-void arguments_queue_config(const struct broker_queue_spec *spec, struct queue_config *ret);
+/* What a queue's declaration and its effective policy mean to its machine: of two numbers the smaller
+ * one, of other values the argument's. Slices point into the queue or the policy: valid until the next
+ * command of the broker. */
+void arguments_queue_config(const struct broker_queue *q, struct queue_config *ret);
 
 #endif

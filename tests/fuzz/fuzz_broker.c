@@ -244,6 +244,12 @@ static void put_user(struct run *r)
 	}
 }
 
+static struct slice node_name(uint64_t node)
+{
+	static const char *const names[] = {"a@host", "b@host", "c@host", "d@host"};
+	return slice_str(names[node % 4]);
+}
+
 static void put_permissions(struct run *r)
 {
 	struct slice user = some_name(r), vhost = some_vhost(r);
@@ -304,7 +310,8 @@ static bool put_command(struct run *r, enum step what)
 	case STEP_NODE: {
 		uint8_t n = get_u8(&r->in);
 		if (n < 200)
-			broker_put_node_up(b, 1 + n % 3, n / 3 % 4);
+			broker_put_node_up(b, 1 + n % 3, n / 3 % 4, node_name(1 + n % 3),
+				slice_str("host:25672"));
 		else
 			broker_put_set_cluster_name(b, some_name(r));
 		return true;

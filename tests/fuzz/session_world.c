@@ -62,14 +62,14 @@ static void world_wake(void *arg)
 static void open_queue(struct world *w, const struct broker_queue *q)
 {
 	struct queue_config config;
-	arguments_queue_config(&q->spec, &config);
+	arguments_queue_config(q, &config);
 	CHECK(queue_hosts_open(w->hosts, q->group, NODE, false, false, &config) == 0);
 }
 
 static void on_queue_added(void *arg, struct broker_queue *q)
 {
 	struct queue_config config;
-	arguments_queue_config(&q->spec, &config);
+	arguments_queue_config(q, &config);
 	if (config.expires_ms != CONFIG_NONE)
 		open_queue(arg, q);
 }
@@ -145,7 +145,8 @@ static void on_leading(void *arg, bool yes)
 	size_t n = broker_password_hash(hash, BROKER_PASSWORD_SHA256, salt, slice_str("guest"));
 	struct buf b = BUF_EMPTY;
 	broker_seed(slice_make(hash, n), propose, w);
-	broker_put_node_up(&b, NODE, INCARNATION);
+	broker_put_node_up(
+		&b, NODE, INCARNATION, slice_str("warren@fuzz"), slice_str("fuzz:25672"));
 	propose(w, buf_slice(&b));
 	buf_done(&b);
 }

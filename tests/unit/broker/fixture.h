@@ -132,6 +132,93 @@ static inline enum broker_code unbind_queue(
 	return unbind_spec(b, binding_spec(source, BROKER_TO_QUEUE, queue, key)).code;
 }
 
+/* "n1@host", ... */
+static inline struct slice node_name(uint64_t node)
+{
+	static const char *const names[] = {"n0@host", "n1@host", "n2@host", "n3@host", "n4@host",
+		"n5@host", "n6@host", "n7@host", "n8@host", "n9@host"};
+	return slice_str(names[node % 10]);
+}
+
+static inline struct broker_result join_node(
+	struct broker *b, uint64_t node, enum broker_node_type type)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_join_node(&c, node, node_name(node), S("host:25672"), type);
+	return apply(b, &c);
+}
+
+/* Of a node that need not have joined before. */
+static inline struct broker_result node_up(struct broker *b, uint64_t node, uint64_t incarnation)
+{
+	struct buf c = BUF_EMPTY;
+	if (b->n_nodes > 0 && broker_node_find(b, node) == NULL)
+		join_node(b, node, BROKER_NODE_DISC);
+	broker_put_node_up(&c, node, incarnation, node_name(node), S("host:25672"));
+	return apply(b, &c);
+}
+
+static inline struct broker_result node_down(struct broker *b, uint64_t node)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_node_down(&c, node, broker_node_incarnation(b, node));
+	return apply(b, &c);
+}
+
+static inline struct broker_result forget_node(struct broker *b, uint64_t node)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_forget_node(&c, node);
+	return apply(b, &c);
+}
+
+static inline struct broker_result set_node_type(
+	struct broker *b, uint64_t node, enum broker_node_type type)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_set_node_type(&c, node, type);
+	return apply(b, &c);
+}
+
+static inline struct broker_result replace_members(struct broker *b, uint64_t node)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_replace_members(&c, node);
+	return apply(b, &c);
+}
+
+static inline struct broker_result member_promoted(
+	struct broker *b, const struct broker_queue *q, const struct broker_member *m)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_member_promoted(&c, q->group, m->id);
+	return apply(b, &c);
+}
+
+static inline struct broker_result member_gone(
+	struct broker *b, const struct broker_queue *q, const struct broker_member *m)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_member_gone(&c, q->group, m->id);
+	return apply(b, &c);
+}
+
+static inline struct broker_result set_policy(struct broker *b, enum broker_policy_kind kind,
+	const char *name, const struct broker_policy_spec *spec)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_set_policy(&c, S("/"), slice_str(name), kind, spec);
+	return apply(b, &c);
+}
+
+static inline struct broker_result clear_policy(
+	struct broker *b, enum broker_policy_kind kind, const char *name)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_clear_policy(&c, S("/"), slice_str(name), kind);
+	return apply(b, &c);
+}
+
 static inline struct broker_vhost *root(struct broker *b)
 {
 	return broker_vhost_find(b, S("/"));

@@ -347,13 +347,6 @@ static void a_cascade_ends_in_a_cycle(void **state)
 
 /* ---- nodes ---- */
 
-static struct broker_result node_up(struct broker *b, uint64_t node, uint64_t incarnation)
-{
-	struct buf c = BUF_EMPTY;
-	broker_put_node_up(&c, node, incarnation);
-	return apply(b, &c);
-}
-
 static void declare_at(
 	struct broker *b, const char *name, bool durable, uint64_t home, uint64_t incarnation)
 {
@@ -556,6 +549,11 @@ static void on_queue_begun(void *arg, struct broker_queue *q)
 	note(arg, "!q:", q->name);
 }
 
+static void on_queue_changed(void *arg, struct broker_queue *q)
+{
+	note(arg, "~q:", q->name);
+}
+
 static void assert_seen(struct seen *s, const char *text)
 {
 	assert_string_equal(s->text, text);
@@ -569,7 +567,7 @@ static void the_watch_is_told(void **state)
 	struct buf c = BUF_EMPTY;
 	const struct broker_watch watch = {&seen, on_queue_added, on_queue_deleted,
 		on_exchange_added, on_exchange_deleted, on_vhost_added, on_vhost_deleted,
-		on_user_deleted, on_queue_begun};
+		on_user_deleted, on_queue_begun, on_queue_changed};
 	struct broker *b = broker_new(&watch);
 	add_vhost(b, "/");
 	assert_seen(&seen,

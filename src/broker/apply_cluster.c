@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Nodes, and the members of queues on them.
+ */
+#include "src/broker/apply.h"
+#include "src/broker/codec.h"
+
+/* ---- what ends with a node's incarnation ---- */
+
+static bool is_past(const struct broker *b, uint64_t node, uint64_t incarnation)
+{
+	const struct broker_node *n = broker_node_find(b, node);
+	if (n == NULL)
+		return b->n_nodes > 0;
+	return incarnation < n->incarnation || (incarnation == n->incarnation && !n->up);
+}
+
+bool apply_is_over(const struct broker *b, const struct broker_queue_spec *s)
+{
+	if (s->exclusive && is_past(b, s->owner.node, s->owner.incarnation))
+		return true;
+	return !s->durable && is_past(b, s->home_node, s->home_incarnation);
+}
+
+/* Exclusive queues whose connection is gone. What is in memory otherwise goes with its members. */
+static void delete_queues_of_past_owners(struct broker *b)
+{
+	for (struct broker_queue *q = b->queues_by_group, *next; q != NULL; q = next) {
+		next = q->hh_group.next;
+		const struct broker_connection_id *owner = &q->spec.owner;
+		if (q->spec.exclusive && is_past(b, owner->node, owner->incarnation))
+			broker_queue_delete(q);
+	}
+}
+
+/* No node is left that was there before: what lives as long as some node does is over. */
+static void delete_transient_exchanges(struct broker *b)
+{
+	for (struct broker_exchange *x = b->exchanges_by_number, *next; x != NULL; x = next) {
+		next = x->hh_number.next;
+		if (!x->spec.durable)
+			broker_exchange_delete(x);
+	}
+}
+
+/* ---- nodes ---- */
+
+/* NULL if there is none, which is refused. */
+static struct broker_node *find_node(struct broker *b, uint64_t id, struct broker_result *ret)
+{
+	struct broker_node *n = broker_node_find(b, id);
+	if (n == NULL)
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_NODE);
+	return n;
+}
+
+static bool labels_ok(struct broker *b, uint64_t id, struct slice name, struct slice address,
+	struct broker_result *ret)
+{
+	const struct broker_node *other = broker_node_by_name(b, name);
+	if (!apply_name_ok(name, ret, BROKER_NODE))
+		return false;
+	if (address.n > BROKER_NAME_MAX)
+		return apply_refuse(ret, BROKER_BAD_NAME, BROKER_NODE);
+	return other == NULL || other->id == id ||
+	       apply_refuse(ret, BROKER_NAME_TAKEN, BROKER_NODE);
+}
+
+static struct broker_node *new_node(struct broker *b, uint64_t id, enum broker_node_type type,
+	struct slice name, struct slice address)
+{
+	broker_row_touch(b, &b->row);
+	return broker_node_new(b, id, b->next_node++, type, name, address);
+}
+
+/* The node that a NODE_UP tells of; the first one makes the table. */
+static struct broker_node *known_node(struct broker *b, uint64_t id, struct slice name,
+	struct slice address, struct broker_result *ret)
+{
+	if (b->n_nodes > 0 && find_node(b, id, ret) == NULL)
+		return NULL;
+	if (!labels_ok(b, id, name, address, ret))
+		return NULL;
+	if (b->n_nodes == 0 && b->next_node == 0) {
+		apply_refuse(ret, BROKER_FULL, BROKER_NODE);
+		return NULL;
+	}
+	return b->n_nodes > 0 ? broker_node_find(b, id)
+			      : new_node(b, id, BROKER_NODE_DISC, name, address);
+}
+
+static void begin_incarnation(struct broker_node *n, uint64_t incarnation)
+{
+	struct broker *b = n->broker;
+	n->up = false;
+	bool alone = broker_nodes_up(b) == 0;
+	n->up = true;
+	n->incarnation = incarnation;
+	broker_row_touch(b, &n->row);
+	delete_queues_of_past_owners(b);
+	broker_members_lose(b, n->number, true);
+	if (alone)
+		delete_transient_exchanges(b);
+}
+
+void apply_node_up(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
+	struct slice name = broker_get_name(r), address = broker_get_name(r);
+	if (!apply_decoded(r, ret))
+		return;
+	struct broker_node *n = known_node(b, id, name, address, ret);
+	ret->node = n;
+	if (n == NULL || incarnation <= n->incarnation)
+		return;
+	broker_node_set(n, name, address);
+	begin_incarnation(n, incarnation);
+}
+
+void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL || !n->up || incarnation != n->incarnation)
+		return;
+	n->up = false;
+	broker_row_touch(b, &n->row);
+	delete_queues_of_past_owners(b);
+	broker_members_lose(b, n->number, true);
+}
+
+void apply_join_node(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r);
+	struct slice name = broker_get_name(r), address = broker_get_name(r);
+	enum broker_node_type type = broker_get_enum(r, BROKER_NODE_TYPES);
+	if (!apply_decoded(r, ret))
+		return;
+	ret->node = broker_node_find(b, id);
+	if (ret->node != NULL) {
+		apply_refuse(ret, BROKER_EXISTS, BROKER_NODE);
+	} else if (!labels_ok(b, id, name, address, ret)) {
+		return;
+	} else if (type != BROKER_NODE_DISC && b->n_nodes == 0) {
+		apply_refuse(ret, BROKER_LAST_DISC, BROKER_NODE);
+	} else if (b->next_node == 0) {
+		apply_refuse(ret, BROKER_FULL, BROKER_NODE);
+	} else {
+		ret->node = new_node(b, id, type, name, address);
+		broker_members_place_all(b, NULL);
+	}
+}
+
+/* The node may lose what it is by: it is down, and another disc node is there. */
+static bool may_yield(const struct broker_node *n, struct broker_result *ret)
+{
+	if (n->up)
+		return apply_refuse(ret, BROKER_RUNNING, BROKER_NODE);
+	if (n->type == BROKER_NODE_DISC && broker_nodes_of_type(n->broker, BROKER_NODE_DISC) == 1)
+		return apply_refuse(ret, BROKER_LAST_DISC, BROKER_NODE);
+	return true;
+}
+
+void apply_forget_node(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r);
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL || !may_yield(n, ret))
+		return;
+	uint16_t number = n->number;
+	broker_node_delete(n);
+	delete_queues_of_past_owners(b);
+	broker_members_lose(b, number, false);
+}
+
+void apply_set_node_type(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r);
+	enum broker_node_type type = broker_get_enum(r, BROKER_NODE_TYPES);
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL)
+		return;
+	if (n->type == type) {
+		apply_refuse(ret, BROKER_UNCHANGED, BROKER_NODE);
+		return;
+	}
+	if (!may_yield(n, ret))
+		return;
+	n->type = type;
+	broker_row_touch(b, &n->row);
+	broker_members_place_all(b, NULL);
+}
+
+/* ---- members ---- */
+
+static struct broker_member *find_member(struct broker *b, struct reader *r,
+	struct broker_queue **ret_queue, struct broker_result *ret)
+{
+	uint64_t group = get_u64le(r), id = get_u64le(r);
+	if (!apply_decoded(r, ret))
+		return NULL;
+	*ret_queue = broker_queue_by_group(b, group);
+	if (*ret_queue == NULL) {
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
+		return NULL;
+	}
+	struct broker_member *m = broker_member_find(*ret_queue, id);
+	if (m == NULL)
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_MEMBER);
+	return m;
+}
+
+void apply_member_promoted(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct broker_queue *q;
+	struct broker_member *m = find_member(b, r, &q, ret);
+	if (m != NULL && m->state == BROKER_MEMBER_JOINING && broker_member_may_vote(q, m))
+		broker_member_promote(q, m);
+}
+
+void apply_member_gone(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct broker_queue *q;
+	struct broker_member *m = find_member(b, r, &q, ret);
+	if (m == NULL)
+		return;
+	if (m->state != BROKER_MEMBER_LEAVING)
+		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
+	else
+		broker_member_remove(q, m);
+}
+
+void apply_replace_members(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r);
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL)
+		return;
+	if (n->up)
+		apply_refuse(ret, BROKER_RUNNING, BROKER_NODE);
+	else
+		broker_members_place_all(b, n);
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Placing is: collect the nodes that shall have a member (`struct wanted`), then compare with the
+ * members that are there. Everything here has to come out the same on all nodes: nodes are walked in
+ * the order of joining, queues in the order of their groups, and draws are hashes of the group.
+ */
+#include "src/broker/member.h"
+
+#include "src/broker/broker.h"
+#include "src/broker/hash.h"
+
+enum { QUORUM_MEMBERS = 3 };
+
+/* ---- lookup ---- */
+
+struct broker_member *broker_member_find(const struct broker_queue *q, uint64_t id)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (q->members[i].id == id)
+			return &q->members[i];
+	return NULL;
+}
+
+struct broker_member *broker_member_on(const struct broker_queue *q, uint16_t node)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (q->members[i].node == node && q->members[i].state != BROKER_MEMBER_LEAVING)
+			return &q->members[i];
+	return NULL;
+}
+
+bool broker_queue_in_memory(const struct broker_queue *q)
+{
+	return !q->spec.durable || q->spec.exclusive;
+}
+
+bool broker_member_may_vote(const struct broker_queue *q, const struct broker_member *m)
+{
+	return !m->memory || broker_queue_in_memory(q);
+}
+
+const char *broker_member_state_name(enum broker_member_state state)
+{
+	static const char *const names[BROKER_MEMBER_STATES] = {
+		[BROKER_MEMBER_INITIAL] = "initial",
+		[BROKER_MEMBER_JOINING] = "joining",
+		[BROKER_MEMBER_VOTER] = "voter",
+		[BROKER_MEMBER_LEAVING] = "leaving",
+	};
+	return (unsigned)state < BROKER_MEMBER_STATES ? names[state] : "unknown";
+}
+
+bool broker_locator_of(struct slice name, enum broker_locator *ret)
+{
+	static const struct {
+		const char *word;
+		enum broker_locator locator;
+	} words[] = {
+		{"client-local", BROKER_LOCATOR_CLIENT_LOCAL},
+		{"min-masters", BROKER_LOCATOR_MIN_MASTERS},
+		{"balanced", BROKER_LOCATOR_MIN_MASTERS},
+		{"least-leaders", BROKER_LOCATOR_MIN_MASTERS},
+		{"random", BROKER_LOCATOR_RANDOM},
+	};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (!slice_is(name, words[i].word))
+			continue;
+		*ret = words[i].locator;
+		return true;
+	}
+	return false;
+}
+
+/* It votes in the group, as far as is known here. */
+static bool votes(const struct broker_queue *q, const struct broker_member *m)
+{
+	return (m->state == BROKER_MEMBER_INITIAL || m->state == BROKER_MEMBER_VOTER) &&
+	       broker_member_may_vote(q, m);
+}
+
+static const struct broker_node *node_of(
+	const struct broker_queue *q, const struct broker_member *m)
+{
+	return broker_node_by_number(q->vhost->broker, m->node);
+}
+
+/* Where the log of a member on the node has to be. */
+static bool in_memory_on(const struct broker_queue *q, const struct broker_node *n)
+{
+	return broker_queue_in_memory(q) || n->type == BROKER_NODE_RAM;
+}
+
+/* A member on the node could vote. */
+static bool could_vote(const struct broker_queue *q, const struct broker_node *n)
+{
+	return broker_queue_in_memory(q) ? n->up : n->type == BROKER_NODE_DISC;
+}
+
+/* ---- what is wanted ---- */
+
+/* How many, or where. */
+struct mode {
+	enum broker_ha_mode ha; /* BROKER_HA_NONE: one */
+	size_t count;           /* of BROKER_HA_EXACTLY */
+	bool voters_only;       /* no standbys on RAM nodes */
+	bool replaces;          /* those on a node that has long been down may be replaced */
+};
+
+static struct mode mode_of(const struct broker_queue *q)
+{
+	struct amqp_value v;
+	const struct broker_effective *e = q->effective;
+	if (q->spec.exclusive)
+		return (struct mode){.ha = BROKER_HA_NONE};
+	if (q->type == BROKER_QUEUE_QUORUM) {
+		bool given = amqp_table_get(
+				     q->spec.arguments, "x-quorum-initial-group-size", &v) &&
+			     amqp_value_is_int(&v) && v.u.i > 0;
+		return (struct mode){.ha = BROKER_HA_EXACTLY,
+			.count = given ? (size_t)v.u.i : QUORUM_MEMBERS,
+			.voters_only = true};
+	}
+	if (e == NULL)
+		return (struct mode){.ha = BROKER_HA_NONE};
+	return (struct mode){.ha = e->ha_mode,
+		.count = e->ha_count,
+		.replaces = e->ha_mode == BROKER_HA_EXACTLY};
+}
+
+struct wanted {
+	const struct broker_node *nodes[BROKER_MEMBERS_MAX];
+	size_t n;
+};
+
+static bool wants(const struct wanted *w, const struct broker_node *n)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->nodes[i] == n)
+			return true;
+	return false;
+}
+
+static void want(struct wanted *w, const struct broker_node *n)
+{
+	if (n != NULL && w->n < BROKER_MEMBERS_MAX && !wants(w, n))
+		w->nodes[w->n++] = n;
+}
+
+static uint64_t draw(uint64_t group, uint64_t salt)
+{
+	/* splitmix64 */
+	uint64_t z = group * 0x9e3779b97f4a7c15u + salt;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* What a new member's node has to be like. */
+struct demand {
+	bool voter; /* a member there could vote; else: a standby in memory could be there */
+	bool up;
+};
+
+static bool meets(const struct broker_queue *q, const struct broker_node *n, struct demand d)
+{
+	if (d.voter)
+		return could_vote(q, n) && n->up == d.up;
+	return !could_vote(q, n) && n->up;
+}
+
+/* Of the nodes not wanted yet that meet the demand, the one with the fewest members; or NULL. */
+static const struct broker_node *emptiest(const struct broker_queue *q, const struct wanted *w,
+	const struct broker_node *avoid, struct demand d)
+{
+	const struct broker *b = q->vhost->broker;
+	const struct broker_node *best = NULL;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n == avoid || wants(w, n) || !meets(q, n, d))
+			continue;
+		if (best == NULL || n->n_members < best->n_members ||
+			(n->n_members == best->n_members &&
+				draw(q->group, n->number) < draw(q->group, best->number)))
+			best = n;
+	}
+	return best;
+}
+
+static void fill(const struct broker_queue *q, struct wanted *w, size_t count,
+	const struct broker_node *avoid, struct demand d)
+{
+	const struct broker_node *n;
+	while (w->n < count && (n = emptiest(q, w, avoid, d)) != NULL)
+		want(w, n);
+}
+
+/* Members that vote or will, where they are: those that vote first, of each those whose node is up. */
+static void keep(const struct broker_queue *q, struct wanted *w, size_t count,
+	const struct broker_node *avoid)
+{
+	for (int rank = 0; rank < 4; rank++) {
+		bool voting = rank < 2, up = rank % 2 == 0;
+		for (size_t i = 0; i < q->n_members && w->n < count; i++) {
+			const struct broker_member *m = &q->members[i];
+			const struct broker_node *n = node_of(q, m);
+			if (m->state != BROKER_MEMBER_LEAVING && n != NULL && n != avoid &&
+				n->up == up && votes(q, m) == voting && could_vote(q, n) &&
+				m->memory == in_memory_on(q, n))
+				want(w, n);
+		}
+	}
+}
+
+static void keep_standbys(const struct broker_queue *q, struct wanted *w, size_t count)
+{
+	for (size_t i = 0; i < q->n_members && w->n < count; i++)
+		if (q->members[i].state != BROKER_MEMBER_LEAVING)
+			want(w, node_of(q, &q->members[i]));
+}
+
+static void want_count(const struct broker_queue *q, struct wanted *w, const struct mode *mode,
+	const struct broker_node *avoid)
+{
+	keep(q, w, mode->count, avoid);
+	fill(q, w, mode->count, avoid, (struct demand){.voter = true, .up = true});
+	if (avoid != NULL && broker_member_on(q, avoid->number) != NULL && w->n < mode->count)
+		want(w, avoid);
+	if (!broker_queue_in_memory(q))
+		fill(q, w, mode->count, NULL, (struct demand){.voter = true, .up = false});
+	if (mode->voters_only)
+		return;
+	keep_standbys(q, w, mode->count);
+	fill(q, w, mode->count, NULL, (struct demand){.voter = false});
+}
+
+static void want_named(const struct broker_queue *q, struct wanted *w)
+{
+	struct reader r = reader_of(q->effective->ha_nodes);
+	struct amqp_value v;
+	while (amqp_array_next(&r, &v))
+		if (v.type == 'S')
+			want(w, broker_node_by_name(q->vhost->broker, v.u.s));
+}
+
+static void want_all(const struct broker_queue *q, struct wanted *w)
+{
+	const struct broker *b = q->vhost->broker;
+	for (size_t i = 0; i < b->n_nodes; i++)
+		want(w, b->nodes[i]);
+}
+
+static bool any_could_vote(const struct broker_queue *q, const struct wanted *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (could_vote(q, w->nodes[i]))
+			return true;
+	return false;
+}
+
+/* ---- the first leader ---- */
+
+static enum broker_locator locator_of(const struct broker_queue *q)
+{
+	static const char *const arguments[] = {
+		"x-queue-master-locator", "x-queue-leader-locator"};
+	static const char *const keys[] = {"queue-master-locator", "queue-leader-locator"};
+	struct amqp_value v;
+	enum broker_locator ret = q->spec.locator;
+	for (size_t i = 0; i < 2; i++)
+		if (amqp_table_get(q->spec.arguments, arguments[i], &v) && v.type == 'S' &&
+			broker_locator_of(v.u.s, &ret))
+			return ret;
+	for (size_t i = 0; i < 2; i++)
+		if (broker_effective_get(q->effective, keys[i], &v) && v.type == 'S' &&
+			broker_locator_of(v.u.s, &ret))
+			return ret;
+	return ret;
+}
+
+/* Is the node one where the queue may be led? */
+static bool may_lead(
+	const struct broker_queue *q, const struct wanted *among, const struct broker_node *n)
+{
+	return could_vote(q, n) && (among == NULL || wants(among, n));
+}
+
+static const struct broker_node *least_leading(
+	const struct broker_queue *q, const struct wanted *among, bool up)
+{
+	const struct broker *b = q->vhost->broker;
+	const struct broker_node *best = NULL;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n->up == up && may_lead(q, among, n) &&
+			(best == NULL || n->n_leaders < best->n_leaders))
+			best = n;
+	}
+	return best;
+}
+
+static const struct broker_node *drawn(const struct broker_queue *q, const struct wanted *among)
+{
+	const struct broker *b = q->vhost->broker;
+	const struct broker_node *best = NULL;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n->up && may_lead(q, among, n) &&
+			(best == NULL ||
+				draw(q->group, ~n->id) < draw(q->group, ~best->id)))
+			best = n;
+	}
+	return best;
+}
+
+/* For a queue without members; `among` may be NULL for all nodes. NULL if no node will do. */
+static const struct broker_node *locate(const struct broker_queue *q, const struct wanted *among)
+{
+	const struct broker_node *n = broker_node_find(q->vhost->broker,
+		q->spec.exclusive ? q->spec.owner.node : q->spec.home_node);
+	enum broker_locator locator =
+		q->spec.exclusive ? BROKER_LOCATOR_CLIENT_LOCAL : locator_of(q);
+	if (locator == BROKER_LOCATOR_CLIENT_LOCAL && n != NULL && n->up && may_lead(q, among, n))
+		return n;
+	n = locator == BROKER_LOCATOR_RANDOM ? drawn(q, among) : least_leading(q, among, true);
+	return n != NULL ? n : least_leading(q, among, false);
+}
+
+/* Moves a node that is wanted, or shall be, to the front. */
+static void want_first(struct wanted *w, const struct broker_node *n)
+{
+	if (n == NULL)
+		return;
+	want(w, n);
+	size_t at = 0;
+	while (at < w->n && w->nodes[at] != n)
+		at++;
+	if (at == w->n)
+		at--; /* there are too many: it takes the last one's place */
+	for (; at > 0; at--)
+		w->nodes[at] = w->nodes[at - 1];
+	w->nodes[0] = n;
+}
+
+static void collect(
+	const struct broker_queue *q, struct wanted *w, const struct broker_node *avoid)
+{
+	struct mode mode = mode_of(q);
+	bool fresh = q->n_members == 0;
+	w->n = 0;
+	if (mode.ha == BROKER_HA_NODES)
+		want_named(q, w);
+	if (mode.ha == BROKER_HA_ALL)
+		want_all(q, w);
+	/* What is asked for leaves it without a member that votes: one there has to be. */
+	if (mode.ha == BROKER_HA_NONE || (mode.ha == BROKER_HA_NODES && !any_could_vote(q, w))) {
+		if (!fresh)
+			keep(q, w, w->n + 1, NULL);
+		mode = (struct mode){.ha = BROKER_HA_NONE};
+	}
+	if (fresh)
+		want_first(w, locate(q, mode.ha == BROKER_HA_NODES ? w : NULL));
+	if (mode.ha == BROKER_HA_EXACTLY)
+		want_count(q, w, &mode, mode.replaces ? avoid : NULL);
+	else if (mode.ha == BROKER_HA_NONE && !any_could_vote(q, w))
+		want(w, locate(q, NULL));
+}
+
+/* ---- changing members ---- */
+
+/* What the nodes count of it. */
+static void count(const struct broker_queue *q, int by)
+{
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_node *n =
+			broker_node_by_number(q->vhost->broker, q->members[i].node);
+		if (n == NULL)
+			continue;
+		if (q->members[i].state != BROKER_MEMBER_LEAVING)
+			n->n_members += (size_t)by;
+		if (i == 0)
+			n->n_leaders += (size_t)by;
+	}
+}
+
+static void append(struct broker_queue *q, const struct broker_member *m)
+{
+	q->members = mem_realloc(q->members, (q->n_members + 1u) * sizeof(*q->members));
+	q->members[q->n_members++] = *m;
+}
+
+static void add(struct broker_queue *q, const struct broker_node *n, enum broker_member_state state)
+{
+	struct broker *b = q->vhost->broker;
+	append(q, &(struct broker_member){.id = b->next_member++,
+			  .node = n->number,
+			  .state = (uint8_t)state,
+			  .memory = in_memory_on(q, n)});
+	broker_row_touch(b, &b->row);
+}
+
+static bool is_wanted(
+	const struct broker_queue *q, const struct wanted *w, const struct broker_member *m)
+{
+	const struct broker_node *n = node_of(q, m);
+	return n != NULL && wants(w, n) && m->memory == in_memory_on(q, n);
+}
+
+/* Some member votes that is wanted. */
+static bool stands(const struct broker_queue *q, const struct wanted *w)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (votes(q, &q->members[i]) && is_wanted(q, w, &q->members[i]))
+			return true;
+	return false;
+}
+
+/* Those that are not wanted leave, but for those that vote as long as no other one does. */
+static bool dismiss(struct broker_queue *q, const struct wanted *w)
+{
+	bool changed = false, standing = stands(q, w);
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_member *m = &q->members[i];
+		if (m->state == BROKER_MEMBER_LEAVING || is_wanted(q, w, m) ||
+			(votes(q, m) && !standing))
+			continue;
+		m->state = BROKER_MEMBER_LEAVING;
+		changed = true;
+	}
+	return changed;
+}
+
+static bool engage(struct broker_queue *q, const struct wanted *w)
+{
+	bool changed = false, fresh = q->n_members == 0;
+	for (size_t i = 0; i < w->n && q->n_members < BROKER_MEMBERS_MAX; i++) {
+		const struct broker_node *n = w->nodes[i];
+		bool lives = n->up || !in_memory_on(q, n);
+		if (!lives || broker_member_on(q, n->number) != NULL)
+			continue;
+		/* Nodes that are down would be missing at the first election. */
+		bool initial = fresh && could_vote(q, n) && (n->up || q->n_members == 0);
+		add(q, n, initial ? BROKER_MEMBER_INITIAL : BROKER_MEMBER_JOINING);
+		changed = true;
+	}
+	return changed;
+}
+
+/* The first place is that of a member that can lead. */
+static void put_leader_first(struct broker_queue *q)
+{
+	size_t at = 0;
+	while (at < q->n_members && !votes(q, &q->members[at]))
+		at++;
+	if (at == 0 || at == q->n_members)
+		return;
+	struct broker_member m = q->members[at];
+	for (; at > 0; at--)
+		q->members[at] = q->members[at - 1];
+	q->members[0] = m;
+}
+
+bool broker_members_place(struct broker_queue *q, const struct broker_node *avoid)
+{
+	struct broker *b = q->vhost->broker;
+	struct wanted w;
+	if (b->loading || b->n_nodes == 0)
+		return false;
+	count(q, -1);
+	collect(q, &w, avoid);
+	bool changed = dismiss(q, &w);
+	changed |= engage(q, &w);
+	if (changed) {
+		put_leader_first(q);
+		broker_row_touch(b, &q->row);
+	}
+	count(q, 1);
+	return changed;
+}
+
+void broker_members_place_all(struct broker *b, const struct broker_node *avoid)
+{
+	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next)
+		if (broker_members_place(q, avoid))
+			broker_queue_changed(q);
+}
+
+void broker_member_promote(struct broker_queue *q, struct broker_member *m)
+{
+	struct broker *b = q->vhost->broker;
+	count(q, -1);
+	m->state = BROKER_MEMBER_VOTER;
+	count(q, 1);
+	broker_row_touch(b, &q->row);
+	broker_members_place(q, NULL);
+	broker_queue_changed(q);
+}
+
+void broker_member_remove(struct broker_queue *q, struct broker_member *m)
+{
+	struct broker *b = q->vhost->broker;
+	count(q, -1);
+	size_t at = (size_t)(m - q->members);
+	q->n_members--;
+	for (; at < q->n_members; at++)
+		q->members[at] = q->members[at + 1];
+	put_leader_first(q);
+	count(q, 1);
+	broker_row_touch(b, &q->row);
+	broker_queue_changed(q);
+}
+
+void broker_member_load(struct broker_queue *q, const struct broker_member *m)
+{
+	count(q, -1);
+	append(q, m);
+	count(q, 1);
+}
+
+void broker_members_done(struct broker_queue *q)
+{
+	count(q, -1);
+	mem_free(q->members);
+	q->members = NULL;
+	q->n_members = 0;
+}
+
+/* ---- losing a node ---- */
+
+static bool lose(struct broker_queue *q, uint16_t node, bool memory_only)
+{
+	bool changed = false;
+	count(q, -1);
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_member *m = &q->members[i];
+		if (m->node != node || m->state == BROKER_MEMBER_LEAVING ||
+			(memory_only && !m->memory))
+			continue;
+		m->state = BROKER_MEMBER_LEAVING;
+		changed = true;
+	}
+	if (changed) {
+		put_leader_first(q);
+		broker_row_touch(q->vhost->broker, &q->row);
+	}
+	count(q, 1);
+	return changed;
+}
+
+static bool has_voter(const struct broker_queue *q)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (votes(q, &q->members[i]))
+			return true;
+	return false;
+}
+
+void broker_members_lose(struct broker *b, uint16_t node, bool memory_only)
+{
+	for (struct broker_queue *q = b->queues_by_group, *next; q != NULL; q = next) {
+		next = q->hh_group.next;
+		bool changed = lose(q, node, memory_only);
+		if (changed && !has_voter(q)) {
+			broker_queue_delete(q);
+			continue;
+		}
+		changed |= broker_members_place(q, NULL);
+		if (changed)
+			broker_queue_changed(q);
+	}
+}
