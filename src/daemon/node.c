@@ -422,6 +422,16 @@ static void node_mask_signals(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
+/* A page of data.mdb that the disk does not give, or that is not there any more. It comes in the
+ * middle of a read of the map, so what is called here finds nothing half done. */
+static void node_on_bus_error(int signum)
+{
+	(void)signum;
+	log_error("node", "data.mdb cannot be read: the disk has failed, or the file was cut off; "
+			  "ending the process");
+	abort();
+}
+
 static void node_catch_signals(struct node *n)
 {
 	for (size_t i = 0; i < STOP_SIGNALS; i++) {
@@ -548,6 +558,7 @@ static enum node_exit node_open_store(struct node *n)
 enum node_exit node_run(struct node *n)
 {
 	node_mask_signals(SIG_BLOCK);
+	signal(SIGBUS, node_on_bus_error);
 	enum node_exit wrong = node_bind(n);
 	if (wrong == NODE_EXIT_OK)
 		wrong = node_open_store(n);

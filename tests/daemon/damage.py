@@ -10,6 +10,7 @@ import contextlib
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -221,6 +222,22 @@ class Damage(unittest.TestCase):
             self.channel().basic_get("hurt")
         self.assertEqual(caught.exception.reply_code, 404)
         self.expect_refused("hurt")
+
+    def test_running_a_file_cut_off_ends_the_process_or_stops_the_queue(self):
+        self.fill("hurt", 1000, 50000)
+        os.truncate(self.data(), os.path.getsize(self.data()) // 8)
+        process = self.broker.process
+        with contextlib.suppress(pika.exceptions.AMQPError):
+            channel = self.channel()
+            while channel.basic_get("hurt", auto_ack=True)[0] is not None:
+                pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(2)
+        if process.poll() is None:
+            self.assertIn("not served any more", self.log())
+        else:
+            self.assertEqual(process.returncode, -signal.SIGABRT)
+            self.assertRegex(self.log().splitlines()[-1], "data.mdb cannot be .*; ending the process")
 
     def in_file(self, text):
         with open(self.data(), "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
