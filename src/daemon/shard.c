@@ -370,6 +370,7 @@ static void shard_init_env(struct shard *s)
 	};
 	list_init(&s->env.connections);
 	list_init(&s->env.dirty);
+	list_init(&s->env.due);
 	list_init(&s->env.requesters);
 }
 

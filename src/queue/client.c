@@ -287,7 +287,17 @@ void queue_publish(
 
 bool queue_full(const struct queue_client *qc)
 {
-	return qc->backlog > QUEUE_CLIENT_WINDOW || qc->all->backlog > QUEUE_CLIENTS_WINDOW;
+	return qc->backlog > QUEUE_CLIENT_WINDOW || queue_clients_full(qc->all);
+}
+
+bool queue_clients_full(const struct queue_clients *qs)
+{
+	return qs->backlog > QUEUE_CLIENTS_WINDOW;
+}
+
+void queue_clients_wait(struct queue_clients *qs, struct queue_waiter *w)
+{
+	list_push_back(&qs->waiters, &w->link);
 }
 
 void queue_wait(struct queue_client *qc, struct queue_waiter *w)

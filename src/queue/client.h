@@ -98,6 +98,9 @@ void queue_publish(struct queue_client *qc, const struct message *m, struct queu
 bool queue_full(const struct queue_client *qc);
 void queue_wait(struct queue_client *qc, struct queue_waiter *w);
 void queue_unwait(struct queue_waiter *w);
+/* True if all clients together have more than their window; and waiting for that to end. */
+bool queue_clients_full(const struct queue_clients *qs);
+void queue_clients_wait(struct queue_clients *qs, struct queue_waiter *w);
 
 /* `attach->consumer` must be c->no. On an answer other than MACHINE_OK the consumer is detached. */
 void queue_attach(struct queue_client *qc, struct queue_consumer *c,

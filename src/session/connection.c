@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/session/channel.h"
 #include "src/session/leave.h"
+#include "src/session/room.h"
 
 enum {
 	CLOSE_LINGER_MS = 3000, /* to write what is pending when the socket is closed */
@@ -54,19 +55,18 @@ static void connection_flush(struct connection *c)
 
 bool session_env_flush(struct session_env *env)
 {
-	if (list_empty(&env->dirty))
-		return false;
+	bool any = room_flush(env) || !list_empty(&env->dirty);
 	struct list *node;
 	while ((node = list_pop(&env->dirty)) != NULL)
 		connection_flush(LIST_ENTRY(node, struct connection, dirty));
-	return true;
+	return any;
 }
 
 /* ---- what holds up the input ---- */
 
 static bool connection_held(const struct connection *c)
 {
-	return c->busy > 0 || c->waiting || c->blocked || c->leave != NULL ||
+	return c->busy > 0 || c->waiting || c->blocked || c->leave != NULL || c->spread != NULL ||
 	       c->state == CONNECTION_DEAD ||
 	       stream_pending(c->stream) > OUT_LIMIT;
 }
@@ -132,6 +132,7 @@ void connection_release(struct connection *c)
 	for (unsigned i = 0; i < c->n_slots; i++)
 		if (c->channels[i] != NULL)
 			channel_free(c->channels[i]);
+	spread_drop(c);
 	for (size_t i = 0; i < c->n_exclusive; i++)
 		leave_delete(c, c->exclusive[i]);
 	c->n_exclusive = 0;

@@ -22,6 +22,7 @@
 
 struct channel;
 struct leave;
+struct spread;
 
 enum connection_state {
 	CONNECTION_GREETING,
@@ -62,6 +63,7 @@ struct connection {
 	struct list mid_content; /* struct channel.mid_content: content not complete */
 	uint64_t *exclusive;     /* groups of exclusive queues owned */
 	size_t n_exclusive;
+	struct spread *spread;             /* a message of which more is to be sent, see room.h */
 	struct leave *leave;               /* queues have yet to hear of an end; else NULL */
 	uint64_t since_ms;                 /* of the state GREETING..OPENING, or CLOSING */
 	uint64_t received_seen, sent_seen; /* at the last changes, for heartbeats */

@@ -50,6 +50,7 @@ struct session_env {
 	struct list connections; /* struct connection.link */
 	unsigned n_connections;
 	struct list dirty;    /* struct connection.dirty: have output */
+	struct list due;      /* struct room.due: there is room for more */
 	uint64_t next_serial; /* of connections; workers count in steps */
 	uint64_t serial_step;
 	struct session_env *const *peers; /* of all workers, by number: to post mail to */

@@ -11,6 +11,7 @@
 #include "src/base/mem.h"
 #include "src/session/confirm.h"
 #include "src/session/reply_to.h"
+#include "src/session/room.h"
 #include "src/session/tx.h"
 
 /* ---- receiving the content ---- */
@@ -287,12 +288,7 @@ static void publish_to(struct channel *ch, const uint64_t *groups, unsigned n,
 		number = confirm_begin(ch->confirm, n);
 		pub = confirm_publisher(ch->confirm);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		struct queue_client *qc = queue_clients_get(channel_env(ch)->clients, groups[i]);
-		queue_publish(qc, m, pub, number);
-		if (queue_full(qc))
-			connection_wait(ch->conn, qc);
-	}
+	spread_publish(ch->conn, groups, n, m, pub, number);
 }
 
 /* ---- CC and BCC (RabbitMQ's sender-selected distribution) ---- */

@@ -4,6 +4,7 @@
 #include "src/base/mem.h"
 #include "src/session/channel.h"
 #include "src/session/consumer.h"
+#include "src/session/room.h"
 
 /* Of the publishes in one transaction, all of which are held in memory. */
 enum { TX_BYTES_MAX = 256 << 20 };
@@ -11,7 +12,7 @@ enum { TX_BYTES_MAX = 256 << 20 };
 /* One enqueue: the groups it goes to, then its bytes as an enqueue command. */
 struct tx_publish {
 	struct list link;
-	unsigned n;
+	unsigned n, at; /* queues; those that have it */
 	uint64_t *groups;
 	uint8_t *command;
 	size_t command_n;
@@ -24,6 +25,8 @@ struct tx_settle {
 
 struct tx {
 	struct queue_publisher publisher;
+	struct room room;        /* of a commit that waits */
+	bool sending;            /* the commit has more to send */
 	struct channel *channel; /* NULL once it is gone */
 	struct list publishes;
 	struct tx_settle *settles;
@@ -35,25 +38,30 @@ struct tx {
 };
 
 static void tx_settled(struct queue_publisher *p, uint64_t tag, bool refused);
+static void tx_go_on(struct room *r);
 
 struct tx *tx_new(struct channel *ch)
 {
 	struct tx *tx = MEM_NEW(struct tx);
 	tx->publisher.settled = tx_settled;
 	tx->channel = ch;
+	room_init(&tx->room, channel_env(ch), tx_go_on);
 	list_init(&tx->publishes);
 	return tx;
 }
 
+static void tx_publish_free(struct tx_publish *p)
+{
+	list_remove(&p->link);
+	mem_free(p->groups);
+	mem_free(p->command);
+	mem_free(p);
+}
+
 static void tx_clear(struct tx *tx)
 {
-	struct list *node;
-	while ((node = list_pop(&tx->publishes)) != NULL) {
-		struct tx_publish *p = LIST_ENTRY(node, struct tx_publish, link);
-		mem_free(p->groups);
-		mem_free(p->command);
-		mem_free(p);
-	}
+	while (!list_empty(&tx->publishes))
+		tx_publish_free(LIST_ENTRY(tx->publishes.next, struct tx_publish, link));
 	tx->n_settles = 0;
 	tx->bytes = 0;
 }
@@ -62,6 +70,7 @@ static void tx_destroy(struct tx *tx)
 {
 	if (tx->op != NULL)
 		channel_op_end(tx->op);
+	room_leave(&tx->room);
 	tx_clear(tx);
 	mem_free(tx->settles);
 	mem_free(tx);
@@ -72,8 +81,14 @@ void tx_free(struct tx *tx)
 	if (tx == NULL)
 		return;
 	tx->channel = NULL;
+	if (tx->sending) { /* what is not sent yet never is */
+		tx->sending = false;
+		tx->answers--;
+	}
 	if (tx->answers == 0)
 		tx_destroy(tx);
+	else
+		room_leave(&tx->room);
 }
 
 void tx_publish(struct tx *tx, const uint64_t *groups, unsigned n, const struct message *m)
@@ -131,19 +146,34 @@ static void tx_settled(struct queue_publisher *p, uint64_t tag, bool refused)
 		tx_committed(tx);
 }
 
-static void tx_send(struct tx *tx, const struct tx_publish *p)
+/* As far as there is room; false if more is left. */
+static bool tx_send(struct tx *tx, struct tx_publish *p)
 {
 	struct message m;
 	struct session_env *env = channel_env(tx->channel);
 	if (command_message_at(p->command, p->command_n, 0, &m) != 0)
-		return;
-	for (unsigned i = 0; i < p->n; i++) {
+		return true;
+	for (; p->at < p->n && !queue_clients_full(env->clients); p->at++) {
+		uint64_t group = p->groups[p->at];
 		/* A queue deleted since is skipped, like a publish that was under way to it. */
-		if (broker_queue_by_group(env->broker, p->groups[i]) == NULL)
+		if (broker_queue_by_group(env->broker, group) == NULL)
 			continue;
 		tx->answers++;
-		queue_publish(queue_clients_get(env->clients, p->groups[i]), &m, &tx->publisher, 0);
+		queue_publish(queue_clients_get(env->clients, group), &m, &tx->publisher, 0);
 	}
+	return p->at == p->n;
+}
+
+/* Each publish is let go when its queues have it. */
+static bool tx_send_all(struct tx *tx)
+{
+	while (!list_empty(&tx->publishes)) {
+		struct tx_publish *p = LIST_ENTRY(tx->publishes.next, struct tx_publish, link);
+		if (!tx_send(tx, p))
+			return false;
+		tx_publish_free(p);
+	}
+	return true;
 }
 
 static void tx_commit(struct channel *ch)
@@ -152,8 +182,19 @@ static void tx_commit(struct channel *ch)
 	tx->op = channel_op_begin(ch, AMQP_TX_COMMIT, slice_make(NULL, 0));
 	tx->refused = false;
 	tx->answers = 1; /* ours, until all are sent */
-	LIST_EACH(node, &tx->publishes)
-	tx_send(tx, LIST_ENTRY(node, struct tx_publish, link));
+	tx->sending = true;
+	tx_go_on(&tx->room);
+}
+
+static void tx_go_on(struct room *r)
+{
+	struct tx *tx = (struct tx *)((char *)r - offsetof(struct tx, room));
+	struct channel *ch = tx->channel;
+	if (!tx_send_all(tx)) {
+		room_wait(r);
+		return;
+	}
+	tx->sending = false;
 	for (size_t i = 0; i < tx->n_settles; i++) {
 		struct unacked_item *item = &tx->settles[i].item;
 		queue_settle(

@@ -15,9 +15,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -1842,6 +1844,71 @@ class TestQos(Case):
             self.ch.basic_qos(prefetch_size=10)
 
 
+@contextlib.contextmanager
+def peak_memory_below(limit_mib):
+    """What the broker's memory grows by meanwhile, at its peak, is less than that."""
+    def status(key):
+        with open("/proc/%d/status" % broker.process.pid) as lines:
+            return next(int(line.split()[1]) >> 10 for line in lines if line.startswith(key + ":"))
+
+    with open("/proc/%d/clear_refs" % broker.process.pid, "w") as clear:
+        clear.write("5")
+    before = status("VmRSS")
+    yield
+    peak = status("VmHWM") - before
+    if peak >= limit_mib:
+        raise AssertionError("%d MiB at its peak" % peak)
+
+
+class TestFanOut(Case):
+    """A body that many queues get: memory is bounded by a window, not by their number."""
+
+    QUEUES = 120
+    BODY = b"x" * (4 << 20)
+    LIMIT_MIB = 360  # all copies at once would be 480 and more
+
+    def setUp(self):
+        super().setUp()
+        if broker.external:
+            self.skipTest("its memory cannot be read")
+        self.source = self.exchange()
+        self.queues = [self.queue(durable=True) for _ in range(self.QUEUES)]
+        for queue in self.queues:
+            self.ch.queue_bind(queue, self.source)
+
+    def test_a_large_body_for_many_queues(self):
+        self.ch.confirm_delivery()
+        with peak_memory_below(self.LIMIT_MIB):
+            self.publish("", self.BODY, exchange=self.source)
+        for queue in self.queues:
+            self.assertEqual(self.count(queue), 1)
+        self.assertEqual(self.get(self.queues[-1])[2], self.BODY)
+
+    def test_a_large_body_for_many_queues_in_a_transaction(self):
+        tx = self.connection.channel()
+        tx.tx_select()
+        with peak_memory_below(self.LIMIT_MIB):
+            self.publish("", self.BODY, exchange=self.source, channel=tx)
+            tx.tx_commit()
+        for queue in self.queues:
+            self.assertEqual(self.count(queue), 1)
+
+    def test_the_publisher_goes_in_the_middle(self):
+        raw = self.opened()
+        raw.call(1, rawamqp.CONFIRM_SELECT, b"\0", rawamqp.CONFIRM_SELECT_OK)
+        raw.publish(1, "", self.BODY, exchange=self.source)
+        raw.publish(1, "", b"behind it", exchange=self.source)
+        raw.close()
+        tx = self.opened()
+        tx.call(1, (90, 10), b"", (90, 11))
+        tx.publish(1, "", self.BODY, exchange=self.source)
+        tx.method(1, (90, 20))
+        tx.close()
+        self.ch.confirm_delivery()
+        self.publish(self.queues[-1], b"after")
+        self.assertIn(b"after", self.drain(self.queues[-1]))
+
+
 class TestTx(Case):
     def setUp(self):
         super().setUp()
@@ -2002,6 +2069,31 @@ class TestConfirms(Case):
         raw.method(1, rawamqp.CONFIRM_SELECT, b"\1")
         raw.publish(1, "nowhere", b"x")
         raw.expect(rawamqp.ACK)
+
+    def test_a_flood_of_one_connection_does_not_hold_confirms_of_another(self):
+        """One never reads its confirms and has as much under way as it may; the other has one at a time."""
+        flood = self.confirming()
+        queue, other = self.queue(durable=True), self.queue(durable=True)
+        over = threading.Event()
+
+        def publish_on():
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    flood.publish(1, queue, b"x" * 65536, properties=struct.pack(">HB", 1 << 12, 2))
+
+        thread = threading.Thread(target=publish_on, daemon=True)
+        thread.start()
+        try:
+            self.wait(lambda: self.count(queue) > 100, "the flood has begun")
+            self.ch.confirm_delivery()
+            for i in range(50):
+                self.publish(other, b"%d" % i)
+            self.assertTrue(thread.is_alive())
+        finally:
+            over.set()
+            flood.socket.shutdown(socket.SHUT_RDWR)
+            thread.join(WAIT_SECONDS)
+        self.assertEqual(self.count(other), 50)
 
     def test_unroutable_is_acked(self):
         self.ch.confirm_delivery()

@@ -243,6 +243,7 @@ static void world_init_env(struct world *w)
 		.n_peers = 1};
 	list_init(&w->env.connections);
 	list_init(&w->env.dirty);
+	list_init(&w->env.due);
 	list_init(&w->env.requesters);
 }
 
