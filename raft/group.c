@@ -2,15 +2,18 @@
  *
  * A group's turn:
  *
- *   store_port_poll()   the entry under way is durable -> raft commits it -> app->apply(), and the
- *                       request's callback clears `proposed`
+ *   store_port_poll()   the entry under way is durable -> raft commits it -> app->apply(), and
+ *                       group_settle() sees that it is applied
  *   sessions            append commands to the open batch, group_dirty()
  *   groups_flush()      the oldest batch becomes the next entry -> raft_apply() ->
  * store_log_append()
  *
  * R3: one entry is under way, what comes meanwhile gathers in the batch. That gives libraft 0.15's
  *     leader the pauses in which it commits, and batches the size that the load asks for.
- * One buffer for each raft_apply(), always: with more the callback fires after the first.
+ * One buffer for each raft_apply(), always.
+ *
+ * raft calls nobody back for a request: libraft 0.22 keeps its callbacks for its own backend, 0.15
+ * passes no index. What became of an entry is read off the index that is applied.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -25,7 +28,9 @@ struct full_batch {
 	struct batch batch;
 };
 
-enum { INSTALL_MS = 24 * 3600 * 1000 }; /* never: install.c gives up streams itself */
+/* When raft gives up a snapshot under way. 0.15 never: install.c gives up streams, and says so. The
+ * later line does not listen, so it asks again and again; a stream that is alive goes on. */
+enum { INSTALL_MS = LIBRAFT_LAYERED ? 5000 : 24 * 3600 * 1000 };
 
 void group_broken(const struct group *g, const char *what)
 {
@@ -106,21 +111,35 @@ static void proposal_ended(struct group *g)
 		group_dirty(g);
 }
 
-/* Any status: 0 after app->apply() of this very entry; RAFT_LEADERSHIPLOST at a step-down or close,
- * with the entry's fate unknown, which the application finds out by what it applies later. */
-static void on_applied(struct raft_apply *req, int status, void *result)
+/* An entry's request, beside the one under way: without R3, which a test may ask for. */
+struct further {
+	struct list link;
+	uint64_t index;
+	struct raft_apply req;
+};
+
+static void look_at_further(struct group *g, bool leads_on)
 {
-	(void)status;
-	(void)result;
-	proposal_ended(req->data);
+	LIST_EACH_SAFE(node, &g->further)
+	{
+		struct further *f = LIST_ENTRY(node, struct further, link);
+		if (leads_on && g->fsm.applied < f->index)
+			continue;
+		list_remove(&f->link);
+		mem_free(f);
+		if (group_has_work(g))
+			group_dirty(g);
+	}
 }
 
-static void on_barrier(struct raft_barrier *req, int status)
+/* An entry under way ends when it is applied, or with our leadership: its fate is unknown then, and
+ * the application finds out by what it applies later. raft has forgotten the request by that time.
+ */
+static void look_at_proposals(struct group *g, bool leads_on)
 {
-	struct group *g = req->data;
-	if (status == 0)
-		g->ready_term = g->term_raft; /* R2: everything before is committed and applied */
-	proposal_ended(g);
+	if (g->proposed && (!leads_on || g->fsm.applied >= g->proposed_index))
+		proposal_ended(g);
+	look_at_further(g, leads_on);
 }
 
 /* What a block has beyond n bytes would be wasted as long as the entry is needed. A copy that fits,
@@ -137,44 +156,36 @@ static struct blob *fitted(struct blob *b, size_t n)
 	return fit;
 }
 
-/* Without R3, which a test may ask for. */
-static void on_further_applied(struct raft_apply *req, int status, void *result)
-{
-	struct group *g = req->data;
-	(void)status;
-	(void)result;
-	mem_free(req);
-	g->further--;
-	if (group_has_work(g))
-		group_dirty(g);
-}
-
 static int propose_further(struct group *g, const struct raft_buffer *buf)
 {
-	struct raft_apply *req = MEM_NEW(struct raft_apply);
-	req->data = g;
-	g->further++;
-	return raft_apply(&g->raft, req, buf, 1, on_further_applied);
+	struct further *f = MEM_NEW(struct further);
+	list_push_back(&g->further, &f->link);
+	int rv = raft_apply(&g->raft, &f->req, buf, 1, NULL);
+	f->index = g->io.next - 1;
+	return rv;
 }
 
 static int propose_batch(struct group *g)
 {
 	struct batch b = take_batch(g);
 	g->app->seal(g->arg, b.blob->data);
-	b.blob = fitted(b.blob, b.n);
+	if (!LIBRAFT_LAYERED) /* which copies the entry into a block that fits */
+		b.blob = fitted(b.blob, b.n);
 	/* The block's reference goes to raft. */
 	struct raft_buffer buf = {.base = b.blob->data, .len = b.n};
 	if (g->proposed)
 		return propose_further(g, &buf);
-	g->request.apply = (struct raft_apply){.data = g};
 	g->proposed_bytes = b.n;
-	return raft_apply(&g->raft, &g->request.apply, &buf, 1, on_applied);
+	int rv = raft_apply(&g->raft, &g->request.apply, &buf, 1, NULL);
+	g->proposed_index = g->io.next - 1;
+	return rv;
 }
 
 static int propose_barrier(struct group *g)
 {
-	g->request.barrier = (struct raft_barrier){.data = g};
-	return raft_barrier(&g->raft, &g->request.barrier, on_barrier);
+	int rv = raft_barrier(&g->raft, &g->request.barrier, NULL);
+	g->proposed_index = g->io.next - 1;
+	return rv;
 }
 
 /* R3. Changes of membership and transfers come alone. */
@@ -228,7 +239,9 @@ static void begin_to_lead(struct group *g)
 		g->ready_term = g->term_raft;
 		return;
 	}
-	if (!RULE(g, r2_barrier))
+	/* The later line appends one itself if anything may be uncommitted. */
+	if (!RULE(g, r2_barrier) || 
+		terms_of(&g->io.terms, g->io.terms.last) == g->term_raft)
 		return;
 	if (propose_barrier(g) != 0)
 		group_broken(g, "a new leader may not propose");
@@ -240,15 +253,17 @@ static void look_at_raft(struct group *g)
 {
 	bool leading = raft_state(&g->raft) == RAFT_LEADER;
 	uint64_t term = libraft_term(&g->raft);
-	if (leading == g->leading_raft && term == g->term_raft)
-		return;
-	bool begins = leading && (!g->leading_raft || term != g->term_raft);
+	bool same = leading == g->leading_raft && term == g->term_raft;
 	g->leading_raft = leading;
 	g->term_raft = term;
-	if (!leading)
+	look_at_proposals(g, leading && same);
+	if (!leading && !same)
 		install_not_leading(g);
-	if (begins)
+	if (leading && !same)
 		begin_to_lead(g);
+	/* R2: an entry of this term is applied, so everything before is, too. */
+	if (leading && terms_of(&g->io.terms, g->fsm.applied) == term)
+		g->ready_term = term;
 }
 
 static void tell_leading(struct group *g)
@@ -280,6 +295,8 @@ void group_settle(struct group *g)
 		membership_settle(g);
 		group_tick_begins(g);
 	}
+	if (g->started && g->phase <= GROUP_CLOSING)
+		group_fsm_settle(g);
 	if (g->phase == GROUP_CLOSING && g->io.writes == 0 && list_empty(&g->closable))
 		list_push_back(&g->groups->closable, &g->closable);
 }
@@ -304,6 +321,17 @@ static bool may_tick(const struct group *g)
 	return g->io.appends == 0 && !g->io.installing && list_empty(&g->net.inbox);
 }
 
+/* The later line asks at each tick who has been heard since the last one, and goes back to probing
+ * whoever has not: it wants one tick for each heartbeat, not more. */
+static bool tick_is_due(struct group *g)
+{
+	uint64_t now = freeze_clock(g);
+	if (LIBRAFT_LAYERED && now - g->ticked_ms < groups_heartbeat_ms(g->groups))
+		return false;
+	g->ticked_ms = now;
+	return true;
+}
+
 void group_tick(struct group *g)
 {
 	if (g->phase != GROUP_RUNNING || group_io_alone(g)) {
@@ -312,7 +340,7 @@ void group_tick(struct group *g)
 	}
 	install_tick(g);
 	stall_tick(g);
-	if (freeze_tick(g) && may_tick(g))
+	if (freeze_tick(g) && may_tick(g) && tick_is_due(g))
 		g->io.tick(&g->io.raft);
 	group_settle(g);
 }
@@ -355,6 +383,7 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 	list_init(&g->cached);
 	list_init(&g->dirty);
 	list_init(&g->full);
+	list_init(&g->further);
 	list_init(&g->ticking);
 	list_init(&g->thaw);
 	list_init(&g->todo);
@@ -388,6 +417,7 @@ void group_start(struct group *g)
 	raft_set_heartbeat_timeout(&g->raft, groups_heartbeat_ms(g->groups));
 	raft_set_election_timeout(&g->raft, groups_election_ms(g->groups));
 	raft_set_install_snapshot_timeout(&g->raft, INSTALL_MS);
+	libraft_configure(&g->raft);
 	group_fsm_configure(g);
 	rv = raft_start(&g->raft); /* applies what the log holds */
 	if (rv != 0)
@@ -421,6 +451,7 @@ static void group_gone(struct group *g)
 	entry_cache_drop_owner(&g->groups->cache, &g->cached);
 	HASH_DEL(g->groups->by_id, g);
 	drop_batches(g);
+	look_at_further(g, false);
 	group_fsm_done(g);
 	group_io_done(g);
 	group_net_done(g);
@@ -523,7 +554,7 @@ int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const u
 	struct entry_bytes e;
 	if (entry_cache_get(cache, &g->cached, index, &e)) {
 		blob_ref(e.blob);
-	} else {
+	} else if (!group_io_fetch(g, index, &e.blob, &e.p, &e.n)) {
 		int rv = store_log_fetch(g->log, index, &e.blob, &e.p, &e.n);
 		if (rv != 0)
 			return rv;

@@ -42,6 +42,7 @@ static bool snapshot_is_due(const struct group *g)
 void group_fsm_want_snapshot(struct group *g)
 {
 	raft_set_snapshot_threshold(&g->raft, 1);
+	g->fsm.wanted = true;
 }
 
 static void count_entry(struct group *g, size_t n)
@@ -63,7 +64,7 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 	size_t n = buf->len;
 	struct blob *blob = blob_of(p); /* entries of ours and loaded ones have a block each */
 	uint64_t index = raft_last_applied(&g->raft) + 1; /* raised only after this returns */
-	g->fsm.applied = index;
+	g->fsm.applied = g->fsm.command = index;
 	entry_cache_put(&g->groups->cache, &g->cached, index,
 		&(struct entry_bytes){.blob = blob, .p = p, .n = n});
 	count_entry(g, n);
@@ -95,19 +96,44 @@ static bool configuration_may_go(const struct group *g)
 	       RULE(g, r10_busy);
 }
 
+/* The later line asks before it applies, not after: a leader that comes to rest would keep its log.
+ * So it is put off until the entry under way is applied, and then asked again. */
+static bool is_early(const struct group *g)
+{
+	bool under_way =
+		g->proposed && raft_last_applied((struct raft *)&g->raft) < g->proposed_index;
+	return LIBRAFT_LAYERED && (under_way || g->barrier);
+}
+
+/* An answer from a term long gone is an occasion for raft to ask, and nothing else. */
+void group_fsm_settle(struct group *g)
+{
+	if (!LIBRAFT_LAYERED || !g->fsm.wanted || g->fsm.taken != NULL || g->io.installing ||
+		is_early(g) || configuration_may_go(g) || install_streams(g))
+		return;
+	char address[] = "0";
+	struct raft_message nothing = {
+		.type = RAFT_IO_APPEND_ENTRIES_RESULT,
+		.server_id = g->self,
+		.server_address = address,
+	};
+	g->io.recv(&g->io.raft, &nothing);
+}
+
 static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
 	struct group *g = fsm->data;
 	struct group_fsm *f = &g->fsm;
 	/* raft asks again with the next entry. While a snapshot streams to another member, that
 	 * would be too old by its end, and entries that it needs would go. */
-	if (configuration_may_go(g) || install_streams(g))
+	if (configuration_may_go(g) || install_streams(g) || is_early(g))
 		return RAFT_BUSY;
-	bool at_command = f->applied == raft_last_applied(&g->raft);
+	bool at_command = f->command == raft_last_applied(&g->raft);
 	f->applied = raft_last_applied(&g->raft);
 	struct fsm_snapshot *state = MEM_NEW(struct fsm_snapshot);
 	g->app->snapshot(g->arg, f->snapshot_index, &state->data, &state->live, &state->rows);
 	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
+	f->wanted = false;
 	raft_set_snapshot_trailing(&g->raft, trailing(g));
 	f->taken = state;
 	f->snapshot_bytes = state->data.n + state->live.n + state->rows.n;

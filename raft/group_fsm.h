@@ -23,12 +23,14 @@ struct fsm_snapshot {
 struct group_fsm {
 	struct raft_fsm raft;
 	uint64_t applied;           /* index of the last entry that is applied */
+	uint64_t command;           /* of the last command that is */
 	uint64_t snapshot_index;    /* of the newest snapshot submitted to the store */
 	size_t snapshot_bytes;      /* size of the newest snapshot */
 	size_t log_bytes;           /* gathered in libraft's log since that was taken */
 	size_t last_bytes;          /* what the last applied command takes in that log */
 	unsigned log_entries;       /* the same, counted */
 	struct log_share share;     /* in groups.log_budget */
+	bool wanted;                /* a snapshot is due */
 	struct fsm_snapshot *taken; /* from fsm->snapshot to fsm->snapshot_finalize */
 	struct raft_buffer buf;     /* the descriptor */
 };
@@ -39,6 +41,8 @@ void group_fsm_configure(struct group *g);
 void group_fsm_done(struct group *g);
 /* Restores the application from what was loaded. 0 or -1. */
 int group_fsm_restore(struct group *g, uint64_t index, struct slice data);
+/* After every call into raft. */
+void group_fsm_settle(struct group *g);
 /* With the next entry applied a snapshot is taken. */
 void group_fsm_want_snapshot(struct group *g);
 

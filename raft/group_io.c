@@ -121,45 +121,6 @@ static int io_set_vote(struct raft_io *io, raft_id id)
 	return submit_hard_state(g);
 }
 
-struct io_append {
-	struct store_req req;
-	struct group *g;
-	struct raft_io_append *raft;
-	uint64_t last; /* index of the last entry */
-	uint64_t last_term;
-	bool command;
-};
-
-/* R4: 0. A test may have one fail. */
-static int append_status(struct group *g, const struct io_append *a)
-{
-	if (RULE(g, r4_never_fails) || g->io.failed_once || !a->command || !g->leading)
-		return 0;
-	g->io.failed_once = true;
-	g->io.next = a->last;
-	return RAFT_IOERR;
-}
-
-static void io_append_done(struct store_req *req)
-{
-	struct io_append a = *LIST_ENTRY(req, struct io_append, req);
-	struct group *g = a.g;
-	mem_free(LIST_ENTRY(req, struct io_append, req));
-	bool first_of_term =
-		g->leading_raft && a.last_term == g->term_raft && g->io.durable_term != a.last_term;
-	g->io.appends--;
-	g->io.durable_term = a.last_term;
-	g->net.covered = a.last; /* R1: a follower's late answer covers this append */
-	a.raft->cb(a.raft, append_status(g, &a)); /* may apply */
-	g->net.covered = UINT64_MAX;
-	group_settle(g);
-	/* R2: what was withheld goes out now, not with the next heartbeat. */
-	if (first_of_term && g->leading_raft && g->phase == GROUP_RUNNING)
-		g->io.tick(&g->io.raft);
-	group_io_unblock(g);
-	group_io_write_ended(g);
-}
-
 static struct store_entry stored_entry(const struct raft_entry *e)
 {
 	/* In a batch the block starts at the batch, not at the entry. */
@@ -171,6 +132,95 @@ static struct store_entry stored_entry(const struct raft_entry *e)
 		.p = e->buf.base,
 		.n = e->buf.len,
 	};
+}
+
+struct io_append {
+	struct store_req req;
+	struct list link; /* in io.appending */
+	struct group *g;
+	struct raft_io_append *raft;
+	uint64_t first; /* index */
+	unsigned n;
+	struct store_entry *entries; /* raft holds their blocks until it is called back */
+	struct store_entry one;
+};
+
+static struct io_append *io_append_new(struct group *g, const struct raft_entry entries[], unsigned n)
+{
+	struct io_append *a = MEM_NEW(struct io_append);
+	a->g = g;
+	a->first = g->io.next;
+	a->n = n;
+	a->entries = n == 1 ? &a->one : mem_alloc(n * sizeof *a->entries);
+	for (unsigned i = 0; i < n; i++)
+		a->entries[i] = stored_entry(&entries[i]);
+	list_init(&a->link);
+	list_push_back(&g->io.appending, &a->link);
+	g->io.appends++;
+	return a;
+}
+
+static void io_append_free(struct io_append *a)
+{
+	list_remove(&a->link);
+	a->g->io.appends--;
+	if (a->entries != &a->one)
+		mem_free(a->entries);
+	mem_free(a);
+}
+
+bool group_io_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const uint8_t **ret_p,
+	size_t *ret_n)
+{
+	bool found = false;
+	LIST_EACH(node, &g->io.appending)
+	{
+		const struct io_append *a = LIST_ENTRY(node, struct io_append, link);
+		if (index < a->first || index - a->first >= a->n)
+			continue;
+		const struct store_entry *e = &a->entries[index - a->first];
+		if (found)
+			blob_unref(*ret_blob);
+		*ret_blob = blob_ref(e->blob); /* a later one replaces an earlier one */
+		*ret_p = e->p;
+		*ret_n = e->n;
+		found = true;
+	}
+	return found;
+}
+
+/* R4: 0. A test may have one fail. */
+static int append_status(struct group *g, uint64_t last, bool command)
+{
+	if (RULE(g, r4_never_fails) || g->io.failed_once || !command || !g->leading)
+		return 0;
+	g->io.failed_once = true;
+	g->io.next = last;
+	g->proposed_index = 0;
+	return RAFT_IOERR;
+}
+
+static void io_append_done(struct store_req *req)
+{
+	struct io_append *a = LIST_ENTRY(req, struct io_append, req);
+	struct group *g = a->g;
+	struct raft_io_append *raft = a->raft;
+	uint64_t last = a->first + a->n - 1; /* index of the last entry */
+	uint64_t term = a->entries[a->n - 1].term;
+	bool command = a->entries[a->n - 1].type == RAFT_COMMAND;
+	io_append_free(a);
+	bool first_of_term =
+		g->leading_raft && term == g->term_raft && g->io.durable_term != term;
+	g->io.durable_term = term;
+	g->net.covered = last; /* R1: a follower's late answer covers this append */
+	raft->cb(raft, append_status(g, last, command)); /* may apply */
+	g->net.covered = UINT64_MAX;
+	group_settle(g);
+	/* R2: what was withheld goes out now, not with the next heartbeat. */
+	if (first_of_term && !LIBRAFT_LAYERED && g->leading_raft && g->phase == GROUP_RUNNING)
+		g->io.tick(&g->io.raft);
+	group_io_unblock(g);
+	group_io_write_ended(g);
 }
 
 static void note_entries(struct group *g, const struct raft_entry entries[], unsigned n)
@@ -188,32 +238,22 @@ static int io_append(struct raft_io *io, struct raft_io_append *raft,
 	const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
 	struct group *g = io->impl;
-	struct store_entry one;
-	struct store_entry *list = n == 1 ? &one : mem_alloc(n * sizeof *list);
-	for (unsigned i = 0; i < n; i++)
-		list[i] = stored_entry(&entries[i]);
-
+	struct io_append *a = io_append_new(g, entries, n);
 	raft->cb = cb;
-	struct io_append *a = MEM_NEW(struct io_append);
-	a->g = g;
 	a->raft = raft;
-	a->last = g->io.next + n - 1;
-	a->last_term = entries[n - 1].term;
-	a->command = entries[n - 1].type == RAFT_COMMAND;
 	a->req.done = io_append_done;
-	g->io.appends++;
 	group_io_write_begins(g);
 	note_entries(g, entries, n);
-	store_log_append(g->log, &a->req, g->io.next, list, n);
+	store_log_append(g->log, &a->req, a->first, a->entries, n);
 	g->io.next += n;
-	if (list != &one)
-		mem_free(list);
 	return 0;
 }
 
 static int io_truncate(struct raft_io *io, raft_index index)
 {
 	struct group *g = io->impl;
+	if (index >= g->io.next)
+		return 0; /* the later line says so before each append */
 	struct io_write *w = io_write_new(g);
 	store_log_truncate(g->log, &w->req, index);
 	g->io.next = index;
@@ -638,6 +678,7 @@ static void io_start_free(struct io_start *s)
 int group_io_open(struct group *g, const struct group_spec *spec)
 {
 	struct store_load load = {0};
+	list_init(&g->io.appending);
 	g->io.raft = (struct raft_io){
 		.version = 1,
 		LIBRAFT_ROOM

@@ -28,6 +28,7 @@ struct group_io {
 	uint64_t hard;      /* writes of term or vote submitted */
 	uint64_t hard_done; /* and durable */
 	unsigned appends;
+	struct list appending; /* struct io_append */
 	unsigned snapshots; /* of our own and installed ones */
 	bool installing; /* one of them is installed: raft has neither log nor state until then */
 	/* What we know of raft's log, without looking into it. */
@@ -49,6 +50,10 @@ void group_io_write_begins(struct group *g);
 void group_io_write_ended(struct group *g);
 /* A write has ended: gives raft what waited for that. */
 void group_io_unblock(struct group *g);
+/* The bytes of an entry that is being written: what others have stored may be applied before that.
+ * Returns whether it is one; *ret_blob gets a reference. */
+bool group_io_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const uint8_t **ret_p,
+	size_t *ret_n);
 /* This member is the only one that the newest configuration knows. */
 bool group_io_alone(const struct group *g);
 /* raft is closed or was never started. */

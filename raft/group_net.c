@@ -186,7 +186,8 @@ static uint8_t *letter_head(struct letter *l)
 static void letter_go(struct letter *l)
 {
 	struct groups *gs = l->g->groups;
-	if (groups_linked(gs, l->node))
+	bool silent = l->out != NULL && l->g->stall.silent;
+	if (groups_linked(gs, l->node) && !silent)
 		gs->config.net->send(gs->config.net->arg, l->node, &l->m);
 	else
 		list_push_back(&gs->undeliverable, &l->m.link);
@@ -378,11 +379,12 @@ static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *
 }
 
 /* R2: entries of older terms would be committed by counting if an answer to them arrived before an
- *     entry of this term is durable here; libraft tests the quorum at its own last stored entry. So
- *     until then nothing is sent, nor anything that does not lead up to an entry of this term. */
+ *     entry of this term is durable here; libraft 0.15 tests the quorum at its own last stored
+ *     entry. So until then nothing is sent, nor anything that does not lead up to an entry of this
+ *     term. The later line counts for entries of its own term only. */
 static bool withheld(struct group *g, const struct raft_append_entries *a)
 {
-	if (!RULE(g, r2_withhold))
+	if (LIBRAFT_LAYERED || !RULE(g, r2_withhold))
 		return false;
 	uint64_t last_term =
 		a->n_entries > 0 ? a->entries[a->n_entries - 1].term : a->prev_log_term;
@@ -394,8 +396,9 @@ static int send_append(struct group *g, struct raft_io_send *req,
 {
 	const struct raft_append_entries *a = &message->append_entries;
 	uint64_t node = member_node(message->server_id, message->server_address);
-	/* R7: the one kind that may be refused. */
-	if (g->stall.silent || withheld(g, a) || !groups_linked(g->groups, node))
+	bool linked = groups_linked(g->groups, node) && !g->stall.silent;
+	/* R7: the one kind that may be refused, and only by libraft 0.15. */
+	if (!LIBRAFT_LAYERED && (withheld(g, a) || !linked))
 		return RAFT_NOCONNECTION;
 	struct peer *p = peer_get(g, message->server_id, node);
 	struct outgoing *o = MEM_NEW(struct outgoing);
@@ -408,7 +411,7 @@ static int send_append(struct group *g, struct raft_io_send *req,
 		.prev_term = a->prev_log_term,
 		.commit = a->leader_commit,
 		.entries = a->entries,
-		.n = a->n_entries,
+		.n = linked ? a->n_entries : 0, /* what will be lost need not be complete */
 	};
 	leave_out_repeats(g, p, o);
 	list_push_back(&p->appends, &o->link);
@@ -469,8 +472,9 @@ static void send_voted(struct group *g, struct raft_io_send *req,
 	post_simple(g, message, &w, req, cb);
 }
 
-/* R9: the request is embedded in the transfer's, has no callback, and may be gone before the link
- *     is done with the message: copied here, it is never touched again. */
+/* R9: in 0.15 the request is embedded in the transfer's, has no callback, and may be gone before the
+ *     link is done with the message: copied here, it is never touched again. In the later line it is
+ *     like any other. */
 static void send_timeout_now(struct group *g, struct raft_io_send *req,
 	const struct raft_message *message, raft_io_send_cb cb)
 {
@@ -479,8 +483,19 @@ static void send_timeout_now(struct group *g, struct raft_io_send *req,
 	w.term = t->term;
 	w.last = t->last_log_index;
 	w.last_term = t->last_log_term;
-	bool copy = RULE(g, r9_copy);
+	bool copy = !LIBRAFT_LAYERED && RULE(g, r9_copy);
 	post_simple(g, message, &w, copy ? NULL : req, cb);
+}
+
+/* The address in the message is the configuration's of when raft asked for the snapshot's descriptor,
+ * which may be gone by now. */
+static struct peer *install_peer(struct group *g, uint64_t id)
+{
+	const struct raft_server *s = conf_find(&confs_newest(&g->io.confs)->conf, id);
+	struct peer *p = group_net_peer(g, id);
+	if (s == NULL)
+		return p; /* removed meanwhile */
+	return peer_get(g, id, member_node(id, s->address));
 }
 
 int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
@@ -490,7 +505,7 @@ int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct ra
 	if (g->groups->config.net == NULL)
 		group_broken(g, "other members, and no way to them");
 	/* R7: results are never refused: libraft 0.15 would free the request's entries twice. What
-	 * is lost is said later. Appends, and snapshots before they stream, may be refused. */
+	 * is lost is said later. Snapshots before they stream may be refused, and 0.15's appends. */
 	switch (message->type) {
 	case RAFT_IO_APPEND_ENTRIES:
 		return send_append(g, req, message, cb);
@@ -506,10 +521,8 @@ int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct ra
 		send_timeout_now(g, req, message, cb);
 		return 0;
 	case RAFT_IO_INSTALL_SNAPSHOT:
-		return install_send(g,
-			peer_get(g, message->server_id,
-				member_node(message->server_id, message->server_address)),
-			req, &message->install_snapshot, cb);
+		return install_send(g, install_peer(g, message->server_id), req,
+			&message->install_snapshot, cb);
 	}
 	group_broken(g, "raft sends a message of an unknown type");
 }
@@ -535,6 +548,39 @@ static void give_to_raft(
 	group_settle(g);
 }
 
+/* ---- appends that arrive -------------------------------------------------------------------- */
+
+static size_t entries_size(const struct wire *w, unsigned n)
+{
+	size_t size = 0;
+	for (unsigned i = 0; i < n; i++)
+		size += wire_entry_of(w, i).n;
+	return size;
+}
+
+static void skip_entries(struct wire *w, unsigned n)
+{
+	size_t size = entries_size(w, n);
+	if (n == 0)
+		return;
+	w->prev_index += n;
+	w->prev_term = wire_entry_of(w, n - 1).number;
+	w->n -= n;
+	w->list = slice_make(w->list.p + (size_t)n * WIRE_ENTRY, w->list.n - (size_t)n * WIRE_ENTRY);
+	w->bytes = slice_make(w->bytes.p + size, w->bytes.n - size);
+}
+
+static struct wire first_entries(const struct wire *w, unsigned n)
+{
+	struct wire first = *w;
+	first.n = n;
+	first.list.n = (size_t)n * WIRE_ENTRY;
+	first.bytes.n = entries_size(w, n);
+	if (first.commit > w->prev_index + n)
+		first.commit = w->prev_index + n;
+	return first;
+}
+
 /* R6: libraft rejects what is before its log's start; the leader walks down to the beginning, sends
  *     a snapshot that is older than ours, and never gets on. What we have applied is committed, so
  *     it is the leader's as well: the request is anchored there, without the entries up to it. */
@@ -547,14 +593,7 @@ static void anchor(struct group *g, struct wire *w)
 		w->prev_index >= commit || raft_last_applied(&g->raft) != commit)
 		return;
 	uint64_t skip = commit - w->prev_index;
-	if (skip > w->n)
-		skip = w->n;
-	for (unsigned i = 0; i < skip; i++) {
-		size_t n = wire_entry_of(w, i).n;
-		w->bytes = slice_make(w->bytes.p + n, w->bytes.n - n);
-	}
-	w->list = slice_make(w->list.p + skip * WIRE_ENTRY, w->list.n - skip * WIRE_ENTRY);
-	w->n -= (unsigned)skip;
+	skip_entries(w, skip < w->n ? (unsigned)skip : w->n);
 	w->prev_index = commit;
 	w->prev_term = terms_of(&g->io.terms, commit);
 	if (w->commit > commit + w->n)
@@ -603,6 +642,8 @@ static bool is_sound(const struct wire *w)
 {
 	uint64_t term = w->prev_term;
 	const uint8_t *p = w->bytes.p;
+	if ((w->prev_index == 0) != (w->prev_term == 0) || w->prev_term > w->term)
+		return false;
 	for (unsigned i = 0; i < w->n; i++) {
 		struct wire_entry e = wire_entry_of(w, i);
 		struct raft_configuration conf;
@@ -621,15 +662,22 @@ static bool is_sound(const struct wire *w)
 	return true;
 }
 
-static void receive_append(struct group *g, uint64_t node, struct wire w, struct blob *blob)
+/* Another leader in the term in which we lead, or entries other than committed ones: somebody has
+ * broken his word, and libraft would break with him. */
+static bool contradicts(struct group *g, const struct wire *w)
 {
-	if (!is_sound(&w)) {
-		log_error("raft",
-			"group %" PRIu64 ": entries that cannot be, from member %" PRIu64
-			", ignored",
-			g->id, w.from);
-		return;
-	}
+	uint64_t commit = libraft_commit(&g->raft);
+	uint64_t conflict = first_conflict(g, w);
+	uint64_t prev = terms_of(&g->io.terms, w->prev_index);
+	if (w->term < libraft_term(&g->raft))
+		return false;
+	return (g->leading_raft && w->term == g->term_raft) ||
+	       (conflict != 0 && conflict <= commit) ||
+	       (w->prev_index <= commit && prev != 0 && prev != w->prev_term);
+}
+
+static void give_append(struct group *g, uint64_t node, struct wire w, struct blob *blob)
+{
 	anchor(g, &w);
 	roll_back(g, &w);
 	struct raft_entry *entries = NULL;
@@ -668,6 +716,33 @@ static void receive_append(struct group *g, uint64_t node, struct wire w, struct
 	g->net.covered = COVERS_ALL;
 }
 
+/* The later line believes that a change of members is the first entry of its message: the index of
+ * another would never be taken for committed. */
+static unsigned up_to_change(const struct wire *w)
+{
+	unsigned n = w->n > 0;
+	while (n < w->n && (!LIBRAFT_LAYERED || wire_entry_of(w, n).type != RAFT_CHANGE))
+		n++;
+	return n;
+}
+
+static void receive_append(struct group *g, uint64_t node, struct wire w, struct blob *blob)
+{
+	if (!is_sound(&w) || contradicts(g, &w)) {
+		log_error("raft",
+			"group %" PRIu64 ": entries that cannot be, from member %" PRIu64
+			", ignored",
+			g->id, w.from);
+		return;
+	}
+	unsigned n;
+	while ((n = up_to_change(&w)) < w.n) {
+		give_append(g, node, first_entries(&w, n), blob);
+		skip_entries(&w, n);
+	}
+	give_append(g, node, w, blob);
+}
+
 static void note_match(struct group *g, struct peer *p, uint64_t last)
 {
 	if (last <= p->match)
@@ -704,7 +779,7 @@ static void receive_appended(struct group *g, uint64_t node, const struct wire *
 				.term = w->term,
 				.rejected = rejected,
 				.last_log_index = w->last,
-				LIBRAFT_ROOM
+				LIBRAFT_RESULT
 			},
 	};
 	give_to_raft(g, node, w, &message);
@@ -770,11 +845,10 @@ static void receive_vote(struct group *g, uint64_t node, const struct wire *w)
 
 static void receive_voted(struct group *g, uint64_t node, const struct wire *w)
 {
-	libraft_pre_vote pre_vote = LIBRAFT_PRE_VOTE_UNKNOWN;
-	if (w->flags & WIRE_PRE_VOTE)
-		pre_vote = LIBRAFT_PRE_VOTE_YES;
-	else if (w->flags & WIRE_REAL_VOTE)
-		pre_vote = LIBRAFT_PRE_VOTE_NO;
+	if ((w->flags & (WIRE_PRE_VOTE | WIRE_REAL_VOTE)) == 0)
+		return; /* not to be counted as the other kind */
+	libraft_pre_vote pre_vote =
+		w->flags & WIRE_PRE_VOTE ? LIBRAFT_PRE_VOTE_YES : LIBRAFT_PRE_VOTE_NO;
 	struct raft_message message = {
 		.type = RAFT_IO_REQUEST_VOTE_RESULT,
 		.request_vote_result =
@@ -782,7 +856,7 @@ static void receive_voted(struct group *g, uint64_t node, const struct wire *w)
 				.term = w->term,
 				.vote_granted = (w->flags & WIRE_GRANTED) != 0,
 				.pre_vote = pre_vote,
-				LIBRAFT_ROOM
+				LIBRAFT_RESULT
 			},
 	};
 	give_to_raft(g, node, w, &message);

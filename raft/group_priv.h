@@ -57,7 +57,8 @@ struct group {
 	size_t full_bytes;     /* in them */
 	size_t proposed_bytes; /* of the entry under way */
 	bool proposed;         /* an entry is under way; at most one is (R3) */
-	unsigned further;      /* entries under way beside that, without R3 */
+	uint64_t proposed_index;
+	struct list further;   /* struct further: entries under way beside that, without R3 */
 	bool barrier;          /* an entry must be proposed even if there is no batch */
 	bool leading;          /* as last said to app->leading() */
 	uint64_t term;         /* the same */
@@ -68,6 +69,7 @@ struct group {
 		struct raft_apply apply;
 		struct raft_barrier barrier;
 	} request; /* in raft's hands while `proposed` */
+	uint64_t ticked_ms; /* raft's last tick, by the group's clock */
 
 	/* Other members. */
 	struct list ticking; /* in groups.ticking: needs a clock */

@@ -171,6 +171,8 @@ static struct install_out *out_new(struct group *g, uint64_t index)
 static struct raft_snapshot *descriptor(struct group *g, uint64_t index)
 {
 	const struct conf_at *c = confs_at(&g->io.confs, index);
+	if (c == NULL)
+		c = confs_newest(&g->io.confs); /* not leading any more: it will not be sent */
 	struct raft_snapshot *s = raft_malloc(sizeof *s);
 	*s = (struct raft_snapshot){
 		.index = index,
@@ -184,17 +186,29 @@ static struct raft_snapshot *descriptor(struct group *g, uint64_t index)
 	return s;
 }
 
+/* The state itself follows when raft sends it: install_send(). */
+static bool may_send(struct group *g, uint64_t term)
+{
+	return g->leading_raft && g->phase == GROUP_RUNNING && term == libraft_term(&g->raft);
+}
+
+static void get_answer(struct group *g, struct list *node)
+{
+	struct install_get get = *LIST_ENTRY(node, struct install_get, link);
+	mem_free(LIST_ENTRY(node, struct install_get, link));
+	/* The later line frees what it was not given, if it is given nothing. It always gets a
+	 * descriptor, and install_send() refuses. */
+	if (LIBRAFT_LAYERED || may_send(g, libraft_term(&g->raft)))
+		get.cb(get.req, descriptor(g, raft_last_applied(&g->raft)), 0);
+	else
+		get.cb(get.req, NULL, RAFT_CANCELED);
+}
+
 void install_do(struct group *g)
 {
 	struct list *node;
 	while ((node = list_pop(&g->installs.gets)) != NULL) {
-		struct install_get get = *LIST_ENTRY(node, struct install_get, link);
-		mem_free(LIST_ENTRY(node, struct install_get, link));
-		if (g->leading_raft) /* the state itself follows when raft sends it: install_send()
-				      */
-			get.cb(get.req, descriptor(g, raft_last_applied(&g->raft)), 0);
-		else
-			get.cb(get.req, NULL, RAFT_CANCELED);
+		get_answer(g, node);
 		group_settle(g);
 	}
 }
@@ -317,11 +331,25 @@ static void out_acked(struct install_out *o, uint64_t parts)
 	out_pump(o);
 }
 
+/* The later line asks again: after a while, and whenever the member was not heard for a heartbeat. */
+static void out_goes_on(struct install_out *o, struct raft_io_send *req, raft_io_send_cb cb)
+{
+	struct raft_io_send *former = o->req;
+	raft_io_send_cb former_cb = o->cb;
+	o->req = req;
+	o->cb = cb;
+	former_cb(former, 0);
+}
+
 int install_send(struct group *g, struct peer *p, struct raft_io_send *req,
 	const struct raft_install_snapshot *args, raft_io_send_cb cb)
 {
-	if (!groups_linked(g->groups, p->node))
+	if (p == NULL || !may_send(g, args->term) || !groups_linked(g->groups, p->node))
 		return RAFT_NOCONNECTION;
+	if (LIBRAFT_LAYERED && p->install != NULL && p->install->term == args->term) {
+		out_goes_on(p->install, req, cb);
+		return 0;
+	}
 	if (p->install != NULL)
 		out_end(p->install, RAFT_CANCELED);
 	struct install_out *o = out_new(g, args->last_index);
@@ -346,7 +374,7 @@ int install_send(struct group *g, struct peer *p, struct raft_io_send *req,
 		.term = o->term,
 		.stream = o->stream,
 		.index = o->index,
-		.index_term = args->last_term,
+		.index_term = terms_of(&g->io.terms, o->index),
 		.conf_index = args->conf_index,
 		.data_n = o->data.n,
 		.entries_n = n_entries(&o->live),
@@ -778,11 +806,8 @@ void install_cancel(struct group *g)
 {
 	struct list *node;
 	install_not_leading(g);
-	while ((node = list_pop(&g->installs.gets)) != NULL) {
-		struct install_get *get = LIST_ENTRY(node, struct install_get, link);
-		get->cb(get->req, NULL, RAFT_CANCELED);
-		mem_free(get);
-	}
+	while ((node = list_pop(&g->installs.gets)) != NULL)
+		get_answer(g, node);
 }
 
 void install_done(struct group *g)

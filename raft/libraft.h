@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * <raft.h> and what we need from its structs besides functions. Later releases (to 0.18) move or
- * hide fields; only the ones read here may be read, and only here. Never r->log, the progress of
- * members or the state's union: what we need of them, the shim keeps itself.
+ * <raft.h> and what we need from its structs besides functions. Later releases move or hide fields;
+ * only the ones read here may be read, and only here. Never r->log or the progress of members: what
+ * we need of them, the shim keeps itself.
+ *
+ * Two lines of the library are known, 0.15 and 0.22. The later one is another program: a core that
+ * is stepped from event to event, and a layer above it that serves raft_io and the calls that we
+ * make. LIBRAFT_LAYERED says which one this is; what differs and matters:
+ *
+ *   - the layer calls requests back only from its own backend (group.c, membership.c: never asked);
+ *   - a send() that refuses loses whatever else the step brought, commits included (group_net.c);
+ *   - snapshot_get() may not fail, and a snapshot's progress is not told of a failed send
+ *     (install.c);
+ *   - entries are applied when a majority has them, this member's disk or not (group_io.c);
+ *   - the core wants one tick for each heartbeat (group.c);
+ *   - entries are copied, on the leader and on followers.
  */
 #ifndef WARREN_RAFT_LIBRAFT_H
 #define WARREN_RAFT_LIBRAFT_H
@@ -19,21 +31,28 @@
 #define RAFT_IO_REQUEST_VOTE_RESULT RAFT_REQUEST_VOTE_RESULT
 #define RAFT_IO_INSTALL_SNAPSHOT RAFT_INSTALL_SNAPSHOT
 #define RAFT_IO_TIMEOUT_NOW RAFT_TIMEOUT_NOW
-/* That line counts disk space in messages and in raft_io; ours is watched elsewhere (R4). */
+/* That line counts disk space in messages and in raft_io; ours is watched elsewhere (R4). And it
+ * believes what a pre-vote's answer says of itself only from this version on. */
 #define LIBRAFT_ROOM .capacity = USHRT_MAX,
+#define LIBRAFT_RESULT .version = 2, LIBRAFT_ROOM
 #else
 #define LIBRAFT_ROOM
+#define LIBRAFT_RESULT
 #endif
 
-/* Whether a vote's answer is about a pre-vote: a boolean in later lines, which knows no "unknown". */
+#ifdef LIBRAFT_HAS_STEP
+enum { LIBRAFT_LAYERED = true };
+#else
+enum { LIBRAFT_LAYERED = false };
+#endif
+
+/* Whether a vote's answer is about a pre-vote: a boolean in later lines. */
 #ifdef LIBRAFT_BOOL_PRE_VOTE
 typedef bool libraft_pre_vote;
-#define LIBRAFT_PRE_VOTE_UNKNOWN false
 #define LIBRAFT_PRE_VOTE_YES true
 #define LIBRAFT_PRE_VOTE_NO false
 #else
 typedef raft_tribool libraft_pre_vote;
-#define LIBRAFT_PRE_VOTE_UNKNOWN raft_tribool_unknown
 #define LIBRAFT_PRE_VOTE_YES raft_tribool_true
 #define LIBRAFT_PRE_VOTE_NO raft_tribool_false
 #endif
@@ -51,6 +70,29 @@ static inline uint64_t libraft_commit(const struct raft *r)
 static inline uint64_t libraft_stored(const struct raft *r)
 {
 	return r->last_stored;
+}
+
+/* A transfer of leadership is under way: raft_apply() would refuse. */
+static inline bool libraft_transferring(const struct raft *r)
+{
+	return r->transfer != NULL;
+}
+
+/* Leading: a standby catches up before the entry that makes it a voter. */
+static inline bool libraft_promoting(struct raft *r)
+{
+	return raft_state(r) == RAFT_LEADER && r->leader_state.promotee_id != 0;
+}
+
+/* Between raft_init() and raft_start(). The later line would have a member that lags get 32 entries
+ * for each answer; group_net.c cuts by bytes. */
+static inline void libraft_configure(struct raft *r)
+{
+#ifdef LIBRAFT_HAS_STEP
+	raft_set_max_inflight_entries(r, 1024);
+#else
+	(void)r;
+#endif
 }
 
 /* A configuration entry is in the log that is not committed yet. */

@@ -146,9 +146,8 @@ static int role_of(struct group *g, uint64_t id)
 	return s != NULL ? s->role : -1;
 }
 
-static void on_change(struct raft_change *req, int status)
+static void change_ended(struct group *g, int status)
 {
-	struct group *g = req->data;
 	struct change *c = &g->change;
 	c->in_raft = false;
 	if (status != 0) {
@@ -165,6 +164,21 @@ static void on_change(struct raft_change *req, int status)
 	}
 }
 
+/* Like a proposal's, a change's end is seen and not told (group.c). */
+static void look_at_change(struct group *g)
+{
+	const struct change *c = &g->change;
+	uint64_t index = c->in_raft ? confs_newest(&g->io.confs)->index : 0;
+	if (!c->in_raft)
+		return;
+	if (!g->leading_raft || g->term_raft != c->term)
+		change_ended(g, RAFT_LEADERSHIPLOST);
+	else if (index > c->since && g->fsm.applied >= index)
+		change_ended(g, 0);
+	else if (index == c->since && !libraft_promoting(&g->raft))
+		change_ended(g, RAFT_NOCONNECTION); /* it did not keep up */
+}
+
 static bool caught_up(struct group *g, uint64_t id)
 {
 	const struct peer *p = group_net_peer(g, id);
@@ -178,20 +192,22 @@ static int submit_change(struct group *g)
 	struct change *c = &g->change;
 	char address[MEMBER_ADDRESS];
 	int role = role_of(g, c->id);
-	c->req = (struct raft_change){.data = g};
+	c->req = (struct raft_change){0};
+	c->term = g->term_raft;
+	c->since = confs_newest(&g->io.confs)->index;
 	switch (c->step) {
 	case CHANGE_ADD:
 		member_address(address, c->id, c->node);
-		return raft_add(&g->raft, &c->req, c->id, address, on_change);
+		return raft_add(&g->raft, &c->req, c->id, address, NULL);
 	case CHANGE_ADD_ROLE:
 	case CHANGE_DEMOTE:
-		return raft_assign(&g->raft, &c->req, c->id, RAFT_STANDBY, on_change);
+		return raft_assign(&g->raft, &c->req, c->id, RAFT_STANDBY, NULL);
 	case CHANGE_PROMOTE:
 		if (role == RAFT_SPARE)
-			return raft_assign(&g->raft, &c->req, c->id, RAFT_STANDBY, on_change);
-		return raft_assign(&g->raft, &c->req, c->id, RAFT_VOTER, on_change);
+			return raft_assign(&g->raft, &c->req, c->id, RAFT_STANDBY, NULL);
+		return raft_assign(&g->raft, &c->req, c->id, RAFT_VOTER, NULL);
 	case CHANGE_REMOVE:
-		return raft_remove(&g->raft, &c->req, c->id, on_change);
+		return raft_remove(&g->raft, &c->req, c->id, NULL);
 	case CHANGE_NONE:
 	case CHANGE_OVER:
 		break;
@@ -345,9 +361,10 @@ bool membership_hand_over(struct group *g)
 	return true;
 }
 
-static void on_transfer(struct raft_transfer *req)
+static void look_at_transfer(struct group *g)
 {
-	struct group *g = req->data;
+	if (!g->transfer.in_raft || libraft_transferring(&g->raft))
+		return;
 	g->transfer.in_raft = false;
 	g->transfer.over = true;
 	group_todo(g);
@@ -366,9 +383,9 @@ static void do_transfer(struct group *g)
 	if (!transfer_is_due(g))
 		return;
 	if (!t->over && g->leading) {
-		t->req = (struct raft_transfer){.data = g};
+		t->req = (struct raft_transfer){0};
 		t->in_raft = true;
-		if (raft_transfer(&g->raft, &t->req, t->id, on_transfer) == 0) {
+		if (raft_transfer(&g->raft, &t->req, t->id, NULL) == 0) {
 			group_settle(g);
 			return;
 		}
@@ -427,6 +444,8 @@ static void look_for_self(struct group *g)
 void membership_settle(struct group *g)
 {
 	look_for_self(g);
+	look_at_change(g);
+	look_at_transfer(g);
 	if (change_is_due(g) || transfer_is_due(g))
 		group_todo(g);
 }

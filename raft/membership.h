@@ -31,7 +31,9 @@ struct change {
 	enum change_step step;
 	uint64_t id;
 	uint64_t node;
-	bool in_raft; /* raft has the request */
+	bool in_raft;   /* raft has the request */
+	uint64_t term;  /* since this term */
+	uint64_t since; /* and this configuration's index */
 	int status;
 	group_done done;
 	void *arg;

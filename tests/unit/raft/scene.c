@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "raft/libraft.h"
 #include "src/base/log.h"
 
 bool scene_holds(scenario s, const struct rules_off *off)
@@ -34,6 +35,12 @@ void scene_needs(scenario s, struct rules_off off)
 {
 	assert_true(scene_holds(s, NULL));
 	assert_false(scene_holds(s, &off));
+}
+
+void scene_needs_with_015(scenario s, struct rules_off off)
+{
+	assert_true(scene_holds(s, NULL));
+	assert_int_equal(scene_holds(s, &off), LIBRAFT_LAYERED);
 }
 
 struct cluster_options scene_options(unsigned nodes, unsigned voters, const struct rules_off *off)

@@ -21,6 +21,8 @@ typedef bool (*scenario)(const struct rules_off *off);
 bool scene_holds(scenario s, const struct rules_off *off);
 /* With all rules it holds, without the ones in `off` it does not. */
 void scene_needs(scenario s, struct rules_off off);
+/* The same for what libraft 0.22 got right: without the rules it holds there, and only there. */
+void scene_needs_with_015(scenario s, struct rules_off off);
 
 /* Quick and regular: messages take 1 ms, commits 1 ms. */
 struct cluster_options scene_options(unsigned nodes, unsigned voters, const struct rules_off *off);
