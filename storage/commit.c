@@ -81,8 +81,14 @@ static int put_record(struct commit *c, const struct packed *p)
 static int delete_record(struct commit *c, uint64_t number)
 {
 	MDB_val key = env_key(&number);
+	MDB_val val = {0};
+	mdb_get(c->txn, c->env->log, &key, &val);
 	int rc = delete_if_there(c, c->env->log, key);
-	return rc != 0 ? rc : delete_if_there(c, c->env->dir, key);
+	if (rc == 0)
+		rc = delete_if_there(c, c->env->dir, key);
+	if (val.mv_size > 0) /* its first page says how many there are */
+		env_looked_at(c->env, val.mv_data, 1);
+	return rc;
 }
 
 /* All marks of one record that follow each other. *ret_n: how many. */
@@ -199,5 +205,6 @@ int commit_round(struct env *env, const struct round *r, struct buf *scratch)
 		mdb_txn_abort(c.txn); /* an error poisons the transaction */
 		return rc;
 	}
+	env_looked_at_trees(env);
 	return mdb_txn_commit(c.txn);
 }

@@ -303,18 +303,43 @@ static int env_open_mdb(struct env *env, enum env_mode mode, struct env_text err
 	return env_cover_map(env, mode, err);
 }
 
-void env_let_go(const struct env *env, const void *p, size_t n)
+enum {
+	WINDOW_BYTES = 2 << 20,  /* the most that the kernel maps at one look: a large folio */
+	TREES_BYTES = 64 << 10,  /* a guess: most pages of the trees were mapped before */
+	LET_GO_BYTES = 8 << 20,
+};
+
+static void env_let_go(struct env *env)
 {
-	/* Reading a page maps its neighbours in a window of this size, too. */
-	enum { AROUND = 64 * 1024 };
-	uintptr_t from = (uintptr_t)p & ~(uintptr_t)(AROUND - 1);
-	uintptr_t to = ((uintptr_t)p + n + AROUND - 1) & ~(uintptr_t)(AROUND - 1);
-	if (from < env->map_from)
-		from = env->map_from;
-	if (to > env->map_to)
-		to = env->map_to;
-	if (from < to)
-		madvise((void *)from, to - from, MADV_DONTNEED); /* only advice: may fail */
+	atomic_store_explicit(&env->looked_at, 0, memory_order_relaxed);
+	for (unsigned i = 0; i < ENV_WINDOWS; i++)
+		atomic_store_explicit(&env->windows[i], 0, memory_order_relaxed);
+	/* The whole map: what is not there costs nothing. Only advice: may fail. */
+	madvise((void *)env->map_from, env->map_to - env->map_from, MADV_DONTNEED);
+}
+
+static void env_count(struct env *env, size_t n)
+{
+	size_t before = atomic_fetch_add_explicit(&env->looked_at, n, memory_order_relaxed);
+	if (before + n >= LET_GO_BYTES && env->map_from < env->map_to)
+		env_let_go(env);
+}
+
+void env_looked_at(struct env *env, const void *p, size_t n)
+{
+	uintptr_t from = (uintptr_t)p, to = from + n;
+	if (from < env->map_from || to > env->map_to)
+		return;
+	for (uintptr_t window = from / WINDOW_BYTES; window <= to / WINDOW_BYTES; window++) {
+		_Atomic uintptr_t *seen = &env->windows[window % ENV_WINDOWS];
+		if (atomic_exchange_explicit(seen, window, memory_order_relaxed) != window)
+			env_count(env, WINDOW_BYTES);
+	}
+}
+
+void env_looked_at_trees(struct env *env)
+{
+	env_count(env, TREES_BYTES);
 }
 
 /* ---- tables and format ---------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #define WARREN_STORAGE_ENV_H
 
 #include <lmdb.h>
+#include <stdatomic.h>
 
 #include "src/base/bytes.h"
 #include "storage/claim.h"
@@ -31,6 +32,8 @@ struct env_text {
 	size_t n;
 };
 
+enum { ENV_WINDOWS = 16 };
+
 struct env {
 	MDB_env *mdb;
 	MDB_dbi meta; /* see storage/format.h and storage/directory.h for what is in the tables */
@@ -43,6 +46,9 @@ struct env {
 	struct claim claim;
 	off_t cut_bytes; /* length of a data.mdb that a check has made longer; 0: none */
 	uintptr_t map_from, map_to; /* addresses of data.mdb in this process; 0 if not found */
+	/* What of it was looked at since all was let go: a guess in bytes, and windows counted. */
+	_Atomic size_t looked_at;
+	_Atomic uintptr_t windows[ENV_WINDOWS];
 	struct reserve reserve;
 	struct store_identity identity;
 };
@@ -53,9 +59,12 @@ int env_open(struct env *env, const char *path, enum env_mode mode, struct env_t
 void env_close(struct env *env);
 /* Rewrites what is there, so that the transaction is not empty: LMDB skips empty ones. */
 int env_touch(struct env *env, MDB_txn *txn);
-/* Bytes of the map have been read and copied: their pages may leave this process (they stay in the
- * kernel's cache), else a drained backlog would count as memory of ours. Any thread. */
-void env_let_go(const struct env *env, const void *p, size_t n);
+/* The n bytes at p in the map were looked at (elsewhere: nothing happens). The kernel maps what is
+ * around them, too, and counts it as memory of this process, so now and then all is let go: it stays
+ * in the kernel's cache. Any thread. */
+void env_looked_at(struct env *env, const void *p, size_t n);
+/* A commit looked at pages of the trees. */
+void env_looked_at_trees(struct env *env);
 /* The STORE_ error for what LMDB returned. */
 int env_error(int mdb_rc);
 /* Writes a message; returns rc. */

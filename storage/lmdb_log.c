@@ -64,7 +64,7 @@ static struct view *port_view(struct store_port *port)
 }
 
 /* Copies the bytes out. 0, STORE_NOTFOUND if the record is not there, STORE_DAMAGED, STORE_IO. */
-static int place_copy(const struct env *env, MDB_txn *txn, const struct place *place,
+static int place_copy(struct env *env, MDB_txn *txn, const struct place *place,
 	struct blob **ret_blob)
 {
 	MDB_val key = env_key(&place->record);
@@ -79,14 +79,14 @@ static int place_copy(const struct env *env, MDB_txn *txn, const struct place *p
 	const uint8_t *bytes = (const uint8_t *)val.mv_data + place->entry.offset;
 	if (place->entry.length > 0)
 		memcpy((*ret_blob)->data, bytes, place->entry.length);
-	env_let_go(env, bytes, place->entry.length);
+	env_looked_at(env, bytes, place->entry.length);
 	return STORE_OK;
 }
 
 static int place_read(struct store_log *log, const struct place *place, struct blob **ret_blob)
 {
 	struct view *view = port_view(log->port);
-	const struct env *env = &log->port->store->env;
+	struct env *env = &log->port->store->env;
 	MDB_txn *txn;
 	struct blob *blob = NULL;
 	int rc = view_begin(view, env->mdb, &txn);

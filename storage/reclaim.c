@@ -115,6 +115,7 @@ static bool read_free_list(struct reclaim *r, MDB_txn *txn, struct free_pages *f
 		uint64_t number = env_number(key, &ok);
 		if (ok && val.mv_size >= sizeof(size_t))
 			add_free_pages(f, number, val, safe);
+		env_looked_at(r->env, val.mv_data, val.mv_size);
 	}
 	mdb_cursor_close(cursor);
 	return true;

@@ -13,7 +13,7 @@
 
 enum {
 	TICK_MS = 1000,
-	CACHE_BYTES = 16 << 20,  /* entries kept for consumers close behind, per worker */
+	CACHE_BYTES = 8 << 20,   /* entries kept for consumers close behind, per worker */
 	EMPTYING_MAX_MS = 10000, /* a queue that cannot commit does not hold up the end for ever */
 };
 
