@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raft/zero_tables.h"
 #include "src/base/blob.h"
 
 static void *heap_malloc(void *data, size_t n)
@@ -17,7 +18,11 @@ static void *heap_malloc(void *data, size_t n)
 static void heap_free(void *data, void *p)
 {
 	(void)data;
-	if (p != NULL)
+	if (p == NULL)
+		return;
+	if (zero_tables_has(p))
+		zero_tables_free(p);
+	else
 		blob_unref(blob_of(p));
 }
 
@@ -26,13 +31,20 @@ static void *heap_calloc(void *data, size_t count, size_t size)
 	size_t n;
 	if (__builtin_mul_overflow(count, size, &n))
 		return NULL;
-	return memset(heap_malloc(data, n), 0, n);
+	void *table = n == ZERO_TABLE_BYTES ? zero_tables_alloc() : NULL;
+	return table != NULL ? table : memset(heap_malloc(data, n), 0, n);
 }
 
 static void *heap_realloc(void *data, void *p, size_t n)
 {
 	if (p == NULL)
 		return heap_malloc(data, n);
+	if (zero_tables_has(p)) {
+		void *to = heap_malloc(data, n);
+		memcpy(to, p, n < ZERO_TABLE_BYTES ? n : ZERO_TABLE_BYTES);
+		zero_tables_free(p);
+		return to;
+	}
 	return blob_grow(blob_of(p), n)->data;
 }
 

@@ -6,6 +6,8 @@
  * cache and deliveries on any thread share without a copy, whoever lets go of it last. It also
  * means that bytes handed to raft_apply() must start at blob->data: blob_of() finds the block from
  * there.
+ *
+ * The exception is the table that every group begins with: zero_tables.h.
  */
 #ifndef WARREN_RAFT_HEAP_H
 #define WARREN_RAFT_HEAP_H

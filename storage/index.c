@@ -8,7 +8,7 @@
 #include "src/base/mem.h"
 
 enum {
-	INDEX_FIRST = 8,       /* entries allocated at first */
+	INDEX_FIRST = 2,       /* entries allocated at first */
 	INDEX_DEAD_ALLOWED = 64 /* so many dead ones are never worth a compaction */
 };
 

@@ -5,7 +5,7 @@
 
 #include "src/base/mem.h"
 
-enum { RING_FIRST = 8, RING_KEEP = 64 /* a ring of this size is never shrunk */ };
+enum { RING_FIRST = 4, RING_KEEP = 16 /* a ring of this size is never shrunk */ };
 
 static uint8_t *at(const struct ring *r, size_t size, uint64_t pos)
 {
