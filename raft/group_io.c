@@ -141,6 +141,7 @@ struct io_append {
 	struct raft_io_append *raft;
 	uint64_t first; /* index */
 	unsigned n;
+	size_t bytes; /* of all */
 	struct store_entry *entries; /* raft holds their blocks until it is called back */
 	struct store_entry one;
 };
@@ -152,8 +153,11 @@ static struct io_append *io_append_new(struct group *g, const struct raft_entry 
 	a->first = g->io.next;
 	a->n = n;
 	a->entries = n == 1 ? &a->one : mem_alloc(n * sizeof *a->entries);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		a->entries[i] = stored_entry(&entries[i]);
+		a->bytes += entries[i].buf.len;
+	}
+	g->io.append_bytes += a->bytes;
 	list_init(&a->link);
 	list_push_back(&g->io.appending, &a->link);
 	g->io.appends++;
@@ -164,6 +168,7 @@ static void io_append_free(struct io_append *a)
 {
 	list_remove(&a->link);
 	a->g->io.appends--;
+	a->g->io.append_bytes -= a->bytes;
 	if (a->entries != &a->one)
 		mem_free(a->entries);
 	mem_free(a);

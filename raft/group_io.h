@@ -29,6 +29,7 @@ struct group_io {
 	uint64_t hard_done; /* and durable */
 	unsigned appends;
 	struct list appending; /* struct io_append */
+	size_t append_bytes; /* of entries in them */
 	unsigned snapshots; /* of our own and installed ones */
 	bool installing; /* one of them is installed: raft has neither log nor state until then */
 	/* What we know of raft's log, without looking into it. */

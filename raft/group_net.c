@@ -32,6 +32,7 @@ enum {
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
 	RESEND_MS = 500,               /* unanswered entries are sent again after that */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
+	WRITING_BYTES = 4 * 1024 * 1024, /* the same, of entries that a follower's disk has yet to take */
 	HEAD_MAX = WIRE_FIXED_MAX,
 };
 
@@ -924,10 +925,18 @@ static bool must_wait(const struct group *g, const struct wire *w)
 	return false;
 }
 
+/* A disk that stands still while the others commit: the leader sends without end. */
+static bool too_much_to_write(const struct group *g, const struct wire *w)
+{
+	return w->kind == WIRE_APPEND && w->n > 0 && g->io.append_bytes >= WRITING_BYTES;
+}
+
 void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob)
 {
 	if (w->kind != WIRE_FREEZE && w->kind != WIRE_FROZEN)
 		freeze_thaw(g);
+	if (too_much_to_write(g, w))
+		return;
 	if (!must_wait(g, w)) {
 		handle(g, node, w, blob);
 		return;

@@ -224,6 +224,47 @@ static void test_a_leader_that_nobody_can_replace_waits(void **state)
 	assert_true(scene_holds(one_of_three_alone, NULL));
 }
 
+/* ---- a follower ----------------------------------------------------------------------------- */
+
+static size_t bytes_of(const struct list *requests)
+{
+	size_t n = 0;
+	LIST_EACH(node, requests)
+	{
+		const struct store_req *req = LIST_ENTRY(node, struct store_req, link);
+		for (unsigned i = 0; req->op == STORE_OP_APPEND && i < req->u.append.n; i++)
+			n += req->u.append.entries[i].n;
+	}
+	return n;
+}
+
+/* What it has yet to write is bounded, whatever the others commit; then it catches up. */
+static bool follower_stands_still(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
+	struct sim_disk *d = &C.nodes[2].disk;
+	d->held = true;
+	size_t most = 0;
+	for (unsigned i = 0; i < 200; i++) {
+		SCENE_NEEDS(scene_put(&C, 0, 100 * 1024));
+		size_t n = bytes_of(&d->queued) + bytes_of(&d->writing);
+		most = n > most ? n : most;
+	}
+	cluster_run(&C, 5000);
+	SCENE_NEEDS(bytes_of(&d->queued) + bytes_of(&d->writing) <= most);
+	SCENE_NEEDS(most > 1024 * 1024 && most < 6 * 1024 * 1024);
+	d->held = false;
+	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	return end(C.nodes[0].cell->leading);
+}
+
+static void test_a_follower_that_stands_still_takes_no_more(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(follower_stands_still, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_a_hand_over_that_fails_is_followed_by_silence),
 		cmocka_unit_test(test_a_leader_whose_disk_moves_in_time_stays),
 		cmocka_unit_test(test_a_leader_that_nobody_can_replace_waits),
+		cmocka_unit_test(test_a_follower_that_stands_still_takes_no_more),
 	};
 	log_set_level(LOG_NONE);
 	return cmocka_run_group_tests(tests, NULL, NULL);
