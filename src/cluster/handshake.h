@@ -43,7 +43,7 @@ enum {
 
 enum handshake_kind {
 	HANDSHAKE_LINK = 1,    /* one per pair of nodes; src/cluster/lanes.h follows */
-	HANDSHAKE_CONTROL = 2, /* calls of a tool, or of a node that is no member; control.h */
+	HANDSHAKE_CONTROL = 2, /* calls of a tool, or of a node that is no member; caller.h */
 };
 
 enum handshake_role { HANDSHAKE_DIALLER, HANDSHAKE_ACCEPTOR };

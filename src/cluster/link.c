@@ -301,8 +301,9 @@ void link_tick(struct link *l, uint64_t held_ms)
 	if (l->ended)
 		return;
 	if (!l->up) {
-		if (now > l->began_ms + LINK_HANDSHAKE_MS) {
-			snprintf(text, sizeof text, "no greeting for %d ms", LINK_HANDSHAKE_MS);
+		if (now > l->began_ms + l->limits.greeting_ms) {
+			snprintf(text, sizeof text, "no greeting for %u ms",
+				l->limits.greeting_ms);
 			link_fail(l, LINK_SILENT, text);
 		}
 		return;

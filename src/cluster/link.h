@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One connection to another node or tool: a stream, a handshake, and then lanes of messages
- * (HANDSHAKE_LINK) or the plain octets of src/cluster/control.h (HANDSHAKE_CONTROL). Worker 0.
+ * (HANDSHAKE_LINK) or the plain octets of src/cluster/caller.h (HANDSHAKE_CONTROL). Worker 0.
  *
  * A link ends by itself: by octets that make no sense, a refusal, the peer's silence, or its end.
  * ended() tells that once; then the link lets its parcels go as lost and frees itself.
@@ -25,10 +25,11 @@ const char *link_end_name(enum link_end why); /* "closed", "refused", "silent" *
 struct link_limits {
 	unsigned heartbeat_ms; /* an idle link says something that often */
 	unsigned timeout_ms;   /* a peer that is not heard for so long is down */
+	unsigned greeting_ms;  /* from connected to up, at most */
 };
 
 enum {
-	LINK_HANDSHAKE_MS = 5000, /* from connected to done, at most */
+	LINK_GREETING_MS = 5000, /* link_limits.greeting_ms, as a rule */
 	LINK_WRITES_PER_TURN = 16,
 	LINK_GOODBYE_MS = 1000, /* for the last words */
 	/* What may wait for a peer that reads slowly. Messages of raft beyond the first are lost,

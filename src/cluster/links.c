@@ -4,7 +4,7 @@
  * is a connection or not.
  *
  *   listener --> contact (accepted) --+                      +--> peer.link: up
- *                                     +-- greeting, judge() --+--> control
+ *                                     +-- greeting, judge() --+--> caller
  *   peer.dialer --> peer.dialled -----+                      +--> refused
  */
 #include "src/cluster/links.h"
@@ -51,7 +51,7 @@ struct contact {
 	struct links *links;
 	struct link *link;
 	struct peer *peer;       /* whose dialled or link it is, or NULL */
-	struct control *control; /* or NULL */
+	struct caller *caller; /* or NULL */
 	uint64_t serial;         /* of a link that is up */
 };
 
@@ -66,7 +66,7 @@ struct links {
 	struct handshake_identity self;
 	struct handshake_key key;
 	struct link_limits limits;
-	control_fn *call;
+	caller_fn *call;
 	void *arg;
 	struct port *ports;
 	unsigned n_ports;
@@ -124,7 +124,7 @@ static struct contact *contact_new(struct links *ls, int fd, enum handshake_role
 
 static bool is_unproved(const struct contact *c)
 {
-	return link_role(c->link) == HANDSHAKE_ACCEPTOR && c->serial == 0 && c->control == NULL;
+	return link_role(c->link) == HANDSHAKE_ACCEPTOR && c->serial == 0 && c->caller == NULL;
 }
 
 static void contact_mark_dirty(struct contact *c)
@@ -151,9 +151,9 @@ static void contact_leave(struct contact *c, enum link_end why)
 {
 	struct links *ls = c->links;
 	struct peer *p = c->peer;
-	if (c->control != NULL) {
-		control_free(c->control);
-		c->control = NULL;
+	if (c->caller != NULL) {
+		caller_free(c->caller);
+		c->caller = NULL;
 		ls->n_control--;
 	}
 	c->peer = NULL;
@@ -334,7 +334,7 @@ static void contact_on_up(void *arg, struct link *l)
 	contact_count_proved(c);
 	if (link_peer(l)->kind == HANDSHAKE_CONTROL) {
 		ls->n_control++;
-		c->control = control_new(l, ls->call, ls->arg);
+		c->caller = caller_new(l, ls->call, ls->arg);
 		return;
 	}
 	/* While the dialler's proof was under way, things may have changed. */
@@ -349,7 +349,7 @@ static size_t contact_on_octets(void *arg, struct link *l, const uint8_t *p, siz
 {
 	struct contact *c = arg;
 	(void)l;
-	return c->control != NULL ? control_octets(c->control, p, n) : n;
+	return c->caller != NULL ? caller_octets(c->caller, p, n) : n;
 }
 
 /* ---- ended ---------------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@
 #ifndef WARREN_CLUSTER_LINKS_H
 #define WARREN_CLUSTER_LINKS_H
 
-#include "src/cluster/control.h"
+#include "src/cluster/caller.h"
 #include "src/loop/worker.h"
 
 struct link_port;
@@ -43,7 +43,7 @@ struct links_config {
 	struct slice cookie; /* not kept */
 	struct link_limits limits;
 	unsigned n_workers;
-	control_fn *call; /* requests over CONTROL connections; NULL: none are taken */
+	caller_fn *call; /* requests over CONTROL connections; NULL: none are taken */
 	void *arg;        /* its */
 };
 

@@ -120,8 +120,10 @@ static void on_writable(uv_poll_t *h, int status, int events)
 		return;
 	worker_deliver(d->worker);
 	if (a->d == NULL)
-		return; /* the mail has cancelled it */
-	int err = status < 0 ? -status : socket_error(a->fd);
+		return;                /* the mail has cancelled it */
+	int err = socket_error(a->fd); /* libuv's status says only that there is one */
+	if (err == 0 && status < 0)
+		err = -status;
 	int fd = attempt_end(d);
 	if (err == 0) {
 		tell(d, fd);
@@ -228,7 +230,7 @@ static bool parse(struct dialer *d, const char *address)
 		n -= 2;
 	}
 	size_t port_n = strlen(colon + 1);
-	if (n == 0 || n > HOST_MAX || port_n == 0 || port_n > PORT_MAX ||
+	if (n == 0 || n > HOST_MAX || *address == '[' || port_n == 0 || port_n > PORT_MAX ||
 		strspn(colon + 1, "0123456789") != port_n)
 		return false;
 	snprintf(d->host, sizeof d->host, "%.*s", (int)n, address);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/cluster/caller.h"
+
+#include <assert.h>
+
+#include "src/base/mem.h"
+
+enum { HEAD = 4 };
+
+/* With what it points to. */
+struct request {
+	struct caller_request r;
+	struct handshake_identity from;
+	uint8_t octets[];
+};
+
+struct caller {
+	struct link *link;
+	caller_fn *call;
+	void *arg;
+	struct request *present; /* not answered yet, or NULL */
+};
+
+struct caller *caller_new(struct link *l, caller_fn *call, void *arg)
+{
+	struct caller *c = MEM_NEW(struct caller);
+	*c = (struct caller){.link = l, .call = call, .arg = arg};
+	return c;
+}
+
+static void request_begin(struct caller *c, const uint8_t *p, size_t n)
+{
+	struct request *r = mem_alloc(sizeof *r + n);
+	memcpy(r->octets, p, n);
+	r->from = *link_peer(c->link);
+	r->r = (struct caller_request){slice_make(r->octets, n), &r->from, c};
+	c->present = r;
+	link_pause(c->link);
+	c->call(c->arg, &r->r);
+}
+
+size_t caller_octets(struct caller *c, const uint8_t *p, size_t n)
+{
+	if (c->present != NULL || n < HEAD)
+		return 0;
+	size_t size = load_u32be(p);
+	if (size > CALLER_REQUEST_MAX) {
+		link_close(c->link, HANDSHAKE_GARBAGE, "a request that is too long");
+		return n;
+	}
+	if (n < HEAD + size)
+		return 0;
+	request_begin(c, p + HEAD, size);
+	return HEAD + size;
+}
+
+void caller_reply(struct caller_request *r, struct slice reply)
+{
+	struct request *request = LIST_ENTRY(r, struct request, r);
+	struct caller *c = r->caller;
+	assert(reply.n <= UINT32_MAX);
+	if (c != NULL) {
+		struct buf *out = link_out(c->link);
+		buf_put_u32be(out, (uint32_t)reply.n);
+		buf_put_slice(out, reply);
+		c->present = NULL;
+		link_resume(c->link);
+		link_write(c->link);
+	}
+	mem_free(request);
+}
+
+void caller_free(struct caller *c)
+{
+	if (c->present != NULL)
+		c->present->r.caller = NULL;
+	mem_free(c);
+}
