@@ -20,7 +20,6 @@
 #include "src/cluster/link_port.h"
 #include "src/loop/timer.h"
 #include "src/net/dialer.h"
-#include "src/net/listener.h"
 
 enum {
 	TEXT_MAX = 512,
@@ -50,9 +49,9 @@ struct contact {
 	struct list dirty; /* in links.dirty: link_flush() is due */
 	struct links *links;
 	struct link *link;
-	struct peer *peer;       /* whose dialled or link it is, or NULL */
+	struct peer *peer;     /* whose dialled or link it is, or NULL */
 	struct caller *caller; /* or NULL */
-	uint64_t serial;         /* of a link that is up */
+	uint64_t serial;       /* of a link that is up */
 };
 
 struct port {
@@ -722,12 +721,10 @@ static void links_on_accepted(void *arg, int fd)
 		ls->n_unproved++;
 }
 
-int links_listen(struct links *ls, const char *address, unsigned port, int backlog, char *err,
-	size_t err_n, int *ret_errno)
+int links_listen(struct links *ls, struct listener *bound, int backlog, char *err, size_t err_n)
 {
-	ls->listener = listener_new(
-		ls->worker, address, port, backlog, links_on_accepted, ls, err, err_n, ret_errno);
-	return ls->listener != NULL ? 0 : -1;
+	ls->listener = bound;
+	return listener_start(bound, ls->worker, backlog, links_on_accepted, ls, err, err_n);
 }
 
 unsigned links_listen_port(const struct links *ls)

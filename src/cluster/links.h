@@ -17,7 +17,7 @@
 #define WARREN_CLUSTER_LINKS_H
 
 #include "src/cluster/caller.h"
-#include "src/loop/worker.h"
+#include "src/net/listener.h"
 
 struct link_port;
 struct links;
@@ -44,7 +44,7 @@ struct links_config {
 	struct link_limits limits;
 	unsigned n_workers;
 	caller_fn *call; /* requests over CONTROL connections; NULL: none are taken */
-	void *arg;        /* its */
+	void *arg;       /* its */
 };
 
 /* Before the workers' threads start. */
@@ -52,9 +52,8 @@ struct links *links_new(const struct links_config *config);
 /* After links_close() has called back and the workers have ended; the ports first. */
 void links_free(struct links *ls);
 
-/* As listener_new(): 0, or -1 with `err` and *ret_errno. Port 0 lets the kernel choose. */
-int links_listen(struct links *ls, const char *address, unsigned port, int backlog, char *err,
-	size_t err_n, int *ret_errno);
+/* Starts a bound listener and takes it over, also on failure: as listener_start(). Once. */
+int links_listen(struct links *ls, struct listener *bound, int backlog, char *err, size_t err_n);
 unsigned links_listen_port(const struct links *ls); /* 0: does not listen */
 
 /* Another member of the cluster, from the metadata; strings are copied. `address` "host:port" or

@@ -59,6 +59,12 @@ static const struct row rows[] = {
 		"port or address:port of an AMQP listener (default: 5672 on all interfaces)"},
 	{"cluster.listener", parse_address, FIELD(cluster_listener), "25672", 0, 65535,
 		"port or address:port where other nodes connect"},
+	{"cluster.cookie_file", parse_string, FIELD(cookie_file), "", 0, 4096,
+		"file with the secret that nodes share (default: .cookie in the data directory)"},
+	{"cluster.heartbeat_interval_ms", parse_integer, FIELD(cluster_heartbeat_ms), "250", 10,
+		60 * 1000, "an idle link between nodes says something that often (ms)"},
+	{"cluster.net_timeout_ms", parse_integer, FIELD(cluster_timeout_ms), "2000", 100,
+		60 * 60 * 1000, "a node that is not heard for so long is down (ms)"},
 	{"tcp_listen_options.backlog", parse_integer, FIELD(tcp_backlog), "128", 1, 65535,
 		"connections that may wait to be accepted"},
 	{"tcp_listen_options.nodelay", parse_bool, FIELD(tcp_nodelay), "true", 0, 0,
@@ -878,6 +884,14 @@ int config_finish(struct config *c)
 	if (c->loopback_users.n > CONFIG_NAMES_MAX || c->default_user_tags.n > CONFIG_NAMES_MAX) {
 		note(c, LOG_ERROR, "too many loopback_users or default_user_tags, the limit is %d",
 			CONFIG_NAMES_MAX);
+		rc = -1;
+	}
+	if (c->cluster_timeout_ms < 2 * c->cluster_heartbeat_ms) {
+		note(c, LOG_ERROR,
+			"cluster.net_timeout_ms (%llu) is below two times "
+			"cluster.heartbeat_interval_ms (%llu)",
+			(unsigned long long)c->cluster_timeout_ms,
+			(unsigned long long)c->cluster_heartbeat_ms);
 		rc = -1;
 	}
 	if (c->initial_frame_max > c->frame_max) {

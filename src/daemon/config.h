@@ -65,6 +65,9 @@ typedef void config_note(void *arg, enum log_level level, const char *text);
 struct config {
 	struct config_listeners listeners;
 	struct config_address cluster_listener;
+	char *cookie_file; /* "": the data directory's */
+	uint64_t cluster_heartbeat_ms;
+	uint64_t cluster_timeout_ms;
 	uint64_t tcp_backlog;
 	bool tcp_nodelay;
 

@@ -91,7 +91,13 @@ static enum node_exit node_bind(struct node *n)
 		}
 		n->listeners[n->n_listeners++] = l;
 	}
-	return NODE_EXIT_OK;
+	const struct config_address *a = &n->config->cluster_listener;
+	int code;
+	n->cluster_listener = listener_bind(a->host, a->port, err, sizeof err, &code);
+	if (n->cluster_listener != NULL)
+		return NODE_EXIT_OK;
+	log_error("node", "cluster.%s", err);
+	return node_listener_exit(code);
 }
 
 static void node_close_listeners(struct node *n)
@@ -99,6 +105,9 @@ static void node_close_listeners(struct node *n)
 	for (unsigned i = 0; i < n->n_listeners; i++)
 		listener_close(n->listeners[i]);
 	n->n_listeners = 0;
+	if (n->cluster_listener != NULL)
+		listener_close(n->cluster_listener);
+	n->cluster_listener = NULL;
 }
 
 static bool node_listen(struct node *n)
@@ -238,7 +247,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 	worker_stop(w);
 }
 
-static void node_on_home_closed(void *arg)
+static void node_on_links_closed(void *arg)
 {
 	struct node *n = arg;
 	alarms_stop(&n->alarms);
@@ -248,6 +257,12 @@ static void node_on_home_closed(void *arg)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
 	for (unsigned i = 0; i < n->n_shards; i++)
 		node_post(n, &n->shards[i], -1, node_end_worker);
+}
+
+static void node_on_home_closed(void *arg)
+{
+	struct node *n = arg;
+	links_close(n->links, node_on_links_closed, n);
 }
 
 static void node_on_stopped(struct mail *m, struct worker *w)
@@ -371,6 +386,51 @@ static void node_open_api(struct node *n)
 	n->control = control_new(&n->shards[0].worker, n->api, n->name, err, sizeof err);
 	if (n->control == NULL)
 		log_warning("node", "%s: warrenctl cannot reach this node", err);
+}
+
+/* ---- other nodes ---- */
+
+static enum node_exit node_read_cookie(struct node *n)
+{
+	char err[ERR_MAX];
+	const char *file = n->config->cookie_file;
+	bool own = file[0] == '\0';
+	if ((own ? cookie_read_or_make(&n->cookie, n->data_dir, err, sizeof err)
+		 : cookie_read(&n->cookie, file, err, sizeof err)) == 0)
+		return NODE_EXIT_OK;
+	log_error("node", "%s", err);
+	return own ? NODE_EXIT_DIRECTORY : NODE_EXIT_CONFIG;
+}
+
+void node_open_links(struct node *n)
+{
+	n->links = links_new(&(struct links_config){.worker = &n->shards[0].worker,
+		.node_id = n->identity.node_id,
+		.incarnation = n->identity.incarnation,
+		.name = n->name,
+		.product = PACKAGE_VERSION,
+		.cookie = slice_make(n->cookie.text, n->cookie.n),
+		.limits = {.heartbeat_ms = (unsigned)n->config->cluster_heartbeat_ms,
+			.timeout_ms = (unsigned)n->config->cluster_timeout_ms,
+			.greeting_ms = LINK_GREETING_MS},
+		.n_workers = n->n_shards});
+	cookie_wipe(&n->cookie);
+}
+
+static void node_listen_for_nodes(struct node *n)
+{
+	const char *host = n->config->cluster_listener.host;
+	struct listener *l = n->cluster_listener;
+	char err[ERR_MAX];
+	n->cluster_listener = NULL;
+	int rc = links_listen(n->links, l, (int)n->config->tcp_backlog, err, sizeof err);
+	if (rc == 0) {
+		log_info("node", "other nodes may connect to %s:%u", host != NULL ? host : "[::]",
+			links_listen_port(n->links));
+		return;
+	}
+	log_error("node", "cluster.%s", err);
+	node_stop(n, node_listener_exit(rc));
 }
 
 /* ---- starting ---- */
@@ -499,6 +559,7 @@ static void node_run_workers(struct node *n)
 		.arg = n};
 	alarms_start(&n->alarms, &n->shards[0].worker, n->config);
 	node_open_api(n);
+	node_listen_for_nodes(n);
 	int rc = node_load_rows(n);
 	if (rc == 0)
 		rc = node_open_home(n);
@@ -562,8 +623,13 @@ enum node_exit node_run(struct node *n)
 	enum node_exit wrong = node_bind(n);
 	if (wrong == NODE_EXIT_OK)
 		wrong = node_open_store(n);
+	if (wrong == NODE_EXIT_OK)
+		wrong = node_read_cookie(n);
 	if (wrong != NODE_EXIT_OK) {
 		node_close_listeners(n);
+		if (n->store != NULL)
+			store_close(n->store);
+		buf_done(&n->stored_groups);
 		return wrong;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -574,6 +640,9 @@ enum node_exit node_run(struct node *n)
 	node_run_workers(n);
 	for (unsigned i = 0; i < n->n_shards; i++)
 		shard_done(&n->shards[i]);
+	for (unsigned i = 0; i < n->n_shards; i++)
+		link_port_free(n->shards[i].links);
+	links_free(n->links);
 	store_close(n->store);
 	api_free(n->api);
 	mem_free(n->api_shards);

@@ -10,6 +10,8 @@
 #ifndef WARREN_DAEMON_NODE_H
 #define WARREN_DAEMON_NODE_H
 
+#include "src/cluster/cookie.h"
+#include "src/cluster/links.h"
 #include "src/daemon/alarms.h"
 #include "src/daemon/config.h"
 #include "src/daemon/shard.h"
@@ -46,6 +48,9 @@ struct node {
 	struct session_env **envs;
 	unsigned n_shards;
 	struct catalog_home *home;
+	struct cookie cookie; /* until the links have it */
+	struct links *links;
+	struct listener *cluster_listener; /* bound; NULL: the links have it */
 	struct alarms alarms;
 	struct api *api;
 	struct api_shard *api_shards;
@@ -66,6 +71,9 @@ enum node_exit node_run(struct node *n);
 enum node_exit node_store_exit(int store_err);
 
 /* ---- from the shards ---- */
+
+/* Makes n->links, which the ports of all shards belong to; worker 0 is there. */
+void node_open_links(struct node *n);
 
 void node_shard_serving(struct node *n, struct shard *s);
 void node_shard_drained(struct node *n, struct shard *s);

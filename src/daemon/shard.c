@@ -62,6 +62,9 @@ static bool shard_turn(struct turn_hook *h)
 	store_port_flush(&s->port);
 	worked |= queue_hosts_flush(s->hosts);
 	worked |= session_env_flush(&s->env);
+	worked |= link_port_flush(s->links);
+	if (s->worker.no == 0)
+		worked |= links_flush(s->node->links);
 	shard_check_empty(s);
 	return worked || store_port_ready(&s->port);
 }
@@ -345,6 +348,42 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(s->hosts, group, seq);
 }
 
+/* ---- other nodes ---- */
+
+static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
+{
+	(void)arg;
+	(void)node;
+	(void)incarnation;
+}
+
+static void shard_on_link_down(
+	void *arg, uint64_t node, uint64_t incarnation, enum link_end why)
+{
+	(void)arg;
+	(void)node;
+	(void)incarnation;
+	(void)why;
+}
+
+/* Nobody sends any yet. */
+static bool shard_on_link_message(
+	void *arg, uint64_t node, const struct envelope *e, struct blob *blob, size_t n)
+{
+	(void)arg;
+	(void)node;
+	(void)e;
+	(void)n;
+	blob_unref(blob);
+	return true;
+}
+
+static const struct link_port_owner shard_link_owner = {
+	.up = shard_on_link_up,
+	.down = shard_on_link_down,
+	.message = shard_on_link_message,
+};
+
 /* ---- life ---- */
 
 static void shard_on_drained(void *arg);
@@ -383,6 +422,9 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		s->random_state = (uint64_t)time(NULL) ^ no;
 	worker_init(&s->worker, no);
 	s->worker.data = s;
+	if (no == 0)
+		node_open_links(node);
+	s->links = link_port_new(node->links, &s->worker, no, &shard_link_owner, s);
 	store_port_init(&s->port, node->store, shard_wake, s);
 	s->groups = groups_new(&(struct groups_config){.port = &s->port,
 		.now_ms = shard_now,

@@ -8,6 +8,7 @@
 
 #include "raft/groups.h"
 #include "src/cluster/catalog.h"
+#include "src/cluster/link_port.h"
 #include "src/loop/timer.h"
 #include "src/queue/client.h"
 #include "src/queue/host.h"
@@ -25,6 +26,7 @@ struct shard {
 	struct queue_hosts *hosts;
 	struct catalog *catalog;
 	struct dead_letters *dead_letters;
+	struct link_port *links;
 	struct session_env env;
 	struct timer *tick;
 	struct turn_hook hook;

@@ -95,7 +95,8 @@ class FullDisk(unittest.TestCase):
             while True:
                 f.write(b"\0" * 65536)
         done = subprocess.run([Broker.program(), "-d", os.path.join(self.top, "new"), "-s",
-                               "listeners.tcp.default=127.0.0.1:0"], capture_output=True, text=True, timeout=SECONDS)
+                               "listeners.tcp.default=127.0.0.1:0", "-s", "cluster.listener=127.0.0.1:0"],
+                              capture_output=True, text=True, timeout=SECONDS)
         self.assertIn(done.returncode, (4, 8), done.stderr)
         self.assertTrue(done.stderr.strip())
 

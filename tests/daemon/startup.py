@@ -166,6 +166,60 @@ class Startup(unittest.TestCase):
         self.refused(self.node(port=port), PORT_IN_USE, "127.0.0.1:%d" % port, "address already in use")
         self.assertFalse(os.path.exists(self.directory), "the store was opened before")
 
+    def test_cluster_port_in_use(self):
+        holder = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(holder.close)
+        port = holder.getsockname()[1]
+        self.refused(self.node("cluster.listener=127.0.0.1:%d" % port), PORT_IN_USE,
+                     "cluster.listener 127.0.0.1:%d: address already in use" % port)
+
+    def test_what_is_no_node_is_sent_away_from_the_cluster_port(self):
+        node = self.node().ready()
+        line = [x for x in node.log.splitlines() if "other nodes may connect to" in x][0]
+        address = ("127.0.0.1", int(line.rsplit(":", 1)[1]))
+        for octets in (b"AMQP\0\0\x09\x01", b"GET / HTTP/1.1\r\n\r\n", os.urandom(300)):
+            with socket.create_connection(address, timeout=SECONDS) as s:
+                s.sendall(octets)
+                self.assertEqual(s.recv(1), b"")
+        with socket.create_connection(address, timeout=SECONDS):
+            node.wait_for("not a greeting of a Warren node")
+            self.assertEqual(node.end(), OK, node.log)  # somebody who says nothing does not hold it up
+
+    def test_cookie_is_made_once(self):
+        self.assertEqual(self.node().ready().end(), OK)
+        path = os.path.join(self.directory, ".cookie")
+        self.assertEqual(os.stat(path).st_mode & 0o7777, 0o400)
+        with open(path) as f:
+            first = f.read()
+        self.assertGreaterEqual(len(first.strip()), 20)
+        self.assertEqual(self.node().ready().end(), OK)
+        with open(path) as f:
+            self.assertEqual(f.read(), first)
+
+    def test_cookie_that_others_can_read_is_refused(self):
+        self.assertEqual(self.node().ready().end(), OK)
+        path = os.path.join(self.directory, ".cookie")
+        os.chmod(path, 0o440)
+        self.refused(self.node(), DIRECTORY, path, "must be 400 or 600")
+        os.chmod(path, 0o600)
+        self.assertEqual(self.node().ready().end(), OK)
+
+    def test_cookie_file_of_the_configuration(self):
+        path = os.path.join(self.top, "secret")
+        setting = "cluster.cookie_file=" + path
+        self.refused(self.node(setting), CONFIG, path, "No such file")
+        with open(path, "w") as f:
+            f.write("SECRETSECRET\n")
+        os.chmod(path, 0o600)
+        node = self.node(setting).ready()
+        self.assertEqual(node.end(), OK)
+        self.assertNotIn("SECRET", node.log)
+        self.assertFalse(os.path.exists(os.path.join(self.directory, ".cookie")))
+
+    def test_times_of_links_must_fit(self):
+        self.refused(self.node("cluster.net_timeout_ms=300", "cluster.heartbeat_interval_ms=200"), CONFIG,
+                     "cluster.net_timeout_ms (300) is below two times cluster.heartbeat_interval_ms (200)")
+
     def test_second_process_on_one_store(self):
         self.node().ready()
         self.refused(self.node(), LOCKED, self.directory)

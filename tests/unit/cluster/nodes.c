@@ -158,7 +158,8 @@ struct node *node_start(uint64_t id, uint64_t incarnation)
 		d->port = link_port_new(n->links, &d->worker, i, &port_owner, d);
 		worker_hook(&d->worker, &d->hook, desk_turn);
 	}
-	if (links_listen(n->links, "127.0.0.1", 0, 64, err, sizeof err, &code) != 0)
+	struct listener *l = listener_bind("127.0.0.1", 0, err, sizeof err, &code);
+	if (l == NULL || links_listen(n->links, l, 256, err, sizeof err) != 0)
 		fail_msg("%s", err);
 	n->port = links_listen_port(n->links);
 	for (unsigned i = 0; i < NODE_WORKERS; i++)
