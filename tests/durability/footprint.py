@@ -29,6 +29,7 @@ WINDOW = 2000
 IDLE_LIMIT = 25 * MIB
 GROWTH_LIMIT, GROWTH_LEAST, GROWTH_MESSAGES = 100 * MIB, 60 * MIB, 1000000
 START_LIMIT = 2.0
+PEAK_LIMIT = 20 * MIB  # a backlog that is many times as large needs no more
 DISK_ALLOWANCE, DISK_SHARE, DISK_SECONDS = 64 * MIB, 10, 30
 
 
@@ -140,6 +141,7 @@ def measure(checks, broker, messages, report):
     figures.limit(checks, report, "drained_disk", disk_use(broker.datadir), disk_limit)
     figures["drained_rss_growth"] = settled_memory(broker.process.pid) - idle  # pages of the file, mostly
     figures["peak"] = memory(broker.process.pid)
+    figures.limit(checks, report, "drained_peak_growth", figures["peak"]["VmHWM"] - idle, PEAK_LIMIT)
     broker.stop()
     print(json.dumps(figures), flush=True)
 
