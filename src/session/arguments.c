@@ -5,8 +5,6 @@
 
 #include "src/amqp/table.h"
 
-enum { MS_MAX_BITS = 32 };
-
 struct arguments_rule {
 	const char *key;
 	/* Writes the reason into text if the value is refused. */
@@ -44,7 +42,7 @@ static bool check_ms(struct slice all, const struct amqp_value *v, char *text, s
 {
 	if (!check_count(all, v, text, cap))
 		return false;
-	if (v->u.i < (int64_t)1 << MS_MAX_BITS)
+	if (v->u.i <= ARGUMENTS_MS_MAX)
 		return true;
 	snprintf(text, cap, "{value_too_large,%lld}", (long long)v->u.i);
 	return false;

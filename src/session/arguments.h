@@ -7,6 +7,9 @@
 #ifndef WARREN_SESSION_ARGUMENTS_H
 #define WARREN_SESSION_ARGUMENTS_H
 
+/* Longest TTL or expiry, in milliseconds: ten years, as in RabbitMQ. */
+#define ARGUMENTS_MS_MAX INT64_C(315360000000)
+
 #include "src/broker/broker.h"
 #include "src/queue/command.h"
 

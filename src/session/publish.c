@@ -9,6 +9,7 @@
 #include "src/amqp/props.h"
 #include "src/amqp/table.h"
 #include "src/base/mem.h"
+#include "src/session/arguments.h"
 #include "src/session/confirm.h"
 #include "src/session/reply_to.h"
 #include "src/session/room.h"
@@ -143,14 +144,15 @@ void channel_on_body(struct channel *ch, const struct amqp_frame *f)
 
 /* ---- checks ---- */
 
-/* `expiration` is a decimal number of milliseconds in a string. */
+/* `expiration` is a decimal number of milliseconds in a string. What is beyond 32 bits, 49 days, is kept
+ * without end: late is better than early. */
 static bool publish_expiration(struct channel *ch, struct slice text, uint32_t *ret)
 {
 	uint64_t ms = 0;
 	size_t i = 0;
 	bool negative = text.n > 1 && text.p[0] == '-';
 	i += negative;
-	while (i < text.n && text.p[i] >= '0' && text.p[i] <= '9' && ms <= UINT32_MAX)
+	while (i < text.n && text.p[i] >= '0' && text.p[i] <= '9' && ms <= ARGUMENTS_MS_MAX)
 		ms = ms * 10 + (text.p[i++] - '0');
 	if (negative && i > 1 && i == text.n)
 		channel_error(ch, 406, AMQP_BASIC_PUBLISH,
@@ -159,7 +161,7 @@ static bool publish_expiration(struct channel *ch, struct slice text, uint32_t *
 	else if (i == negative)
 		channel_error(ch, 406, AMQP_BASIC_PUBLISH, "invalid expiration '%.*s': no_integer",
 			SLICE_FMT(text));
-	else if (ms >= UINT32_MAX)
+	else if (ms > ARGUMENTS_MS_MAX)
 		channel_error(ch, 406, AMQP_BASIC_PUBLISH,
 			"invalid expiration '%.*s': {value_too_large,%.*s}", SLICE_FMT(text),
 			SLICE_FMT(text));
@@ -168,7 +170,7 @@ static bool publish_expiration(struct channel *ch, struct slice text, uint32_t *
 			"invalid expiration '%.*s': {leftover_string,\"%.*s\"}", SLICE_FMT(text),
 			(int)(text.n - i), (const char *)text.p + i);
 	else {
-		*ret = (uint32_t)ms;
+		*ret = ms < UINT32_MAX ? (uint32_t)ms : ENQUEUE_NO_EXPIRATION;
 		return true;
 	}
 	return false;

@@ -2714,6 +2714,239 @@ class TestQuorumQueue(Case):
             self.ch.queue_declare(queue, durable=True, arguments={"x-queue-type": "classic"})
 
 
+class TestDetails(Case):
+    """Small things that clients and their tests rely on."""
+
+    def returned(self, channel=None):
+        """Collects basic.return: (method, properties, body)."""
+        got = Deliveries()
+        (channel or self.ch).add_on_return_callback(got.add)
+        return got
+
+    def test_return_carries_everything_back(self):
+        got = self.returned()
+        source = self.exchange("direct")
+        properties = persistent(headers={"h": 1}, message_id="m", reply_to="r", priority=3, expiration="60000")
+        self.ch.basic_publish(source, "key", b"body", properties, mandatory=True)
+        self.wait(lambda: self.pump() or got, "the return")
+        method, back, body = got[0]
+        self.assertEqual((method.reply_code, method.reply_text, method.exchange, method.routing_key, body),
+                         (312, "NO_ROUTE", source, "key", b"body"))
+        self.assertEqual(back, properties)
+
+    def test_return_of_an_empty_body(self):
+        got = self.returned()
+        self.ch.basic_publish("", "nowhere", b"", mandatory=True)
+        self.wait(lambda: self.pump() or got, "the return")
+        self.assertEqual(got.bodies, [b""])
+
+    def test_alternate_exchange_without_queues_returns(self):
+        other = self.exchange()
+        source = self.exchange(arguments={"alternate-exchange": other})
+        got = self.returned()
+        self.ch.basic_publish(source, "key", b"x", mandatory=True)
+        self.wait(lambda: self.pump() or got, "the return")
+        self.assertEqual(got[0][0].exchange, source)
+
+    def test_missing_alternate_exchange_drops(self):
+        source = self.exchange(arguments={"alternate-exchange": "missing"})
+        self.ch.confirm_delivery()
+        self.publish("key", b"x", exchange=source)
+
+    def test_alternate_exchange_inequivalent_406(self):
+        source = self.exchange()
+        with self.channel_error(406, "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange '%s' in "
+                                "vhost '/': received the value 'a' of type 'longstr' but current is none" % source):
+            self.ch.exchange_declare(source, "fanout", arguments={"alternate-exchange": "a"})
+
+    def test_expiration_of_more_than_ten_years_406(self):
+        with self.channel_error(406, "PRECONDITION_FAILED - invalid expiration '315360000001': "
+                                "{value_too_large,315360000001}"):
+            self.publish("key", b"x", expiration="315360000001")
+
+    def test_times_of_ten_years(self):
+        queue = self.queue({"x-message-ttl": 315360000000, "x-expires": 315360000000})
+        self.publish(queue, b"x", expiration="315360000000")
+        self.publish(queue, b"y", expiration="4294967295")
+        self.assertEqual(self.get(queue)[2], b"x")
+        self.assertEqual(self.get(queue)[2], b"y")
+
+    def test_times_of_more_than_ten_years_406(self):
+        for key in ("x-message-ttl", "x-expires"):
+            queue = self.name()
+            with self.channel_error(406, "PRECONDITION_FAILED - invalid arg '%s' for queue '%s' in vhost '/': "
+                                    "{value_too_large,315360000001}" % (key, queue)):
+                self.ch.queue_declare(queue, arguments={key: 315360000001})
+
+    def test_expiration_empty_406(self):
+        with self.channel_error(406, "PRECONDITION_FAILED - invalid expiration '': no_integer"):
+            self.publish("key", b"x", expiration="")
+
+    def test_expiration_0_reaches_a_waiting_consumer_only(self):
+        queue = self.queue()
+        self.publish(queue, b"nobody", expiration="0")
+        self.wait_count(queue, 0)
+        got = self.consume(queue, auto_ack=True)
+        self.publish(queue, b"somebody", expiration="0")
+        self.wait_deliveries(got, 1)
+        self.assertEqual(got.bodies, [b"somebody"])
+
+    def test_an_expired_message_behind_a_live_one_waits(self):
+        dead = self.queue()
+        queue = self.queue({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+        self.publish(queue, b"long", expiration="60000")
+        self.publish(queue, b"short", expiration="1")
+        self.assertEqual(self.get(queue)[2], b"long")
+        self.assertEqual(self.get(dead)[2], b"short")
+
+    def test_max_length_bytes_with_reject_publish_dlx(self):
+        dead = self.queue()
+        queue = self.queue({"x-max-length-bytes": 10, "x-overflow": "reject-publish-dlx",
+                            "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+        self.ch.confirm_delivery()
+        self.publish(queue, b"12345678")
+        with self.assertRaises(NackError):
+            self.publish(queue, b"123456789")
+        self.ch = self.connection.channel()
+        _, properties, body = self.get(dead)
+        self.assertEqual(body, b"123456789")
+        self.assertEqual(properties.headers["x-death"][0]["reason"], "maxlen")
+        self.assertEqual(self.drain(queue), [b"12345678"])
+
+    def test_max_length_with_priorities_drops_the_next_to_be_delivered(self):
+        queue = self.queue({"x-max-length": 2, "x-max-priority": 5})
+        for priority in (1, 5, 3):
+            self.publish(queue, b"%d" % priority, priority=priority)
+        self.wait_count(queue, 2)
+        self.assertEqual(self.drain(queue), [b"3", b"1"])
+
+    def test_a_message_without_priority_has_priority_0(self):
+        queue = self.queue({"x-max-priority": 2})
+        self.publish(queue, b"none")
+        self.publish(queue, b"zero", priority=0)
+        self.publish(queue, b"one", priority=1)
+        self.assertEqual(self.drain(queue), [b"one", b"none", b"zero"])
+
+    def test_max_priority_256_406(self):
+        queue = self.name()
+        with self.channel_error(406, re.compile(r"^PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue '%s' in "
+                                                r"vhost '/': \{max_value_exceeded,256\}$" % re.escape(queue))):
+            self.ch.queue_declare(queue, arguments={"x-max-priority": 256})
+
+    def test_a_lower_consumer_is_served_when_the_higher_has_no_credit(self):
+        queue = self.queue()
+        high = self.connection.channel()
+        high.basic_qos(prefetch_count=1)
+        low = self.consume(queue)
+        first = self.consume(queue, channel=high, arguments={"x-priority": 10})
+        self.publish(queue, b"1", b"2", b"3")
+        self.wait(lambda: self.pump() or len(first) + len(low) == 3, "3 deliveries")
+        self.assertEqual((first.bodies, low.bodies), ([b"1"], [b"2", b"3"]))
+
+    def test_a_single_active_consumer_stays_when_a_higher_priority_comes(self):
+        queue = self.queue({"x-single-active-consumer": True})
+        first = self.consume(queue, auto_ack=True)
+        second = self.consume(queue, auto_ack=True, arguments={"x-priority": 10})
+        self.publish(queue, b"a", b"b")
+        self.wait_deliveries(first, 2)
+        self.assertEqual(second, [])
+
+    def test_exclusive_queue_is_locked_for_every_method(self):
+        other = self.connect()
+        queue = self.name()
+        self.ch.queue_declare(queue, exclusive=True)
+        locked = re.compile("^RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '%s' in vhost '/'" % queue)
+        for method in (lambda ch: ch.basic_get(queue), lambda ch: ch.queue_purge(queue),
+                       lambda ch: ch.queue_delete(queue), lambda ch: ch.queue_bind(queue, "amq.fanout"),
+                       lambda ch: ch.basic_consume(queue, lambda *_: None),
+                       lambda ch: ch.queue_declare(queue, passive=True)):
+            channel = other.channel()
+            with self.channel_error(405, locked, channel=channel):
+                method(channel)
+
+    def test_exclusive_queue_of_a_lost_connection_goes(self):
+        raw = self.opened()
+        queue = raw.declare(1, self.name(), bits=4)
+        raw.close()
+
+        def free():
+            channel = self.connection.channel()
+            try:
+                channel.queue_declare(queue)
+            except ChannelClosedByBroker as e:
+                self.assertEqual(e.reply_code, 405)
+                return False
+            return True
+
+        self.wait(free, "the queue's name is free")
+
+    def test_delete_if_unused_and_if_empty_looks_for_messages_first(self):
+        queue = self.queue()
+        self.publish(queue, b"x")
+        self.wait_count(queue, 1)
+        self.ch.basic_qos(prefetch_count=1)
+        self.consume(queue)
+        self.publish(queue, b"y", b"z")
+        self.wait_count(queue, 2)
+        with self.channel_error(406, "PRECONDITION_FAILED - queue '%s' in vhost '/' not empty" % queue):
+            self.ch.queue_delete(queue, if_unused=True, if_empty=True)
+
+    def test_reply_to_an_address_that_never_was_is_returned(self):
+        got = self.returned()
+        self.ch.basic_publish("", REPLY_TO + ".bogus", b"x", mandatory=True)
+        self.wait(lambda: self.pump() or got, "the return")
+        self.assertEqual(got[0][0].routing_key, REPLY_TO + ".bogus")
+
+    def test_headers_binding_of_a_void_value_asks_for_presence(self):
+        queue, source = self.queue(), self.exchange("headers")
+        self.ch.queue_bind(queue, source, arguments={"x-match": "all", "h": None})
+        self.publish("", b"there", exchange=source, headers={"h": "anything"})
+        self.publish("", b"not there", exchange=source, headers={"g": 1})
+        self.assertEqual(self.get(queue)[2], b"there")
+        self.assertEqual(self.drain(queue), [])
+
+    def test_headers_binding_compares_types(self):
+        queue, source = self.queue(), self.exchange("headers")
+        self.ch.queue_bind(queue, source, arguments={"x-match": "all", "h": 1})
+        self.publish("", b"text", exchange=source, headers={"h": "1"})
+        self.publish("", b"number", exchange=source, headers={"h": 1})
+        self.assertEqual(self.get(queue)[2], b"number")
+        self.assertEqual(self.drain(queue), [])
+
+    def test_headers_binding_without_headers_matches_all_and_not_any(self):
+        every, some, source = self.queue(), self.queue(), self.exchange("headers")
+        self.ch.queue_bind(every, source, arguments={"x-match": "all"})
+        self.ch.queue_bind(some, source, arguments={"x-match": "any"})
+        self.ch.confirm_delivery()
+        self.publish("", b"x", exchange=source)
+        self.assertEqual((self.drain(every), self.drain(some)), ([b"x"], []))
+
+    def test_x_death_survives_a_second_queue(self):
+        end = self.queue()
+        second = self.queue({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": end, "x-message-ttl": 1})
+        first = self.queue({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": second})
+        self.publish(first, b"x", headers={"mine": "kept"})
+        self.ch.basic_reject(self.get(first, auto_ack=False)[0].delivery_tag, requeue=False)
+        _, properties, _ = self.get(end)
+        deaths = properties.headers["x-death"]
+        self.assertEqual([(d["queue"], d["reason"], d["count"]) for d in deaths],
+                         [(second, "expired", 1), (first, "rejected", 1)])
+        self.assertEqual((properties.headers["x-first-death-queue"], properties.headers["mine"]), (first, "kept"))
+
+    def test_after_a_channel_error_the_rest_is_ignored_until_close_ok(self):
+        raw = self.opened()
+        queue = self.queue()
+        raw.method(1, rawamqp.ACK, struct.pack(">QB", 99, 0))
+        raw.publish(1, queue, b"ignored")
+        raw.method(1, (50, 10), b"\0\0" + shortstr("ignored") + b"\0" + table({}))
+        raw.expect(rawamqp.CHANNEL_CLOSE)
+        raw.method(1, rawamqp.CHANNEL_CLOSE_OK)
+        raw.open_channel(1)
+        raw.publish(1, queue, b"taken")
+        self.assertEqual(self.get(queue)[2], b"taken")
+        self.assertEqual(self.drain(queue), [])
+
+
 class TestRestart(Case):
     """Stops and starts the broker under test."""
 
