@@ -5,9 +5,9 @@
 usage: lifetimes.py [--messages N] [--queues N] [--stages N] [--workers N] [--report] [--keep DIR]
 
 Twice, first with one queue, then with many: N messages of 1 KiB pass through
-the queues. At the begin of each stage a further consumer takes one message of
-each queue and does not acknowledge it, in the middle of the traffic, so that
-those which stay are spread over all that was ever written. A line of JSON per
+the queues. In each stage a further consumer takes one message of each queue and does
+not acknowledge it, so that those which stay are spread over all that was ever
+written. A line of JSON per
 stage: messages per second, bytes on disk. In the end what was held is given
 back, and every message must come again as it was.
 """
@@ -18,10 +18,11 @@ import os
 import time
 
 from checks import Checks, disk_use, work_directory
-from load import SECONDS, Link, Wrong, connect, consume_frame, declare, qos, run
+from load import METHOD_ID, SECONDS, Link, Wrong, connect, consume_frame, declare, declare_arguments, frame, qos, run
 from perf import Perf
 from scene import count_ready
 from broker import Broker, BrokerError, wait_until
+import rawamqp
 
 MIB = 1 << 20
 BODY_BYTES = 1024
@@ -31,8 +32,9 @@ DISK_ALLOWANCE = 96 * MIB
 # Raft's log before a snapshot is due, of a queue and of all of a worker's.
 LOG_BYTES, WORKER_LOG_BYTES = 1 * MIB, 64 * MIB
 HELD_BYTES = 16 * 1024  # an entry that holds one message, and others that came in the same turn
-SLOWEST_SHARE = 0.4     # of the first stage's rate, in any stage
+LONG_SECONDS, SLOWEST = 8, 2.5  # a stage as long as that may be compared; and may take so many times the first
 SETTLE_SECONDS = 30
+ATTACH_SECONDS = 120
 
 
 class Holder:
@@ -43,11 +45,17 @@ class Holder:
         qos(raw, 1)
         self.wanted, self.bodies = len(queues), []
         self.link = Link(raw, self)
+        self.attached = False
         for queue in queues:
             self.link.out += consume_frame(queue)
+        self.link.out += frame(rawamqp.METHOD, METHOD_ID.pack(*rawamqp.QUEUE_DECLARE)
+                               + declare_arguments(queues[0], 1))
 
     def fill(self, link):
         pass
+
+    def on_declared(self, ready):
+        self.attached = True
 
     def on_delivery(self, tag, redelivered, body):
         self.bodies.append(body)
@@ -56,21 +64,24 @@ class Holder:
         return len(self.bodies) >= self.wanted
 
 
-def hold(broker, queues, perf):
+def attach(broker, queues):
     holder = Holder(broker, queues)
-    run([holder.link], holder.full, SECONDS, "each of %d queues gives a message" % len(queues),
-        lambda: len(holder.bodies))
-    if not perf.wait(0):
-        print("the load ended before its messages were held", flush=True)
+    run([holder.link], lambda: holder.attached, ATTACH_SECONDS, "%d consumers are attached" % len(queues))
     return holder
 
 
+def hold(holder, queues):
+    run([holder.link], holder.full, SECONDS, "each of %d queues gives a message" % len(queues),
+        lambda: len(holder.bodies))
+
+
 def stage(broker, pattern, queues, messages):
+    holder = attach(broker, queues)
     perf = Perf(broker, "--messages", messages, "--size", BODY_BYTES, "--persistent", "--queues", len(queues),
                 "--queue", pattern, "--no-declare", "--spread", "--producers", 2, "--consumers", len(queues),
                 "--channels", 200, "--confirm", 1000, "--prefetch", 500, "--ack-every", 10, "--drain-idle", 1)
     try:
-        holder = hold(broker, queues, perf)
+        hold(holder, queues)
         began = time.monotonic()
         summary = perf.finish()
         return holder, {"messages": messages, "confirmed_per_second": round(summary["confirmed"]["per_second"]),
@@ -111,11 +122,11 @@ def pass_by(checks, broker, pattern, count, options):
     for queue in queues:
         declare(raw, queue)
     raw.close()
-    holders, rates = [], []
+    holders, seconds = [], []
     for _ in range(options.stages):
         holder, figures = stage(broker, pattern, queues, options.messages // options.stages)
         holders.append(holder)
-        rates.append(figures["confirmed_per_second"])
+        seconds.append(figures["seconds"])
         limit = disk_limit(options, count, count * len(holders))
         try:
             wait_until(lambda: disk_use(broker.datadir) < limit or options.report, SETTLE_SECONDS, "disk use falls")
@@ -125,7 +136,8 @@ def pass_by(checks, broker, pattern, count, options):
         print(json.dumps(figures), flush=True)
         checks.expect("disk use %d with %d messages held, limit %d" % (figures["disk"], figures["held"], limit),
                       options.report or figures["disk"] < limit)
-    checks.expect("the rate is stable: %s" % rates, options.report or min(rates) > SLOWEST_SHARE * rates[0])
+    if seconds[0] > LONG_SECONDS:
+        checks.expect("the rate is stable: %s" % seconds, options.report or max(seconds) < SLOWEST * seconds[0])
     give_back(broker, queues, holders)
 
 
