@@ -12,7 +12,7 @@ static bool is_past(const struct broker *b, uint64_t node, uint64_t incarnation)
 	const struct broker_node *n = broker_node_find(b, node);
 	if (n == NULL)
 		return b->n_nodes > 0;
-	return incarnation < n->incarnation || (incarnation == n->incarnation && !n->up);
+	return !n->up || incarnation < n->incarnation;
 }
 
 bool apply_is_over(const struct broker *b, const struct broker_queue_spec *s)
@@ -107,6 +107,8 @@ void apply_node_up(struct broker *b, struct reader *r, struct broker_result *ret
 {
 	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
 	struct slice name = broker_get_name(r), address = broker_get_name(r);
+	if (incarnation == 0) /* that of a node that was never up */
+		reader_fail(r);
 	if (!apply_decoded(r, ret))
 		return;
 	struct broker_node *n = known_node(b, id, name, address, ret);
@@ -141,8 +143,8 @@ void apply_join_node(struct broker *b, struct reader *r, struct broker_result *r
 		apply_refuse(ret, BROKER_EXISTS, BROKER_NODE);
 	} else if (!labels_ok(b, id, name, address, ret)) {
 		return;
-	} else if (type != BROKER_NODE_DISC && b->n_nodes == 0) {
-		apply_refuse(ret, BROKER_LAST_DISC, BROKER_NODE);
+	} else if (b->n_nodes == 0) {
+		apply_refuse(ret, BROKER_REFUSED, BROKER_NODE);
 	} else if (b->next_node == 0) {
 		apply_refuse(ret, BROKER_FULL, BROKER_NODE);
 	} else {

@@ -105,7 +105,8 @@ enum broker_code {
 		1, /* a declaration found one, which is untouched; compare with equivalent.h */
 	BROKER_NOT_FOUND = 2, /* `resource` says what; the first missing one */
 	BROKER_IN_USE = 3,    /* DELETE_EXCHANGE if_unused: it has bindings as a source */
-	BROKER_REFUSED = 4,   /* default exchange in a binding, deletion of a system exchange */
+	BROKER_REFUSED = 4,   /* default exchange in a binding, deletion of a system exchange; JOIN_NODE:
+			       * there is no node yet; MEMBER_GONE: it is not leaving */
 	BROKER_BAD_NAME =
 		5, /* a name or key is longer than BROKER_NAME_MAX, or empty where it may not */
 	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over; see proposer.h */

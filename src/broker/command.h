@@ -56,7 +56,7 @@ enum broker_command {
 	BROKER_SET_TOPIC_PERMISSIONS = 24,   /* NOT_FOUND user or vhost; replaces */
 	BROKER_CLEAR_TOPIC_PERMISSIONS = 25, /* NOT_FOUND user or vhost; OK if there were none */
 	BROKER_SET_VHOST_METADATA = 26, /* NOT_FOUND */
-	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; LAST_DISC: the first is no disc */
+	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; REFUSED: the table is empty */
 	BROKER_FORGET_NODE = 28,        /* NOT_FOUND; RUNNING; LAST_DISC */
 	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND */
 	BROKER_SET_NODE_TYPE = 30,      /* NOT_FOUND; RUNNING; LAST_DISC; UNCHANGED */

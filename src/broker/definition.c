@@ -209,25 +209,33 @@ static void put_text(struct buf *out, const char *s)
 	buf_put_slice(out, slice_str(s));
 }
 
+/* Octets are taken for Latin-1. */
 static bool is_printable(unsigned c)
 {
-	return (c >= ' ' && c < 127) || (c >= 8 && c <= 13) || c == 27;
+	return (c >= ' ' && c < 127) || (c >= 8 && c <= 13) || c == 27 || c >= 160;
+}
+
+static void put_character(struct buf *out, uint8_t c)
+{
+	static const char special[] = "\b\t\n\v\f\r\033\"\\";
+	static const char letters[] = "btnvfre\"\\";
+	const char *at = c != '\0' ? strchr(special, c) : NULL;
+	if (at != NULL) {
+		buf_put_u8(out, '\\');
+		buf_put_u8(out, (uint8_t)letters[at - special]);
+	} else if (c < 0x80) {
+		buf_put_u8(out, c);
+	} else {
+		buf_put_u8(out, (uint8_t)(0xc0 | c >> 6));
+		buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
+	}
 }
 
 static void put_quoted(struct buf *out, const uint8_t *p, size_t n)
 {
-	static const char escapes[] = "\b\b\t\t\n\n\v\v\f\f\r\r\033\033\"\"\\\\";
-	static const char letters[] = "btnvfre\"\\";
 	buf_put_u8(out, '"');
-	for (size_t i = 0; i < n; i++) {
-		const char *e = p[i] != '\0' ? strchr(escapes, p[i]) : NULL;
-		if (e != NULL) {
-			buf_put_u8(out, '\\');
-			buf_put_u8(out, (uint8_t)letters[(e - escapes) / 2]);
-		} else {
-			buf_put_u8(out, p[i]);
-		}
-	}
+	for (size_t i = 0; i < n; i++)
+		put_character(out, p[i]);
 	buf_put_u8(out, '"');
 }
 
@@ -247,22 +255,67 @@ static void put_binary(struct buf *out, struct slice s)
 	put_text(out, ">>");
 }
 
-static void put_real(struct buf *out, double d)
+enum { REAL_DIGITS_MAX = 17 };
+
+/* The fewest digits that mean this number, without point or zeros at the end, and where the point
+ * is: 0.123 * 10^place. */
+static size_t digits_of(double d, char digits[REAL_DIGITS_MAX + 1], int *place)
 {
 	char text[40];
-	int digits = 1;
+	int precision = 0;
 	do
-		snprintf(text, sizeof text, "%.*g", digits, d);
-	while (strtod(text, NULL) != d && ++digits <= 17);
-	put_text(out, text);
-	if (strpbrk(text, ".e") == NULL)
+		snprintf(text, sizeof text, "%.*e", precision, d);
+	while (strtod(text, NULL) != d && ++precision < REAL_DIGITS_MAX);
+	size_t n = 0;
+	for (const char *p = text; *p != 'e'; p++)
+		if (*p != '.')
+			digits[n++] = *p;
+	while (n > 1 && digits[n - 1] == '0')
+		n--;
+	digits[n] = '\0';
+	*place = atoi(strchr(text, 'e') + 1) + 1;
+	return n;
+}
+
+static void put_zeros(struct buf *out, int n)
+{
+	for (; n > 0; n--)
+		buf_put_u8(out, '0');
+}
+
+/* Erlang writes an exponent where that is shorter. */
+static void put_real(struct buf *out, double d)
+{
+	char digits[REAL_DIGITS_MAX + 1], exponent[16];
+	int place, length = (int)digits_of(fabs(d), digits, &place);
+	int cost = snprintf(exponent, sizeof exponent, "%d", place - 1) + (length == 1 ? 3 : 2);
+	if (signbit(d))
+		buf_put_u8(out, '-');
+	if (place <= 0 && (place == 0 || 2 - place <= cost)) {
+		put_text(out, "0.");
+		put_zeros(out, -place);
+		put_text(out, digits);
+	} else if (place > 0 && place < length) {
+		buf_put_bytes(out, digits, (size_t)place);
+		buf_put_u8(out, '.');
+		put_text(out, digits + place);
+	} else if (place > 0 && place - length + 2 <= cost && fabs(d) < 9007199254740992.0) {
+		put_text(out, digits);
+		put_zeros(out, place - length);
 		put_text(out, ".0");
+	} else {
+		buf_put_u8(out, (uint8_t)digits[0]);
+		buf_put_u8(out, '.');
+		put_text(out, length > 1 ? digits + 1 : "0");
+		buf_put_u8(out, 'e');
+		put_text(out, exponent);
+	}
 }
 
 static bool is_character(json_t *v)
 {
 	json_int_t c = json_integer_value(v);
-	return json_is_integer(v) && c >= 0 && c < 127 && is_printable((unsigned)c);
+	return json_is_integer(v) && c >= 0 && c < 256 && is_printable((unsigned)c);
 }
 
 static void put_list(struct buf *out, json_t *array)

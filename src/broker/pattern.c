@@ -33,17 +33,26 @@ bool broker_pattern_matches(struct broker *b, const void *code, struct slice nam
 				       b->match_context) >= 0;
 }
 
-bool broker_pattern_check(struct slice pattern, char *text, size_t cap)
+bool broker_pattern_fault(struct slice pattern, char text[PATTERN_WHY_MAX], size_t *where)
 {
 	int error = 0;
-	PCRE2_SIZE where = 0;
-	PCRE2_UCHAR why[128];
-	pcre2_code *code = compile(pattern, &error, &where);
+	PCRE2_SIZE at = 0;
+	pcre2_code *code = compile(pattern, &error, &at);
 	if (code != NULL) {
 		pcre2_code_free(code);
 		return true;
 	}
-	pcre2_get_error_message(error, why, sizeof why);
-	snprintf(text, cap, "%s", (const char *)why);
+	pcre2_get_error_message(error, (PCRE2_UCHAR *)text, PATTERN_WHY_MAX);
+	*where = at;
+	return false;
+}
+
+bool broker_pattern_check(struct slice pattern, char *text, size_t cap)
+{
+	char why[PATTERN_WHY_MAX];
+	size_t where;
+	if (broker_pattern_fault(pattern, why, &where))
+		return true;
+	snprintf(text, cap, "%s", why);
 	return false;
 }

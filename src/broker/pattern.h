@@ -14,6 +14,9 @@ struct broker;
 void *broker_pattern_compile(struct slice pattern);
 /* NULL is fine. */
 void broker_pattern_free(void *code);
+enum { PATTERN_WHY_MAX = 128 };
+/* True if it compiles; otherwise `text` says why not and `where` at which octet. */
+bool broker_pattern_fault(struct slice pattern, char text[PATTERN_WHY_MAX], size_t *where);
 /* False if `code` is NULL, or it takes too long. */
 bool broker_pattern_matches(struct broker *b, const void *code, struct slice name);
 

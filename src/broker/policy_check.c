@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * RabbitMQ has validators by module; where several would refuse, the texts come in this order: those
- * of mirroring, of the general keys, of the locator, of federation, then unknown keys.
+ * RabbitMQ has validators by module; where several would refuse, one text is given, in this order:
+ * that of the locator, of the general keys by name, of mirroring, of federation, of unknown keys.
  */
 #include "src/broker/policy_check.h"
+
+#include <stdio.h>
 
 
 #include "src/broker/broker.h"
 #include "src/broker/definition.h"
+#include "src/broker/pattern.h"
 
 /* ---- texts ---- */
 
@@ -324,10 +327,10 @@ static bool check_definition(json_t *definition, bool for_operator, struct buf *
 		return refuse(why, "definition must be a dictionary: ", definition, "");
 	if (json_object_size(definition) == 0)
 		return refuse(why, "no policy provided", NULL, "");
-	return check_ha(definition, for_operator, why) &&
+	return (for_operator || check_locator(definition, why)) &&
 	       check_general(definition, for_operator, why) &&
-	       (for_operator ||
-		       (check_locator(definition, why) && check_federation(definition, why))) &&
+	       check_ha(definition, for_operator, why) &&
+	       (for_operator || check_federation(definition, why)) &&
 	       check_known(definition, for_operator, why);
 }
 
@@ -345,11 +348,14 @@ static bool check_apply_to(
 
 static bool check_pattern(const struct policy_text *text, struct buf *why)
 {
-	char reason[160];
-	if (broker_pattern_check(text->pattern, reason, sizeof reason))
+	char reason[PATTERN_WHY_MAX];
+	size_t where = 0;
+	if (broker_pattern_fault(text->pattern, reason, &where))
 		return true;
+	char term[PATTERN_WHY_MAX + 32];
+	snprintf(term, sizeof term, "{\"%s\",%zu}", reason, where);
 	put(why, "pattern should be regular expression but is invalid: ");
-	put(why, reason);
+	put(why, term);
 	return false;
 }
 

@@ -1,0 +1,729 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/broker/commands.h"
+
+/* ---- what is asked for ---- */
+
+static void set_ha(struct broker *b, const char *mode, int64_t count)
+{
+	struct buf d = BUF_EMPTY;
+	amqp_table_put_string(&d, "ha-mode", slice_str(mode));
+	if (count > 0)
+		amqp_table_put_long(&d, "ha-params", count);
+	assert_int_equal(set_policy(b, BROKER_POLICY_USER, "ha",
+				 &(struct broker_policy_spec){.definition = buf_slice(&d)})
+				 .code,
+		BROKER_OK);
+	buf_done(&d);
+}
+
+static void set_ha_nodes(struct broker *b, const uint64_t *nodes, size_t n)
+{
+	struct buf d = BUF_EMPTY;
+	amqp_table_put_string(&d, "ha-mode", S("nodes"));
+	size_t mark = amqp_table_begin_array(&d, "ha-params");
+	for (size_t i = 0; i < n; i++)
+		amqp_array_put_string(&d, node_name(nodes[i]));
+	amqp_table_end(&d, mark);
+	assert_int_equal(set_policy(b, BROKER_POLICY_USER, "ha",
+				 &(struct broker_policy_spec){.definition = buf_slice(&d)})
+				 .code,
+		BROKER_OK);
+	buf_done(&d);
+}
+
+static struct broker_queue *declare_on(
+	struct broker *b, const char *name, bool durable, uint64_t home)
+{
+	return declare_queue_spec(b, name,
+		(struct broker_queue_spec){.durable = durable,
+			.home_node = home,
+			.home_incarnation = broker_node_incarnation(b, home)})
+		.queue;
+}
+
+static struct broker_queue *declare_argument(struct broker *b, const char *name, uint64_t home,
+	const char *key, const char *value)
+{
+	struct buf a = BUF_EMPTY;
+	amqp_table_put_string(&a, key, slice_str(value));
+	struct broker_queue *q = declare_queue_spec(b, name,
+		(struct broker_queue_spec){.durable = true,
+			.home_node = home,
+			.home_incarnation = broker_node_incarnation(b, home),
+			.arguments = buf_slice(&a)})
+					 .queue;
+	buf_done(&a);
+	return q;
+}
+
+/* ---- what comes of it: "1i 2j 3l*" is node and state, a star for one in memory ---- */
+
+static const char *members(const struct broker *b, const struct broker_queue *q)
+{
+	static char text[256];
+	char *p = text;
+	*p = '\0';
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_member *m = &q->members[i];
+		const struct broker_node *n = broker_node_by_number(b, m->node);
+		p += sprintf(p, "%s%d%c%s", i > 0 ? " " : "", n != NULL ? (int)n->id : 0,
+			broker_member_state_name(m->state)[0], m->memory ? "*" : "");
+	}
+	return text;
+}
+
+#define assert_members(b, q, text) assert_string_equal(members(b, q), text)
+
+static struct broker_member *on(const struct broker *b, const struct broker_queue *q, uint64_t node)
+{
+	struct broker_member *m = broker_member_on(q, broker_node_find(b, node)->number);
+	assert_non_null(m);
+	return m;
+}
+
+static void promote(struct broker *b, const struct broker_queue *q, uint64_t node)
+{
+	assert_int_equal(member_promoted(b, q, on(b, q, node)).code, BROKER_OK);
+}
+
+/* All that are leaving have left. */
+static void let_leave(struct broker *b, struct broker_queue *q)
+{
+	for (size_t i = q->n_members; i-- > 0;)
+		if (q->members[i].state == BROKER_MEMBER_LEAVING)
+			assert_int_equal(member_gone(b, q, &q->members[i]).code, BROKER_OK);
+}
+
+static void start_nodes(struct broker *b, uint64_t n)
+{
+	for (uint64_t id = 1; id <= n; id++)
+		assert_int_equal(node_up(b, id, 1).code, BROKER_OK);
+}
+
+/* ---- where ---- */
+
+static void a_queue_is_on_the_node_that_declared_it(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	struct broker_queue *q = declare_on(b, "q", true, 2), *t = declare_on(b, "t", false, 3);
+	assert_members(b, q, "2i");
+	assert_members(b, t, "3i*");
+	assert_true(q->members[0].id != t->members[0].id);
+	assert_int_equal(broker_node_find(b, 2)->n_members, 1);
+	assert_int_equal(broker_node_find(b, 2)->n_leaders, 1);
+	delete_queue(b, q->group);
+	assert_int_equal(broker_node_find(b, 2)->n_members, 0);
+}
+
+static void a_queue_from_before_the_first_node_gets_its_member_then(void **state)
+{
+	struct broker *b = *state;
+	struct broker_queue *q = declare_queue(b, "q");
+	assert_int_equal(q->n_members, 0);
+	node_up(b, 1, 1);
+	assert_members(b, q, "1i");
+}
+
+static void the_locator_chooses_the_first_node(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	declare_on(b, "a", true, 1);
+	declare_on(b, "b", true, 2);
+	assert_members(
+		b, declare_argument(b, "c", 1, "x-queue-master-locator", "min-masters"), "3i");
+	assert_members(b, declare_argument(b, "d", 2, "x-queue-leader-locator", "balanced"), "1i");
+	assert_members(
+		b, declare_argument(b, "e", 2, "x-queue-master-locator", "client-local"), "2i");
+	unsigned seen[4] = {0};
+	for (int i = 0; i < 60; i++) {
+		char name[8];
+		snprintf(name, sizeof name, "r%d", i);
+		struct broker_queue *q =
+			declare_argument(b, name, 1, "x-queue-master-locator", "random");
+		seen[broker_node_by_number(b, q->members[0].node)->id]++;
+	}
+	for (int i = 1; i <= 3; i++)
+		assert_in_range(seen[i], 8, 40);
+}
+
+static void the_policy_comes_before_the_configuration(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	declare_on(b, "a", true, 1);
+	const struct broker_queue_spec s = {.durable = true,
+		.locator = BROKER_LOCATOR_MIN_MASTERS,
+		.home_node = 1,
+		.home_incarnation = 1};
+	assert_members(b, declare_queue_spec(b, "b", s).queue, "2i");
+	struct buf d = BUF_EMPTY;
+	amqp_table_put_string(&d, "queue-master-locator", S("client-local"));
+	set_policy(b, BROKER_POLICY_USER, "p",
+		&(struct broker_policy_spec){.definition = buf_slice(&d)});
+	buf_done(&d);
+	declare_on(b, "c", true, 1);
+	assert_members(b, declare_queue_spec(b, "d", s).queue, "1i");
+}
+
+static void exclusive_queues_are_not_mirrored(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	const struct broker_queue_spec s = {.durable = true,
+		.exclusive = true,
+		.owner = {2, 1, 7},
+		.home_node = 2,
+		.home_incarnation = 1};
+	assert_members(b, declare_queue_spec(b, "q", s).queue, "2i*");
+}
+
+/* ---- how many ---- */
+
+static void all_is_every_node_and_those_that_join(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 2), *t = declare_on(b, "t", false, 1);
+	assert_members(b, q, "2i 1i");
+	assert_members(b, t, "1i* 2i*");
+	join_node(b, 3, BROKER_NODE_DISC);
+	assert_members(b, q, "2i 1i 3j");
+	/* One in memory only when the node is there. */
+	assert_members(b, t, "1i* 2i*");
+	node_up(b, 3, 1);
+	assert_members(b, t, "1i* 2i* 3j*");
+	promote(b, q, 3);
+	assert_members(b, q, "2i 1i 3v");
+	assert_int_equal(clear_policy(b, BROKER_POLICY_USER, "ha").code, BROKER_OK);
+	assert_members(b, q, "2i 1l 3l");
+	let_leave(b, q);
+	assert_members(b, q, "2i");
+}
+
+static void nodes_that_are_down_do_not_belong_to_the_first_members(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	node_down(b, 2);
+	set_ha(b, "all", 0);
+	assert_members(b, declare_on(b, "q", true, 1), "1i 2j 3i");
+	assert_members(b, declare_on(b, "t", false, 1), "1i* 3i*");
+}
+
+static void exactly_is_a_number_or_as_many_as_there_are(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 1);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	assert_members(b, q, "1i");
+	node_up(b, 2, 1);
+	assert_members(b, q, "1i 2j");
+	node_up(b, 3, 1);
+	assert_members(b, q, "1i 2j");
+	struct broker_queue *r = declare_on(b, "r", true, 1);
+	assert_members(b, r, "1i 3i");
+	set_ha(b, "exactly", 3);
+	assert_members(b, r, "1i 3i 2j");
+	/* Members that are there are kept, those that vote before others. */
+	set_ha(b, "exactly", 2);
+	assert_members(b, r, "1i 3i 2l");
+	set_ha(b, "exactly", 1);
+	assert_members(b, r, "1i 3l 2l");
+}
+
+static void new_members_go_where_there_are_fewest(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 4);
+	set_ha(b, "exactly", 2);
+	for (int i = 0; i < 40; i++) {
+		char name[8];
+		snprintf(name, sizeof name, "q%d", i);
+		declare_on(b, name, true, 1 + (uint64_t)i % 4);
+	}
+	for (uint64_t id = 1; id <= 4; id++) {
+		assert_in_range(broker_node_find(b, id)->n_members, 18, 22);
+		assert_int_equal(broker_node_find(b, id)->n_leaders, 10);
+	}
+}
+
+static void a_quorum_queue_has_three_or_what_it_asks_for(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 4);
+	join_node(b, 5, BROKER_NODE_RAM);
+	node_up(b, 5, 1);
+	struct broker_queue *q = declare_argument(b, "q", 2, "x-queue-type", "quorum");
+	assert_int_equal(q->n_members, 3);
+	assert_int_equal(broker_node_by_number(b, q->members[0].node)->id, 2);
+	struct buf a = BUF_EMPTY;
+	amqp_table_put_string(&a, "x-queue-type", S("quorum"));
+	amqp_table_put_int(&a, "x-quorum-initial-group-size", 5);
+	q = declare_queue_spec(b, "r",
+		(struct broker_queue_spec){
+			.durable = true, .home_node = 1, .arguments = buf_slice(&a)})
+		    .queue;
+	/* RAM nodes have no part in it. */
+	assert_int_equal(q->n_members, 4);
+	assert_null(broker_member_on(q, broker_node_find(b, 5)->number));
+	buf_done(&a);
+}
+
+static void named_nodes_are_those_that_exist(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha_nodes(b, (const uint64_t[]){3, 2, 9}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	assert_int_equal(q->n_members, 2);
+	assert_null(broker_member_on(q, 1));
+	struct broker_queue *r = declare_on(b, "r", true, 3);
+	assert_members(b, r, "3i 2i");
+	set_ha_nodes(b, (const uint64_t[]){8, 9}, 2);
+	assert_members(b, r, "3i 2l");
+	assert_members(b, declare_on(b, "s", true, 1), "1i");
+}
+
+static void the_old_members_stay_until_a_new_one_votes(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	set_ha_nodes(b, (const uint64_t[]){2, 3}, 2);
+	assert_members(b, q, "1i 2j 3j");
+	promote(b, q, 3);
+	assert_members(b, q, "3v 1l 2j");
+	promote(b, q, 2);
+	let_leave(b, q);
+	assert_members(b, q, "3v 2v");
+}
+
+/* ---- nodes that come and go ---- */
+
+static void members_in_memory_end_with_the_nodes_incarnation(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	struct broker_queue *t = declare_on(b, "t", false, 1), *q = declare_on(b, "q", true, 1);
+	uint64_t old = on(b, t, 1)->id;
+	node_down(b, 1);
+	assert_members(b, t, "2i* 1l* 3i*");
+	assert_members(b, q, "1i 2i 3i");
+	node_up(b, 1, 2);
+	assert_members(b, t, "2i* 1l* 3i* 1j*");
+	assert_true(on(b, t, 1)->id > old);
+	let_leave(b, t);
+	assert_members(b, t, "2i* 3i* 1j*");
+	/* It was not noticed that it had gone. */
+	promote(b, t, 1);
+	node_up(b, 1, 3);
+	assert_members(b, t, "2i* 3i* 1l* 1j*");
+}
+
+static void a_queue_in_memory_goes_with_its_last_voter(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	declare_on(b, "alone", false, 1);
+	node_down(b, 1);
+	assert_null(queue(b, "alone"));
+	set_ha(b, "all", 0);
+	declare_on(b, "t", false, 2);
+	node_up(b, 1, 2);
+	assert_members(b, queue(b, "t"), "2i* 1j*");
+	/* What is joining has nothing yet. */
+	node_down(b, 2);
+	assert_null(queue(b, "t"));
+}
+
+static void exactly_gets_another_member_in_memory_at_once(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *t = declare_on(b, "t", false, 1);
+	uint64_t second = broker_node_by_number(b, t->members[1].node)->id;
+	node_down(b, second);
+	assert_int_equal(t->n_members, 3);
+	assert_int_equal(t->members[1].state, BROKER_MEMBER_LEAVING);
+	assert_int_equal(t->members[2].state, BROKER_MEMBER_JOINING);
+}
+
+static void exclusive_queues_end_with_their_owners_node(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	const struct broker_queue_spec s = {.durable = true,
+		.exclusive = true,
+		.owner = {2, 1, 7},
+		.home_node = 2,
+		.home_incarnation = 1};
+	declare_queue_spec(b, "q", s);
+	node_down(b, 2);
+	assert_null(queue(b, "q"));
+	assert_int_equal(declare_queue_spec(b, "q", s).code, BROKER_STALE);
+}
+
+static void an_old_nodes_end_is_no_news(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 1);
+	node_up(b, 1, 5);
+	struct buf c = BUF_EMPTY;
+	broker_put_node_down(&c, 1, 4);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_true(broker_node_find(b, 1)->up);
+}
+
+static void members_on_a_lost_node_are_replaced_on_request(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 4);
+	set_ha(b, "exactly", 3);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	struct broker_queue *alone = declare_argument(b, "one", 1, "x-queue-type", "quorum");
+	uint64_t lost = broker_node_by_number(b, q->members[2].node)->id;
+	assert_int_equal(replace_members(b, lost).code, BROKER_RUNNING);
+	node_down(b, lost);
+	assert_int_equal(q->n_members, 3);
+	assert_int_equal(replace_members(b, lost).code, BROKER_OK);
+	assert_int_equal(q->n_members, 4);
+	assert_int_equal(q->members[2].state, BROKER_MEMBER_LEAVING);
+	assert_int_equal(q->members[3].state, BROKER_MEMBER_JOINING);
+	assert_int_equal(alone->n_members, 3);
+	let_leave(b, q);
+	/* Nobody is left to take its place. */
+	uint64_t next = broker_node_by_number(b, q->members[1].node)->id;
+	node_down(b, next);
+	replace_members(b, next);
+	assert_int_equal(q->n_members, 3);
+}
+
+static void a_forgotten_node_takes_its_members_along(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 2);
+	clear_policy(b, BROKER_POLICY_USER, "ha");
+	set_ha(b, "exactly", 2);
+	declare_argument(b, "alone", 2, "x-queue-type", "classic");
+	clear_policy(b, BROKER_POLICY_USER, "ha");
+	assert_int_equal(forget_node(b, 2).code, BROKER_RUNNING);
+	node_down(b, 2);
+	set_ha(b, "exactly", 2);
+	(void)q;
+	assert_int_equal(forget_node(b, 2).code, BROKER_OK);
+	assert_int_equal(forget_node(b, 2).code, BROKER_NOT_FOUND);
+	assert_null(broker_node_by_number(b, 2));
+	/* Its number is not given to the next one. */
+	struct broker_result r = join_node(b, 2, BROKER_NODE_DISC);
+	assert_int_equal(r.node->number, 4);
+}
+
+static void a_queue_that_was_only_there_is_gone(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	declare_on(b, "there", true, 2);
+	struct broker_queue *here = declare_on(b, "here", true, 1);
+	set_ha(b, "all", 0);
+	struct broker_queue *both = declare_on(b, "both", true, 2);
+	node_down(b, 2);
+	forget_node(b, 2);
+	assert_null(queue(b, "there"));
+	assert_members(b, here, "1i 0l");
+	assert_members(b, both, "1i 0l");
+	let_leave(b, both);
+	assert_members(b, both, "1i");
+}
+
+/* ---- the table ---- */
+
+static void nodes_join_once_and_with_a_name_of_their_own(void **state)
+{
+	struct broker *b = *state;
+	struct buf c = BUF_EMPTY;
+	assert_int_equal(join_node(b, 1, BROKER_NODE_DISC).code, BROKER_REFUSED);
+	start_nodes(b, 1);
+	assert_int_equal(broker_node_find(b, 1)->number, 1);
+	assert_int_equal(join_node(b, 2, BROKER_NODE_DISC).code, BROKER_OK);
+	struct broker_result r = join_node(b, 2, BROKER_NODE_DISC);
+	assert_int_equal(r.code, BROKER_EXISTS);
+	assert_int_equal(r.node->number, 2);
+	assert_false(r.node->up);
+	broker_put_join_node(&c, 3, node_name(2), NONE, BROKER_NODE_DISC);
+	assert_int_equal(apply(b, &c).code, BROKER_NAME_TAKEN);
+	broker_put_join_node(&c, 3, NONE, NONE, BROKER_NODE_DISC);
+	assert_int_equal(apply(b, &c).code, BROKER_BAD_NAME);
+	broker_put_node_up(&c, 3, 1, node_name(3), NONE);
+	assert_int_equal(apply(b, &c).code, BROKER_NOT_FOUND);
+	broker_put_node_up(&c, 2, 1, node_name(1), NONE);
+	assert_int_equal(apply(b, &c).code, BROKER_NAME_TAKEN);
+	assert_ptr_equal(broker_node_by_name(b, node_name(2)), broker_node_find(b, 2));
+	assert_int_equal(broker_nodes_up(b), 1);
+}
+
+static void the_last_disc_node_stays(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 1);
+	join_node(b, 2, BROKER_NODE_RAM);
+	node_down(b, 1);
+	assert_int_equal(forget_node(b, 1).code, BROKER_LAST_DISC);
+	assert_int_equal(set_node_type(b, 1, BROKER_NODE_RAM).code, BROKER_LAST_DISC);
+	assert_int_equal(set_node_type(b, 1, BROKER_NODE_DISC).code, BROKER_UNCHANGED);
+	assert_int_equal(set_node_type(b, 2, BROKER_NODE_DISC).code, BROKER_OK);
+	assert_int_equal(forget_node(b, 1).code, BROKER_OK);
+	assert_int_equal(broker_nodes_of_type(b, BROKER_NODE_DISC), 1);
+	node_up(b, 2, 1);
+	assert_int_equal(set_node_type(b, 2, BROKER_NODE_RAM).code, BROKER_RUNNING);
+}
+
+static void ram_nodes_stand_by(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 1);
+	join_node(b, 2, BROKER_NODE_RAM);
+	node_up(b, 2, 1);
+	/* Durable queues are not theirs, whoever declares them. */
+	assert_members(b, declare_on(b, "durable", true, 2), "1i");
+	assert_members(b, declare_on(b, "transient", false, 2), "2i*");
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 2);
+	assert_members(b, q, "1i 2j*");
+	assert_false(broker_member_may_vote(q, on(b, q, 2)));
+	/* Never promoted. */
+	assert_int_equal(member_promoted(b, q, on(b, q, 2)).code, BROKER_OK);
+	assert_members(b, q, "1i 2j*");
+	node_down(b, 2);
+	assert_members(b, q, "1i 2l*");
+	let_leave(b, q);
+	node_up(b, 2, 2);
+	assert_members(b, q, "1i 2j*");
+	/* A disc node is better than one in memory. */
+	set_ha(b, "exactly", 2);
+	assert_members(b, q, "1i 2j*");
+	node_up(b, 3, 1);
+	assert_members(b, q, "1i 2l* 3j");
+}
+
+static void a_node_that_changes_its_type_changes_its_members(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	struct broker_queue *alone = declare_on(b, "alone", true, 2);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 2);
+	assert_members(b, alone, "2i 1j");
+	node_down(b, 2);
+	assert_int_equal(set_node_type(b, 2, BROKER_NODE_RAM).code, BROKER_OK);
+	assert_members(b, q, "1i 2l");
+	/* It has the only copy: that stays until there is another. */
+	assert_members(b, alone, "2i 1j");
+	node_up(b, 2, 2);
+	assert_members(b, q, "1i 2l 2j*");
+	promote(b, alone, 1);
+	assert_members(b, alone, "1v 2l 2j*");
+	let_leave(b, q);
+	node_down(b, 2);
+	set_node_type(b, 2, BROKER_NODE_DISC);
+	node_up(b, 2, 3);
+	let_leave(b, q);
+	assert_members(b, q, "1i 2j");
+}
+
+static void only_those_that_leave_can_be_gone(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 1);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	struct buf c = BUF_EMPTY;
+	struct broker_result r = member_gone(b, q, &q->members[0]);
+	assert_int_equal(r.code, BROKER_REFUSED);
+	assert_int_equal(r.resource, BROKER_MEMBER);
+	broker_put_member_gone(&c, q->group, 99);
+	r = apply(b, &c);
+	assert_int_equal(r.code, BROKER_NOT_FOUND);
+	assert_int_equal(r.resource, BROKER_MEMBER);
+	broker_put_member_promoted(&c, 99, 1);
+	r = apply(b, &c);
+	assert_int_equal(r.code, BROKER_NOT_FOUND);
+	assert_int_equal(r.resource, BROKER_QUEUE);
+}
+
+static void transient_exchanges_live_while_a_node_does(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	declare_auto_delete(b, "x");
+	node_up(b, 1, 2);
+	assert_non_null(exchange(b, "x"));
+	node_down(b, 2);
+	assert_non_null(exchange(b, "x"));
+	node_up(b, 1, 3);
+	assert_null(exchange(b, "x"));
+}
+
+/* ---- whatever comes ---- */
+
+struct tally {
+	size_t members, leaders;
+};
+
+static void check_queue(const struct broker *b, const struct broker_queue *q, struct tally *tally)
+{
+	bool on_disk = false, votes = false;
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_member *m = &q->members[i];
+		const struct broker_node *n = broker_node_by_number(b, m->node);
+		assert_true(m->id > 0 && m->id < b->next_member);
+		assert_ptr_equal(broker_member_find(q, m->id), m);
+		if (broker_queue_in_memory(q))
+			assert_true(m->memory);
+		if (n != NULL && i == 0)
+			tally[n->id].leaders++;
+		if (m->state == BROKER_MEMBER_LEAVING)
+			continue;
+		/* The only one there that is not leaving, and in memory only if the node is up. */
+		assert_non_null(n);
+		assert_ptr_equal(broker_member_on(q, m->node), m);
+		assert_true(n->up || !m->memory);
+		on_disk |= !m->memory;
+		votes |= m->state != BROKER_MEMBER_JOINING && broker_member_may_vote(q, m);
+		tally[n->id].members++;
+	}
+	assert_int_equal(q->n_members == 0, b->n_nodes == 0);
+	if (b->n_nodes == 0)
+		return;
+	assert_true(votes);
+	assert_true(on_disk || broker_queue_in_memory(q));
+	if (q->spec.exclusive)
+		assert_int_equal(q->n_members, 1);
+}
+
+enum { IDS = 8 };
+
+static void check_all(const struct broker *b)
+{
+	struct tally tally[IDS] = {0};
+	for (struct broker_vhost *v = broker_vhost_first(b); v != NULL; v = broker_vhost_next(v))
+		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
+			q = broker_queue_next(q))
+			check_queue(b, q, tally);
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		assert_true(i == 0 || b->nodes[i - 1]->number < n->number);
+		assert_int_equal(n->n_members, tally[n->id].members);
+		assert_int_equal(n->n_leaders, tally[n->id].leaders);
+	}
+	assert_true(b->n_nodes == 0 || broker_nodes_of_type(b, BROKER_NODE_DISC) > 0);
+}
+
+/* No member's id is seen with another queue or node. */
+struct owner {
+	uint64_t group;
+	uint16_t node;
+};
+
+enum { MEMBERS_SEEN = 1 << 16 };
+
+static void check_ids(const struct broker *b, struct owner *owners)
+{
+	for (struct broker_vhost *v = broker_vhost_first(b); v != NULL; v = broker_vhost_next(v))
+		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
+			q = broker_queue_next(q))
+			for (size_t i = 0; i < q->n_members; i++) {
+				assert_true(q->members[i].id < MEMBERS_SEEN);
+				struct owner *o = &owners[q->members[i].id];
+				if (o->group == 0)
+					*o = (struct owner){q->group, q->members[i].node};
+				assert_true(o->group == q->group);
+				assert_int_equal(o->node, q->members[i].node);
+			}
+}
+
+static void load_row(void *arg, struct slice key, struct slice value)
+{
+	assert_true(broker_load_row(arg, key, value));
+}
+
+static void random_clusters_keep_their_promises(void **state)
+{
+	(void)state;
+	struct dice d = dice_new("random_clusters_keep_their_promises");
+	struct owner *owners = mem_alloc(MEMBERS_SEEN * sizeof *owners);
+	for (int round = 0; round < 30; round++) {
+		struct broker *b = broker_new(NULL), *twin = broker_new(NULL);
+		memset(owners, 0, MEMBERS_SEEN * sizeof *owners);
+		add_vhost(b, "/");
+		add_vhost(twin, "/");
+		for (int i = 0; i < 400; i++) {
+			struct broker_result one, two;
+			struct buf c = BUF_EMPTY;
+			if (roll(&d, 3) == 0)
+				put_some_setting(&d, b, &c);
+			else
+				put_some_command(&d, b, &c);
+			broker_apply(b, buf_slice(&c), &one);
+			broker_apply(twin, buf_slice(&c), &two);
+			assert_int_equal(one.code, two.code);
+			buf_done(&c);
+			check_all(b);
+			check_ids(b, owners);
+			if (roll(&d, 50) > 0)
+				continue;
+			/* One that was loaded goes on as the one that lived. */
+			assert_true(broker_digest(b) == broker_digest(twin));
+			broker_free(twin);
+			twin = broker_new(NULL);
+			broker_all_rows(b, load_row, twin);
+			check_all(twin);
+		}
+		assert_true(broker_digest(b) == broker_digest(twin));
+		broker_free(b);
+		broker_free(twin);
+	}
+	mem_free(owners);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_queue_is_on_the_node_that_declared_it),
+		TEST(a_queue_from_before_the_first_node_gets_its_member_then),
+		TEST(the_locator_chooses_the_first_node),
+		TEST(the_policy_comes_before_the_configuration),
+		TEST(exclusive_queues_are_not_mirrored),
+		TEST(all_is_every_node_and_those_that_join),
+		TEST(nodes_that_are_down_do_not_belong_to_the_first_members),
+		TEST(exactly_is_a_number_or_as_many_as_there_are),
+		TEST(new_members_go_where_there_are_fewest),
+		TEST(a_quorum_queue_has_three_or_what_it_asks_for),
+		TEST(named_nodes_are_those_that_exist),
+		TEST(the_old_members_stay_until_a_new_one_votes),
+		TEST(members_in_memory_end_with_the_nodes_incarnation),
+		TEST(a_queue_in_memory_goes_with_its_last_voter),
+		TEST(exactly_gets_another_member_in_memory_at_once),
+		TEST(exclusive_queues_end_with_their_owners_node),
+		TEST(an_old_nodes_end_is_no_news),
+		TEST(members_on_a_lost_node_are_replaced_on_request),
+		TEST(a_forgotten_node_takes_its_members_along),
+		TEST(a_queue_that_was_only_there_is_gone),
+		TEST(nodes_join_once_and_with_a_name_of_their_own),
+		TEST(the_last_disc_node_stays),
+		TEST(ram_nodes_stand_by),
+		TEST(a_node_that_changes_its_type_changes_its_members),
+		TEST(only_those_that_leave_can_be_gone),
+		TEST(transient_exchanges_live_while_a_node_does),
+		cmocka_unit_test(random_clusters_keep_their_promises),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
