@@ -337,9 +337,32 @@ def sessions():
     yield "delete-under-consumer", consuming + b"\x0b\x0b\x08\0\0\1a\x0b\x0c"
 
 
+def wires():
+    """tests/fuzz/fuzz_wire.c"""
+    def message(kind, body, flags=0, version=1):
+        return struct.pack("<BBHIQQQQ", version, kind, flags, 40 + len(body), 7, 3, 1, 2) + body
+    def entries(*sizes):
+        return (struct.pack("<II", len(sizes), 0) + b"".join(struct.pack("<QIB3x", 2, n, 1) for n in sizes)
+                + b"".join(b"e" * n for n in sizes))
+    u64 = struct.Struct("<Q").pack
+    bodies = {1: u64(5) + u64(2) + u64(4) + entries(3, 0, 8), 2: u64(0) + u64(9), 3: u64(9) + u64(2), 4: b"",
+              5: u64(9) + u64(2), 6: u64(9) + u64(2), 7: u64(9), 8: u64(9),
+              9: u64(1) * 6 + struct.pack("<II", 4, 0) + b"conf", 10: u64(1) + u64(0) + b"state",
+              11: u64(1) + u64(0) + entries(5), 12: u64(1) * 3}
+    for kind, body in bodies.items():
+        yield "decode-%d" % kind, b"\0" + message(kind, body)
+    yield "decode-version", b"\0" + message(4, b"", version=2)
+    yield "decode-short", b"\0" + message(3, b"123")
+    for kind in range(12):
+        for name, near in (("same", 8), ("newer", 10), ("older", 6)):
+            told = bytes([0, kind, 0, near, 8, near, 8, 1, 8, 5, 1])
+            more = b"\2" + bytes([near, 1, 3]) + b"abc" + bytes([near, 2, 0]) + b"\x14"
+            yield "group-%d-%s" % (kind + 1, name), b"\x80" + (told + more) * 3
+
+
 SEEDS = {"frame": frames, "method": methods, "table": tables, "props": properties, "config": configs,
          "queue": queues, "session": sessions,
-         "broker": brokers, "store": stores}
+         "broker": brokers, "store": stores, "wire": wires}
 
 
 def main():
