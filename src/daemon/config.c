@@ -408,7 +408,7 @@ static const char *parse_level(
 
 static const char address_expected[] = "a port, an address:port or an [IPv6 address]:port";
 
-/* The part in front of the last colon, as listener_new() takes it, or NULL. */
+/* The part in front of the last colon, as listener_bind() takes it, or NULL. */
 static char *host_parse(const char *host, size_t n)
 {
 	uint8_t binary[sizeof(struct in6_addr)];

@@ -27,7 +27,7 @@ enum {
 	CONFIG_NAMES_MAX = 1024,
 };
 
-/* As listener_new() takes it. */
+/* As listener_bind() takes it. */
 struct config_address {
 	char *host; /* "127.0.0.1" or "[::1]"; NULL: all interfaces */
 	unsigned port;

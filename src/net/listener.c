@@ -211,18 +211,6 @@ int listener_start(struct listener *l, struct worker *w, int backlog,
 	return rc;
 }
 
-struct listener *listener_new(struct worker *w, const char *address, unsigned port, int backlog,
-	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n, int *ret_errno)
-{
-	struct listener *l = listener_bind(address, port, err, err_n, ret_errno);
-	int rc = l != NULL ? listener_start(l, w, backlog, accepted, arg, err, err_n) : 0;
-	if (rc == 0)
-		return l;
-	*ret_errno = rc;
-	listener_close(l);
-	return NULL;
-}
-
 unsigned listener_port(const struct listener *l)
 {
 	return l->port;

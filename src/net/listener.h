@@ -20,9 +20,6 @@ struct listener *listener_bind(
  * closed then. */
 int listener_start(struct listener *l, struct worker *w, int backlog,
 	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n);
-/* Both at once; NULL as listener_bind(). */
-struct listener *listener_new(struct worker *w, const char *address, unsigned port, int backlog,
-	void (*accepted)(void *arg, int fd), void *arg, char *err, size_t err_n, int *ret_errno);
 unsigned listener_port(const struct listener *l);
 /* Gives the port back; freed by the loop later, or at once if it was not started. */
 void listener_close(struct listener *l);

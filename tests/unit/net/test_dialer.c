@@ -66,12 +66,13 @@ static int dial_here(const char *listen, const char *host)
 	struct sockaddr_storage ss = {0};
 	socklen_t n = sizeof ss;
 	setup(&f);
-	f.listener = listener_new(&f.w, listen, 0, 8, on_accepted, &f, err, sizeof err, &code);
+	f.listener = listener_bind(listen, 0, err, sizeof err, &code);
 	if (f.listener == NULL) { /* a machine without IPv6 */
 		worker_stop(&f.w);
 		worker_done(&f.w);
 		return 0;
 	}
+	assert_int_equal(listener_start(f.listener, &f.w, 8, on_accepted, &f, err, sizeof err), 0);
 	snprintf(address, sizeof address, "%s:%u", host, listener_port(f.listener));
 	dial(&f, address, 20000);
 	if (f.fd < 0)
