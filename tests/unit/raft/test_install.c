@@ -61,7 +61,7 @@ static bool crash_in_an_install(const struct rules_off *off)
 	C.o.half_commits = true;
 	C.nodes[2].disk.min_us = C.nodes[2].disk.max_us = 3000;
 	SCENE_NEEDS(scene_lead(&C, 0));
-	for (unsigned at = 1; at < 160; at += 1 + at / 40) {
+	for (unsigned at = 1; at < 240; at++) {
 		struct node *n = &C.nodes[2];
 		node_crash(n, false);
 		SCENE_NEEDS(put_some(0, 40, 10));
@@ -138,9 +138,10 @@ static bool a_stalled_disk_stops_the_stream(const struct rules_off *off)
 	C.watch = follow;
 	SCENE_NEEDS(scene_lead(&C, 0));
 	node_crash(&C.nodes[2], false);
-	SCENE_NEEDS(put_some(0, 40, ENTRY));
+	SCENE_NEEDS(put_some(0, 50, ENTRY));
 	node_start(&C.nodes[2]);
 	SCENE_NEEDS(cluster_until(&C, streams, 5000));
+	unsigned begun = flow.streams; /* one may have met the link of before the crash */
 	C.nodes[2].disk.held = true;
 	cluster_run(&C, 100);
 	uint64_t parts = flow.parts;
@@ -150,7 +151,7 @@ static bool a_stalled_disk_stops_the_stream(const struct rules_off *off)
 	SCENE_NEEDS(scene_put(&C, 0, 10));
 	C.nodes[2].disk.held = false;
 	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	SCENE_NEEDS(flow.streams == 1 && C.installs == 1);
+	SCENE_NEEDS(flow.streams == begun && C.installs == 1);
 	SCENE_NEEDS(flow.all > 2 * INSTALL_BYTES_AHEAD);
 	SCENE_NEEDS(flow.most < INSTALL_BYTES_AHEAD + INSTALL_PART_BYTES + ENTRY);
 	cluster_check_entries(&C, 50);
