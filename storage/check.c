@@ -190,6 +190,31 @@ static void check_groups(struct check *c)
 		rs->footprint, rs->footprint - records_live_footprint(rs));
 }
 
+/* ---- the journal ---------------------------------------------------------------------------- */
+
+static int count_request(void *arg, uint64_t log, struct store_req *req)
+{
+	(void)log;
+	(void)req;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+static void check_journal(struct check *c)
+{
+	const char *why;
+	uint64_t requests = 0;
+	if (c->env.journal.fd < 0)
+		return; /* format 1 */
+	int rc = journal_read(&c->env.journal, c->env.generation, count_request, &requests, &why);
+	printf("journal: %" PRIu64 " requests that are not in data.mdb yet\n", requests);
+	if (rc == 0)
+		return;
+	printf("damaged: journal: %s\n", why);
+	if (c->worst == 0)
+		c->worst = env_fail(c->err, rc, "store %s: %s", c->env.path, why);
+}
+
 /* ---- all ------------------------------------------------------------------------------------ */
 
 static void check_count(struct check *c, const char *table, MDB_dbi dbi)
@@ -231,6 +256,7 @@ static void check_open_store(struct check *c)
 	check_tables(c);
 	mdb_txn_abort(c->txn);
 	check_groups(c);
+	check_journal(c);
 }
 
 /* Reads the whole file once: a page that the disk does not give would kill the process if it were

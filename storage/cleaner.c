@@ -33,14 +33,16 @@ static bool worth_cleaning(const struct record *r)
 }
 
 static void move_entry(struct round *r, struct group_state *g, const struct index_entry *e,
-	const uint8_t *p)
+	struct blob *copy, const uint8_t *p)
 {
 	struct packed_entry moved = {
-		.group = g,
+		.group = g->id,
 		.index = e->index,
 		.term = e->term,
 		.checksum = e->checksum, /* as it was: a damaged entry is still noticed */
+		.blob = copy,
 		.p = p,
+		.mover = g,
 		.from = e->at,
 		.length = e->length,
 		.type = e->type,
@@ -64,7 +66,7 @@ static void move_survivors(struct round *r, struct record *record, struct direct
 			continue;
 		if (s.length > 0)
 			memcpy(copy->data + used, body.p + s.offset, s.length);
-		move_entry(r, g, e, copy->data + used);
+		move_entry(r, g, e, copy, copy->data + used);
 		used += s.length;
 	}
 }
@@ -90,7 +92,7 @@ static void clean_record(struct cleaner *c, struct round *r, MDB_txn *txn, struc
 		return;
 	struct blob *copy = blob_new(record->live_bytes);
 	move_survivors(r, record, &d, body, copy);
-	round_keep(r, copy);
+	blob_unref(copy);
 }
 
 static struct record *cleaner_next(struct records *rs)

@@ -37,7 +37,7 @@ static void packed_directory(const struct packed *p, struct buf *b)
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct packed_entry *e = &p->entries[i];
 		struct slot s = {
-			.group = e->group->id,
+			.group = e->group,
 			.index = e->index,
 			.term = e->term,
 			.checksum = e->checksum,
@@ -69,6 +69,8 @@ static int put_bodies(struct commit *c, const struct packed *p)
 
 static int put_record(struct commit *c, const struct packed *p)
 {
+	if (!packed_is_needed(p))
+		return 0;
 	int rc = put_bodies(c, p);
 	if (rc != 0)
 		return rc;
@@ -178,7 +180,7 @@ static int commit_change(struct commit *c, const struct change *change, size_t l
 	case CHANGE_DELETE:
 		return delete_record(c, change->key);
 	case CHANGE_NOTHING:
-		return env_touch(c->env, c->txn);
+		return env_put_meta(c->env, c->txn, c->env->generation);
 	}
 	return 0;
 }
@@ -194,17 +196,22 @@ static int commit_changes(struct commit *c, const struct round *r)
 	return 0;
 }
 
-int commit_round(struct env *env, const struct round *r, struct buf *scratch)
+int commit_round(struct env *env, const struct round *r, uint64_t generation, struct buf *scratch)
 {
 	struct commit c = {.env = env, .scratch = scratch};
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &c.txn);
 	if (rc != 0)
 		return rc;
 	rc = commit_changes(&c, r);
+	if (rc == 0 && generation != env->generation)
+		rc = env_put_meta(env, c.txn, generation);
 	if (rc != 0) {
 		mdb_txn_abort(c.txn); /* an error poisons the transaction */
 		return rc;
 	}
 	env_looked_at_trees(env);
-	return mdb_txn_commit(c.txn);
+	rc = mdb_txn_commit(c.txn);
+	if (rc == 0)
+		env->generation = generation;
+	return rc;
 }

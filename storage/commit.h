@@ -8,8 +8,8 @@
 #include "src/base/buf.h"
 #include "storage/round.h"
 
-/* 0: all of it is durable. Else LMDB's error: nothing of it is, and it may be tried again.
- * `scratch` is memory to work in. */
-int commit_round(struct env *env, const struct round *r, struct buf *scratch);
+/* 0: all of it is durable, and `generation` is that of the journal from here on. Else LMDB's error:
+ * nothing of it is, and it may be tried again. `scratch` is memory to work in. */
+int commit_round(struct env *env, const struct round *r, uint64_t generation, struct buf *scratch);
 
 #endif

@@ -388,7 +388,7 @@ static bool env_is_new(MDB_txn *txn)
 		mdb_stat(txn, main_table, &stat) == 0 && stat.ms_entries == 0;
 }
 
-static int env_read_meta(struct env *env, MDB_txn *txn, struct env_text err)
+static int env_read_meta(struct env *env, MDB_txn *txn, struct env_text err, unsigned *ret_format)
 {
 	unsigned format = 0;
 	MDB_val key = {sizeof META_KEY - 1, (void *)(uintptr_t)META_KEY};
@@ -401,28 +401,29 @@ static int env_read_meta(struct env *env, MDB_txn *txn, struct env_text err)
 			"table meta, key %s is missing", env->path, META_KEY);
 	if (rc != 0)
 		return env_fail_mdb(env, err, rc, "table meta");
-	rc = meta_decode(env_slice(val), &env->identity, &format);
+	rc = meta_decode(env_slice(val), &env->identity, &env->generation, &format);
 	if (rc == STORE_NEWER)
 		return env_fail(err, rc, "store %s has format %u, this program knows formats up to %u",
 			env->path, format, (unsigned)FORMAT_NEWEST);
 	if (rc != 0)
 		return env_fail(err, rc, "store %s is damaged: table meta, key %s", env->path, META_KEY);
+	*ret_format = format;
 	return STORE_OK;
 }
 
-int env_touch(struct env *env, MDB_txn *txn)
+int env_put_meta(struct env *env, MDB_txn *txn, uint64_t generation)
 {
 	uint8_t bytes[META_BYTES];
 	MDB_val key = {sizeof META_KEY - 1, (void *)(uintptr_t)META_KEY};
 	MDB_val val = {sizeof bytes, bytes};
-	meta_encode(bytes, &env->identity);
+	meta_encode(bytes, &env->identity, generation);
 	return mdb_put(txn, env->meta, &key, &val, 0);
 }
 
 static int env_write_meta(struct env *env, MDB_txn *txn, struct env_text err)
 {
 	env->identity.incarnation++;
-	int rc = env_touch(env, txn);
+	int rc = env_put_meta(env, txn, env->generation);
 	return rc == 0 ? STORE_OK : env_fail_mdb(env, err, rc, "table meta");
 }
 
@@ -434,16 +435,50 @@ static void env_invent_identity(struct env *env)
 			abort();
 }
 
-static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
+static int env_open_journal(struct env *env, enum env_mode mode, struct env_text err)
+{
+	int rc = journal_open(&env->journal, env->path, env->identity.node_id, mode == ENV_WRITE);
+	switch (rc) {
+	case STORE_OK:
+		return rc;
+	case STORE_NOTFOUND:
+		return env_fail(err, STORE_DAMAGED,
+			"store %s: its journal is missing; what was stored last may be in it",
+			env->path);
+	case STORE_DAMAGED:
+		return env_fail(err, rc, "store %s: its journal is damaged, or of another store",
+			env->path);
+	default:
+		return env_fail(err, rc, "store %s: journal: %s", env->path, store_strerror(rc));
+	}
+}
+
+/* Before the store says that it has one. */
+static int env_create_journal(struct env *env, struct env_text err, bool *ret_full)
+{
+	journal_close(&env->journal); /* of an attempt before */
+	int rc = journal_create(&env->journal, env->path, env->identity.node_id);
+	*ret_full = rc == ENOSPC || rc == EDQUOT;
+	return rc == 0 ? STORE_OK :
+			 env_fail(err, env_error(rc), "store %s: journal cannot be made: %s",
+				 env->path, strerror(rc));
+}
+
+static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err, bool *ret_full)
 {
 	int rc = STORE_OK;
+	unsigned format = 0;
 	bool new = env_is_new(txn);
 	if (new && claim_settled(env->path))
 		return env_fail_lost(env, err, "holds nothing");
 	if (new)
 		env_invent_identity(env);
 	else
-		rc = env_read_meta(env, txn, err);
+		rc = env_read_meta(env, txn, err, &format);
+	if (rc == 0 && format < FORMAT_JOURNAL)
+		rc = env_create_journal(env, err, ret_full);
+	else if (rc == 0 && env->journal.fd < 0)
+		rc = env_open_journal(env, ENV_WRITE, err);
 	if (rc == 0)
 		rc = env_open_tables(env, txn, MDB_CREATE, err);
 	int forget = rc == 0 ? staging_forget(txn, env->hard) : 0;
@@ -456,10 +491,13 @@ static int env_begin_writing(struct env *env, MDB_txn *txn, struct env_text err)
 
 static int env_begin_checking(struct env *env, MDB_txn *txn, struct env_text err)
 {
+	unsigned format;
 	if (env_is_new(txn))
 		return claim_settled(env->path) ? env_fail_lost(env, err, "holds nothing")
 						: env_fail_unfinished(env, err);
-	int rc = env_read_meta(env, txn, err);
+	int rc = env_read_meta(env, txn, err, &format);
+	if (rc == 0 && format >= FORMAT_JOURNAL)
+		rc = env_open_journal(env, ENV_CHECK, err);
 	return rc != 0 ? rc : env_open_tables(env, txn, 0, err);
 }
 
@@ -479,7 +517,8 @@ static int env_try_format(struct env *env, enum env_mode mode, struct env_text e
 	int rc = mdb_txn_begin(env->mdb, NULL, mode == ENV_CHECK ? MDB_RDONLY : 0, &txn);
 	if (rc != 0)
 		return env_fail_mdb(env, err, rc, "data.mdb");
-	rc = mode == ENV_CHECK ? env_begin_checking(env, txn, err) : env_begin_writing(env, txn, err);
+	rc = mode == ENV_CHECK ? env_begin_checking(env, txn, err) :
+				 env_begin_writing(env, txn, err, ret_full);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return rc;
@@ -503,7 +542,10 @@ static int env_open_format(struct env *env, enum env_mode mode, struct env_text 
 
 int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err)
 {
-	*env = (struct env){.path = mem_strdup(path), .claim = CLAIM_NONE, .reserve.fd = -1};
+	*env = (struct env){.path = mem_strdup(path),
+		.claim = CLAIM_NONE,
+		.reserve.fd = -1,
+		.journal.fd = -1};
 	int rc = mode == ENV_WRITE ? env_make_directory(env, err) : env_look_for_store(env, mode, err);
 	if (rc == 0)
 		rc = env_lock(env, err);
@@ -528,8 +570,9 @@ void env_close(struct env *env)
 		mdb_env_close(env->mdb);
 	if (env->cut_bytes > 0)
 		env_set_length(env, env->cut_bytes);
+	journal_close(&env->journal);
 	reserve_close(&env->reserve);
 	claim_release(&env->claim);
 	mem_free(env->path);
-	*env = (struct env){.claim = CLAIM_NONE, .reserve.fd = -1};
+	*env = (struct env){.claim = CLAIM_NONE, .reserve.fd = -1, .journal.fd = -1};
 }

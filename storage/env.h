@@ -5,6 +5,7 @@
  *   DIR/lock      held while a process has the store open (storage/claim.h)
  *   DIR/data.mdb  everything
  *   DIR/lock.mdb  LMDB's reader table
+ *   DIR/journal   small requests, durable before they are in data.mdb (storage/journal.h)
  *   DIR/reserve   bytes held back for a full disk (storage/reserve.h)
  *
  * Flags: the default ones plus MDB_NOTLS, so that every commit is synced before it returns, and no
@@ -18,6 +19,7 @@
 
 #include "src/base/bytes.h"
 #include "storage/claim.h"
+#include "storage/journal.h"
 #include "storage/reserve.h"
 #include "storage/store.h"
 
@@ -50,6 +52,8 @@ struct env {
 	_Atomic size_t looked_at;
 	_Atomic uintptr_t windows[ENV_WINDOWS];
 	struct reserve reserve;
+	struct journal journal;
+	uint64_t generation; /* of the journal, as of the last commit */
 	struct store_identity identity;
 };
 
@@ -57,8 +61,9 @@ struct env {
 int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err);
 /* No transaction may be open. */
 void env_close(struct env *env);
-/* Rewrites what is there, so that the transaction is not empty: LMDB skips empty ones. */
-int env_touch(struct env *env, MDB_txn *txn);
+/* Writes the store's identity and a generation. Changes something even if they are as before: LMDB
+ * skips transactions that change nothing. */
+int env_put_meta(struct env *env, MDB_txn *txn, uint64_t generation);
 /* The n bytes at p in the map were looked at (elsewhere: nothing happens). The kernel maps what is
  * around them, too, and counts it as memory of this process, so now and then all is let go: it stays
  * in the kernel's cache. Any thread. */

@@ -39,16 +39,18 @@ static bool value_sealed(const uint8_t *p, size_t n, uint64_t seed)
 	return load_u64le(p + n) == XXH3_64bits_withSeed(p, n, seed);
 }
 
-void meta_encode(uint8_t out[META_BYTES], const struct store_identity *id)
+void meta_encode(uint8_t out[META_BYTES], const struct store_identity *id, uint64_t generation)
 {
 	memcpy(out, META_MAGIC, sizeof META_MAGIC);
 	store_u16le(out + 6, FORMAT_NEWEST);
 	store_u64le(out + 8, id->node_id);
 	store_u64le(out + 16, id->incarnation);
-	value_seal(out, 24, 0);
+	store_u64le(out + 24, generation);
+	value_seal(out, META_BYTES - 8, 0);
 }
 
-int meta_decode(struct slice value, struct store_identity *ret_id, unsigned *ret_format)
+int meta_decode(struct slice value, struct store_identity *ret_id, uint64_t *ret_generation,
+	unsigned *ret_format)
 {
 	/* A later format may look different behind its number. */
 	if (value.n < 8 || memcmp(value.p, META_MAGIC, sizeof META_MAGIC) != 0)
@@ -56,8 +58,10 @@ int meta_decode(struct slice value, struct store_identity *ret_id, unsigned *ret
 	*ret_format = load_u16le(value.p + 6);
 	if (*ret_format > FORMAT_NEWEST)
 		return STORE_NEWER;
-	if (*ret_format == 0 || value.n != META_BYTES || !value_sealed(value.p, 24, 0))
+	size_t n = *ret_format < FORMAT_JOURNAL ? META_BYTES - 8 : META_BYTES;
+	if (*ret_format == 0 || value.n != n || !value_sealed(value.p, n - 8, 0))
 		return STORE_DAMAGED;
+	*ret_generation = *ret_format < FORMAT_JOURNAL ? 0 : load_u64le(value.p + 24);
 	ret_id->node_id = load_u64le(value.p + 8);
 	ret_id->incarnation = load_u64le(value.p + 16);
 	return STORE_OK;

@@ -5,7 +5,8 @@
  * that a value that turns up under another key is noticed, too.
  *
  *   meta   key "store"     0 "Warren"  6 u16 format  8 u64 node id  16 u64 incarnation
- *                          24 u64 checksum of the 24 bytes before
+ *                          24 u64 generation of the journal  32 u64 checksum of the 32 bytes before
+ *                          (format 1: no generation, since there was no journal)
  *
  *   hard   key u64 log     0 'H'  1 version  2 u16 0  4 u32 flags  8 u64 term  16 u64 vote  24 u64 since
  *                          32 u64 checksum of the 32 bytes before
@@ -35,8 +36,9 @@
 #include "storage/store.h"
 
 enum {
-	FORMAT_NEWEST = 1, /* the newest format of a store that this program knows */
-	META_BYTES = 32,
+	FORMAT_NEWEST = 2, /* the newest format of a store that this program knows */
+	FORMAT_JOURNAL = 2, /* the first with a journal (storage/journal.h) */
+	META_BYTES = 40,
 	HARD_BYTES = 40,
 	SNAP_HEADER = 56,
 	ROW_HEADER = 16,
@@ -59,9 +61,10 @@ struct snap_row {
 
 /* All decoders return 0, STORE_NEWER or STORE_DAMAGED; slices point into the value given. */
 
-void meta_encode(uint8_t out[META_BYTES], const struct store_identity *id);
-/* *ret_format is set also for STORE_NEWER. */
-int meta_decode(struct slice value, struct store_identity *ret_id, unsigned *ret_format);
+void meta_encode(uint8_t out[META_BYTES], const struct store_identity *id, uint64_t generation);
+/* *ret_format is set also for STORE_NEWER. The generation is 0 in format 1. */
+int meta_decode(struct slice value, struct store_identity *ret_id, uint64_t *ret_generation,
+	unsigned *ret_format);
 
 void hard_encode(uint8_t out[HARD_BYTES], uint64_t log, const struct hard_row *row);
 int hard_decode(struct slice value, uint64_t log, struct hard_row *ret_row);

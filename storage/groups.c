@@ -74,6 +74,15 @@ struct group_state *store_groups_open(struct groups *gs, uint64_t group)
 	return g;
 }
 
+struct group_state *store_groups_open_log(struct groups *gs, uint64_t id)
+{
+	pthread_mutex_lock(&gs->lock);
+	struct group_state *g = find_or_add_locked(gs, id);
+	g->opened++;
+	pthread_mutex_unlock(&gs->lock);
+	return g;
+}
+
 struct group_state *store_groups_stage(struct groups *gs, const struct group_state *own)
 {
 	pthread_mutex_lock(&gs->lock);

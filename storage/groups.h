@@ -4,11 +4,12 @@
  * is staged (storage/staging.h).
  *
  * Who may touch what:
- *  - `index` belongs to the writer, which changes it under `lock`; the owner of an open log reads
- *    it under `lock`. The writer reads its own without.
- *  - everything else but `opened` and `staged` belongs to the writer.
+ *  - everything but `opened` and `staged` belongs to the writer, which changes `index`, `exists`,
+ *    `hard` and `snapshot_index` under `lock`; the owner of an open log reads them under `lock`. The
+ *    writer reads its own without.
  *  - the table and `opened` are guarded by groups.lock, and so are changes of `staged`.
- * Lock order: groups.lock and group_state.lock are never held together.
+ * Lock order: groups.lock and group_state.lock are never held together; records.packed_lock may be
+ * taken with group_state.lock held.
  *
  * A state is in the table while the group exists, or has entries, or a log of it is open or was
  * closed and the writer does not know yet.
@@ -48,6 +49,8 @@ struct group_state *store_groups_find(struct groups *gs, uint64_t id);
 struct group_state *store_groups_find_or_add(struct groups *gs, uint64_t id);
 /* The group's own log: found or added, and counted as opened. Any thread. */
 struct group_state *store_groups_open(struct groups *gs, uint64_t group);
+/* The log of that number, for the start: found or added, and counted as opened. */
+struct group_state *store_groups_open_log(struct groups *gs, uint64_t id);
 /* The one beside the group's own: found or added as staged, and counted as opened. Any thread. */
 struct group_state *store_groups_stage(struct groups *gs, const struct group_state *own);
 /* Writer: the staged log is the group's own from now on. Returns the former one, which is staged. */

@@ -2,7 +2,9 @@
  *
  * The owner's side of a log in LMDB: queues requests, reads entries.
  *
- * A read looks up the place under the group's lock, then opens its transaction. In between the
+ * An entry that LMDB does not have yet is read where the request had it: the block is shared.
+ *
+ * Any other read looks up the place under the group's lock, then opens its transaction. In between the
  * cleaner may have moved the entry and deleted the record, but only in two commits: first the copy,
  * after which the index points to it, then the deletion. So a record that is not there means that
  * looking up again gives another place.
@@ -33,15 +35,33 @@ struct group_state *lmdb_log_group(struct store_log *log)
 struct place {
 	uint64_t record;
 	struct index_entry entry; /* `at` may be gone by now */
+	struct blob *blob;        /* NULL: in LMDB; else with a reference for the caller, ... */
+	const uint8_t *p;         /* ... and the first byte */
 };
 
-static bool log_lookup(struct group_state *g, uint64_t index, struct place *ret_place)
+/* If the entry is not in LMDB yet. */
+static void lookup_packed(struct records *rs, const struct index_entry *e, struct place *place)
 {
+	const struct record *record = e->at;
+	place->blob = NULL;
+	pthread_mutex_lock(&rs->packed_lock);
+	if (record->packed != NULL) {
+		const struct packed_entry *packed = &record->packed->entries[e->slot];
+		place->blob = blob_ref(packed->blob);
+		place->p = packed->p;
+	}
+	pthread_mutex_unlock(&rs->packed_lock);
+}
+
+static bool log_lookup(struct store_log *log, uint64_t index, struct place *ret_place)
+{
+	struct group_state *g = lmdb_log_group(log);
 	pthread_mutex_lock(&g->lock);
 	const struct index_entry *e = index_find(&g->index, index);
 	if (e != NULL) {
 		ret_place->entry = *e;
 		ret_place->record = ((const struct record *)e->at)->number;
+		lookup_packed(&log->port->store->records, e, ret_place);
 	}
 	pthread_mutex_unlock(&g->lock);
 	return e != NULL;
@@ -83,7 +103,7 @@ static int place_copy(struct env *env, MDB_txn *txn, const struct place *place,
 	return STORE_OK;
 }
 
-static int place_read(struct store_log *log, const struct place *place, struct blob **ret_blob)
+static int place_read(struct store_log *log, struct place *place)
 {
 	struct view *view = port_view(log->port);
 	struct env *env = &log->port->store->env;
@@ -101,21 +121,23 @@ static int place_read(struct store_log *log, const struct place *place, struct b
 		blob_unref(blob);
 		return STORE_DAMAGED;
 	}
-	*ret_blob = blob;
+	place->blob = blob;
+	place->p = blob->data;
 	return STORE_OK;
 }
 
-/* Finds and reads, also while the entry is being moved. */
-static int log_read(struct store_log *log, uint64_t index, struct place *ret_place,
-	struct blob **ret_blob)
+/* Finds and reads, also while the entry is being moved. On success place.blob and .p are set. */
+static int log_read(struct store_log *log, uint64_t index, struct place *ret_place)
 {
 	uint64_t not_there = 0; /* record numbers start at 1 */
 	for (;;) {
-		if (!log_lookup(lmdb_log_group(log), index, ret_place))
+		if (!log_lookup(log, index, ret_place))
 			return STORE_NOTFOUND;
+		if (ret_place->blob != NULL)
+			return STORE_OK;
 		if (ret_place->record == not_there)
 			return STORE_DAMAGED;
-		int rc = place_read(log, ret_place, ret_blob);
+		int rc = place_read(log, ret_place);
 		if (rc != STORE_NOTFOUND)
 			return rc;
 		not_there = ret_place->record;
@@ -126,33 +148,29 @@ static int lmdb_log_fetch(struct store_log *log, uint64_t index, struct blob **r
 	const uint8_t **ret_p, size_t *ret_n)
 {
 	struct place place;
-	int rc = log_read(log, index, &place, ret_blob);
+	int rc = log_read(log, index, &place);
 	if (rc != 0)
 		return rc;
-	*ret_p = (*ret_blob)->data;
+	*ret_blob = place.blob;
+	*ret_p = place.p;
 	*ret_n = place.entry.length;
 	return STORE_OK;
 }
 
 /* ---- loading -------------------------------------------------------------------------------- */
 
-static int load_hard(const struct env *env, MDB_txn *txn, uint64_t log, struct store_load *load)
+/* From memory: LMDB may not have it yet. */
+static void load_hard(struct group_state *g, struct store_load *load)
 {
-	struct hard_row row;
-	MDB_val key = env_key(&log);
-	MDB_val val;
-	int rc = mdb_get(txn, env->hard, &key, &val);
-	if (rc == MDB_NOTFOUND)
-		return STORE_OK;
-	rc = rc != 0 ? env_error(rc) : hard_decode(env_slice(val), log, &row);
-	if (rc != 0)
-		return rc;
-	load->exists = true;
-	load->term = row.term;
-	load->vote = row.vote;
-	return STORE_OK;
+	pthread_mutex_lock(&g->lock);
+	load->exists = g->exists;
+	load->term = g->exists ? g->hard.term : 0;
+	load->vote = g->exists ? g->hard.vote : 0;
+	load->has_snapshot = g->exists && g->snapshot_index > 0;
+	pthread_mutex_unlock(&g->lock);
 }
 
+/* A snapshot is in LMDB when its request is done; but what drops it may be not. */
 static int load_snapshot(const struct env *env, MDB_txn *txn, uint64_t log,
 	struct store_load *load)
 {
@@ -161,11 +179,10 @@ static int load_snapshot(const struct env *env, MDB_txn *txn, uint64_t log,
 	MDB_val val;
 	int rc = mdb_get(txn, env->snap, &key, &val);
 	if (rc == MDB_NOTFOUND)
-		return STORE_OK;
+		return STORE_DAMAGED;
 	rc = rc != 0 ? env_error(rc) : snap_decode(env_slice(val), log, &row);
 	if (rc != 0)
 		return rc;
-	load->has_snapshot = true;
 	load->snapshot_index = row.index;
 	load->snapshot_term = row.term;
 	load->snapshot_conf_index = row.conf_index;
@@ -179,12 +196,12 @@ static int load_rows(struct store_log *log, struct store_load *load)
 	struct view *view = port_view(log->port);
 	const struct env *env = &log->port->store->env;
 	MDB_txn *txn;
+	load_hard(lmdb_log_group(log), load);
+	if (!load->has_snapshot)
+		return STORE_OK;
 	if (view_begin(view, env->mdb, &txn) != 0)
 		return STORE_IO;
-	uint64_t id = lmdb_log_group(log)->id;
-	int rc = load_hard(env, txn, id, load);
-	if (rc == 0)
-		rc = load_snapshot(env, txn, id, load);
+	int rc = load_snapshot(env, txn, lmdb_log_group(log)->id, load);
 	view_end(view);
 	return rc;
 }
@@ -202,11 +219,10 @@ static void log_tell_damage(struct store_log *log, uint64_t first, size_t n)
 {
 	uint64_t bad = 0, bad_first = 0;
 	for (uint64_t index = first; index < first + n; index++) {
-		struct place place;
-		struct blob *blob = NULL;
-		if (log_read(log, index, &place, &blob) != 0 && bad++ == 0)
+		struct place place = {0};
+		if (log_read(log, index, &place) != 0 && bad++ == 0)
 			bad_first = index;
-		blob_unref(blob);
+		blob_unref(place.blob);
 	}
 	log_error("storage", "group %llu: entry %llu and %llu others of entries %llu to %llu cannot be read",
 		(unsigned long long)log->group, (unsigned long long)bad_first,
@@ -221,8 +237,7 @@ static int load_entries(struct store_log *log, struct store_load *load)
 	load->entries = mem_alloc(n * sizeof *load->entries);
 	for (size_t i = 0; i < n; i++) {
 		struct place place;
-		struct blob *blob;
-		int rc = log_read(log, load->first + i, &place, &blob);
+		int rc = log_read(log, load->first + i, &place);
 		if (rc != 0) { /* above the snapshot there are no gaps */
 			log_tell_damage(log, load->first, n);
 			return rc == STORE_NOTFOUND ? STORE_DAMAGED : rc;
@@ -230,8 +245,8 @@ static int load_entries(struct store_log *log, struct store_load *load)
 		load->entries[load->n_entries++] = (struct store_entry){
 			.term = place.entry.term,
 			.type = place.entry.type,
-			.blob = blob,
-			.p = blob->data,
+			.blob = place.blob,
+			.p = place.p,
 			.n = place.entry.length,
 		};
 	}

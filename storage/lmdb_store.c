@@ -22,6 +22,8 @@ static void store_free(struct store *s)
 static int store_begin(struct store *s, struct env_text err)
 {
 	int rc = scan_store(&s->env, &s->groups, &s->records, err);
+	if (rc == 0)
+		rc = writer_replay(&s->writer, err);
 	if (rc != 0)
 		return rc;
 	rc = writer_start(&s->writer);

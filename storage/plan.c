@@ -30,11 +30,14 @@ static void entry_is_truncated(void *arg, const struct index_entry *e)
 
 /* ---- groups --------------------------------------------------------------------------------- */
 
-static void put_hard(struct round *r, struct group_state *g)
+static void put_hard(struct round *r, struct group_state *g, struct hard_row hard)
 {
-	struct hard_row row = g->hard;
-	row.staged = g->staged;
-	round_change(r, CHANGE_HARD, g->id)->u.hard = row;
+	pthread_mutex_lock(&g->lock);
+	g->exists = true;
+	g->hard = hard;
+	pthread_mutex_unlock(&g->lock);
+	hard.staged = g->staged;
+	round_change(r, CHANGE_HARD, g->id)->u.hard = hard;
 }
 
 /* Whatever is written of a group, its hard row is there: without it the entries are orphans. */
@@ -42,21 +45,22 @@ static void make_group(struct round *r, struct group_state *g)
 {
 	if (g->exists)
 		return;
-	if (g->hard.since == 0)
-		g->hard.since = round_number(r);
-	g->exists = true;
+	struct hard_row hard = g->hard;
+	if (hard.since == 0)
+		hard.since = round_number(r);
 	r->groups->existing += !g->staged;
-	put_hard(r, g);
+	put_hard(r, g, hard);
 }
 
-/* All entries so far are dead, for ever. They are not marked one by one, there may be millions. */
-static void end_all_entries(struct round *r, struct group_state *g)
+/* All entries so far are dead, for ever. They are not marked one by one, there may be millions.
+ * Returns the new `since`. */
+static uint64_t end_all_entries(struct round *r, struct group_state *g)
 {
 	pthread_mutex_lock(&g->lock);
 	index_truncate(&g->index, 0, entry_is_covered, r);
 	pthread_mutex_unlock(&g->lock);
 	round_cut(r);
-	g->hard.since = round_number(r);
+	return round_number(r);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -73,10 +77,11 @@ static void pack_entry(struct round *r, struct group_state *g, uint64_t index,
 {
 	assert(from->n <= UINT32_MAX - RECORD_HEADER);
 	struct packed_entry e = {
-		.group = g,
+		.group = g->id,
 		.index = index,
 		.term = from->term,
 		.checksum = entry_checksum(g->id, index, from->term, from->p, from->n),
+		.blob = from->blob,
 		.p = from->p,
 		.length = (uint32_t)from->n,
 		.type = from->type,
@@ -105,7 +110,9 @@ static void plan_append(struct round *r, struct group_state *g, const struct sto
 
 static void put_snapshot(struct round *r, struct group_state *g, const struct store_req *req)
 {
+	pthread_mutex_lock(&g->lock);
 	g->snapshot_index = req->u.snapshot.index;
+	pthread_mutex_unlock(&g->lock);
 	round_change(r, CHANGE_SNAPSHOT, g->id)->u.snapshot = req;
 	r->bytes += plan_request_bytes(req);
 }
@@ -125,20 +132,25 @@ static void plan_snapshot(struct round *r, struct group_state *g, const struct s
 static void plan_hard(struct round *r, struct group_state *g, const struct store_req *req)
 {
 	make_group(r, g);
-	g->hard.term = req->u.hard.term;
-	g->hard.vote = req->u.hard.vote;
-	put_hard(r, g);
+	put_hard(r, g,
+		(struct hard_row){
+			.term = req->u.hard.term,
+			.vote = req->u.hard.vote,
+			.since = g->hard.since,
+		});
 }
 
 static void plan_drop(struct round *r, struct group_state *g)
 {
-	end_all_entries(r, g);
-	g->hard.term = 0;
-	g->hard.vote = 0;
-	g->snapshot_index = 0;
-	if (!g->exists)
-		return;
+	bool existed = g->exists;
+	uint64_t since = end_all_entries(r, g);
+	pthread_mutex_lock(&g->lock);
 	g->exists = false;
+	g->hard = (struct hard_row){.since = since};
+	g->snapshot_index = 0;
+	pthread_mutex_unlock(&g->lock);
+	if (!existed)
+		return;
 	r->groups->existing -= !g->staged;
 	round_change(r, CHANGE_GONE, g->id);
 }
@@ -150,9 +162,12 @@ static void plan_switch(struct round *r, struct group_state *g, const struct sto
 	make_group(r, g);
 	struct group_state *former = store_groups_switch(r->groups, g);
 	r->groups->existing += !former->exists;
-	g->hard.term = former->hard.term;
-	g->hard.vote = former->hard.vote;
-	put_hard(r, g);
+	put_hard(r, g,
+		(struct hard_row){
+			.term = former->hard.term,
+			.vote = former->hard.vote,
+			.since = g->hard.since,
+		});
 	put_snapshot(r, g, req);
 	plan_drop(r, former);
 }

@@ -9,6 +9,7 @@
 void records_init(struct records *rs)
 {
 	*rs = (struct records){.next = 1};
+	pthread_mutex_init(&rs->packed_lock, NULL);
 	list_init(&rs->all);
 	list_init(&rs->dead);
 	rs->cursor = &rs->all;
@@ -18,6 +19,7 @@ void records_done(struct records *rs)
 {
 	for (struct list *node; (node = list_pop(&rs->all)) != NULL;)
 		mem_free(LIST_ENTRY(node, struct record, link));
+	pthread_mutex_destroy(&rs->packed_lock);
 }
 
 struct record *records_add(struct records *rs, uint64_t number)

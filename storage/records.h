@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of records: what each holds, and how much of it lives. Belongs to the writer thread;
- * only `number` of a record that has a live entry is read by others (under its log's lock).
+ * The table of records: what each holds, and how much of it lives. Belongs to the writer thread.
+ * Of a record that has a live entry others read, under its log's lock, `number`, and under
+ * `packed_lock` in addition what is behind `packed`; the writer changes that under packed_lock.
  *
  * Invariants:
  *  1. `all` is sorted by number.
@@ -11,6 +12,7 @@
 #ifndef WARREN_STORAGE_RECORDS_H
 #define WARREN_STORAGE_RECORDS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,10 +28,11 @@ struct record {
 	uint64_t live_bytes;   /* bytes of the entries that are needed */
 	uint32_t live;         /* entries that are needed */
 	uint32_t count;        /* entries in the directory */
-	struct packed *packed; /* while it is being written */
+	struct packed *packed; /* until it is in LMDB */
 };
 
 struct records {
+	pthread_mutex_t packed_lock;
 	struct list all;
 	struct list dead;
 	struct list *cursor; /* where the cleaner looks next, in `all` */

@@ -22,7 +22,6 @@ void round_done(struct round *r)
 {
 	assert(list_empty(&r->requests) && list_empty(&r->packed) && list_empty(&r->doomed));
 	mem_free(r->changes);
-	mem_free(r->copies);
 }
 
 struct change *round_change(struct round *r, enum change_kind kind, uint64_t key)
@@ -61,13 +60,16 @@ void round_cut(struct round *r)
 	r->open = NULL;
 }
 
-static void packed_add(struct packed *p, const struct packed_entry *e)
+static void packed_add(struct round *r, struct packed *p, const struct packed_entry *e)
 {
+	pthread_mutex_lock(&r->records->packed_lock);
 	if (p->n == p->cap) {
 		p->cap = p->cap == 0 ? 16 : p->cap * 2;
 		p->entries = mem_realloc(p->entries, p->cap * sizeof *p->entries);
 	}
 	p->entries[p->n++] = *e;
+	pthread_mutex_unlock(&r->records->packed_lock);
+	blob_ref(e->blob);
 	p->bytes += e->length;
 }
 
@@ -87,17 +89,19 @@ void round_pack(struct round *r, const struct packed_entry *e, struct index_entr
 		.slot = p->n,
 		.type = e->type,
 	};
-	packed_add(p, e);
+	packed_add(r, p, e);
 	r->bytes += e->length + DIRECTORY_SLOT;
 }
 
-void round_keep(struct round *r, struct blob *copy)
+bool round_pending(const struct round *r)
 {
-	if (r->n_copies == r->cap_copies) {
-		r->cap_copies = r->cap_copies == 0 ? 16 : r->cap_copies * 2;
-		r->copies = mem_realloc(r->copies, r->cap_copies * sizeof *r->copies);
-	}
-	r->copies[r->n_copies++] = copy;
+	return r->n_changes > 0;
+}
+
+/* A moved entry counts at its new place only after the commit. */
+bool packed_is_needed(const struct packed *p)
+{
+	return p->record->live > 0 || p->entries[0].from != NULL;
 }
 
 void round_doom(struct round *r)
@@ -131,7 +135,7 @@ static void packed_move(struct round *r, struct packed *p)
 		struct packed_entry *moved = &p->entries[i];
 		if (moved->from == NULL)
 			continue;
-		struct group_state *g = moved->group;
+		struct group_state *g = moved->mover;
 		pthread_mutex_lock(&g->lock);
 		struct index_entry *e = index_find(&g->index, moved->index);
 		assert(e != NULL && e->at == moved->from);
@@ -146,10 +150,17 @@ static void packed_move(struct round *r, struct packed *p)
 
 static void packed_finish(struct round *r, struct packed *p)
 {
+	bool written = packed_is_needed(p);
 	packed_move(r, p);
+	pthread_mutex_lock(&r->records->packed_lock);
 	p->record->packed = NULL;
-	if (p->record->live == 0)
+	pthread_mutex_unlock(&r->records->packed_lock);
+	if (!written)
+		records_remove(r->records, p->record);
+	else if (p->record->live == 0)
 		records_bury(r->records, p->record);
+	for (uint32_t i = 0; i < p->n; i++)
+		blob_unref(p->entries[i].blob);
 	mem_free(p->entries);
 	mem_free(p);
 }
@@ -164,11 +175,8 @@ void round_finish(struct round *r)
 	}
 	for (struct list *node; (node = list_pop(&r->packed)) != NULL;)
 		packed_finish(r, LIST_ENTRY(node, struct packed, link));
-	for (size_t i = 0; i < r->n_copies; i++)
-		blob_unref(r->copies[i]);
 	r->open = NULL;
 	r->n_changes = 0;
-	r->n_copies = 0;
 	r->bytes = 0;
 	r->moved_bytes = 0;
 }

@@ -4,8 +4,14 @@
  *
  *   plan     requests in order -> changes to tables, entries packed into records; the groups'
  *            indexes and the record table change already                 (storage/plan.c, cleaner.c)
+ *   journal  small requests are durable by now and go back; the round goes on with more planning
+ *            (storage/journal.h)
  *   commit   one LMDB transaction with the changes, repeated until the disk takes it (commit.c)
  *   finish   moved entries are found at their new place, requests go back
+ *
+ * So a round is one commit, but may be many steps of planning and journal. Until the commit an entry
+ * is read from where the request had it (packed_entry.blob). A record in which nothing lives any
+ * more when it is due is not written at all.
  *
  * Planning once and committing as often as it takes is what makes a full disk harmless: nothing in
  * memory has to be undone. The indexes may run ahead of the disk since nobody asks for an entry
@@ -31,12 +37,14 @@ enum {
 };
 
 struct packed_entry {
-	struct group_state *group;
+	uint64_t group;
 	uint64_t index;
 	uint64_t term;
 	uint64_t checksum;
-	const uint8_t *p; /* held by the request, or by round.copies */
-	struct record *from; /* where it was, if the cleaner moves it */
+	struct blob *blob; /* holds the bytes; the entry has a reference */
+	const uint8_t *p;
+	struct group_state *mover; /* if the cleaner moves it: its group ... */
+	struct record *from;       /* ... and where it was; else NULL */
 	uint32_t length;
 	uint16_t type;
 	uint16_t flags; /* enum directory_flag */
@@ -83,9 +91,6 @@ struct round {
 	size_t n_changes;
 	size_t cap_changes;
 	struct list doomed;   /* dead records that this round deletes */
-	struct blob **copies; /* bytes of moved entries */
-	size_t n_copies;
-	size_t cap_copies;
 	size_t bytes; /* of entries and snapshots, roughly what the transaction will write */
 	uint64_t moved_bytes;
 };
@@ -93,16 +98,19 @@ struct round {
 void round_init(struct round *r, struct records *records, struct groups *groups);
 void round_done(struct round *r);
 struct change *round_change(struct round *r, enum change_kind kind, uint64_t key);
-/* Adds an entry to the open record, which may be cut before. Tells where it will be. */
+/* Adds an entry to the open record, which may be cut before. Takes a reference to its blob. Tells
+ * where it will be. */
 void round_pack(struct round *r, const struct packed_entry *e, struct index_entry *ret_place);
 /* Ends the open record: what is packed next gets a larger record number. */
 void round_cut(struct round *r);
 /* The number of the record that the next entry goes to. */
 uint64_t round_number(const struct round *r);
-/* Keeps a blob until the round is over; takes the caller's reference. */
-void round_keep(struct round *r, struct blob *copy);
-/* Before anything is planned: chooses records that are dead by now. What dies in this round may be
- * deleted only once this round is durable. */
+/* True if LMDB does not have yet what was planned. */
+bool round_pending(const struct round *r);
+/* False for a record that nobody needs any more: it need not be written. */
+bool packed_is_needed(const struct packed *p);
+/* Before anything is planned: chooses records that are dead by now. What dies in this step may be
+ * deleted only once it is durable. */
 void round_doom(struct round *r);
 /* They will be deleted, since there will be a commit / will have to wait. */
 void round_delete(struct round *r);

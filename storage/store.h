@@ -11,7 +11,7 @@
  *
  *   worker                         writer thread
  *   store_log_append(...)  ->      (queued in the port)
- *   store_port_flush()     ->      takes all ports' requests: one transaction, one commit
+ *   store_port_flush()     ->      takes all ports' requests: one commit, or record of the journal
  *   store_port_poll()      <-      req->done(req) for each
  *
  * Life of an entry: appended at an index above the newest snapshot S; while above S it is part of the

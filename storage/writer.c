@@ -52,7 +52,7 @@ static bool is_full(struct writer *w, int rc)
 static void writer_fatal(struct writer *w, int rc)
 {
 	log_error("storage", "store %s cannot be written: %s; ending the process", w->env->path,
-		mdb_strerror(rc));
+		mdb_strerror(rc)); /* knows errno, too */
 	abort();
 }
 
@@ -81,20 +81,44 @@ static void writer_fill_reserve(struct writer *w)
 		log_info("storage", "store %s: there is space again", w->env->path);
 }
 
-static void writer_commit(struct writer *w)
+static void writer_count(struct writer *w, uint64_t begun)
 {
-	uint64_t begun = now_ns();
-	for (int rc; (rc = commit_round(w->env, &w->round, &w->scratch)) != 0; begun = now_ns()) {
-		if (!is_full(w, rc))
-			writer_fatal(w, rc);
-		writer_wait_for_space(w, rc);
-	}
-	writer_fill_reserve(w);
-	reclaim_committed(&w->reclaim);
 	pthread_mutex_lock(&w->stats_lock);
 	w->stats.commits++;
 	w->stats.commit_ns += now_ns() - begun;
 	pthread_mutex_unlock(&w->stats_lock);
+}
+
+static void writer_commit(struct writer *w)
+{
+	struct env *env = w->env;
+	uint64_t generation = env->generation + (env->journal.used ? 1 : 0);
+	uint64_t begun = now_ns();
+	for (int rc; (rc = commit_round(env, &w->round, generation, &w->scratch)) != 0;
+		begun = now_ns()) {
+		if (!is_full(w, rc))
+			writer_fatal(w, rc);
+		writer_wait_for_space(w, rc);
+	}
+	journal_restart(&env->journal, generation);
+	writer_fill_reserve(w);
+	reclaim_committed(&w->reclaim);
+	writer_count(w, begun);
+}
+
+/* False if they have to be committed. */
+static bool writer_journal(struct writer *w, const struct list *requests)
+{
+	struct journal *j = &w->env->journal;
+	if (!journal_takes(j, requests))
+		return false;
+	uint64_t begun = now_ns();
+	int rc = journal_write(j, requests);
+	if (rc != 0 && rc != ENOSPC && rc != EDQUOT)
+		writer_fatal(w, rc);
+	if (rc == 0)
+		writer_count(w, begun);
+	return rc == 0;
 }
 
 /* ---- requests going back -------------------------------------------------------------------- */
@@ -155,15 +179,19 @@ static struct group_state *request_group(struct store_req *req)
 	return req->op == STORE_OP_RELEASE ? note_of(req)->group : lmdb_log_group(req->log);
 }
 
-static void writer_plan(struct writer *w)
+/* True if somebody waits for what was planned: notes cost no commit of their own. */
+static bool writer_plan(struct writer *w)
 {
 	struct round *r = &w->round;
+	bool awaited = false;
 	while (r->bytes < WRITER_ROUND_BYTES && !list_empty(&w->pending)) {
 		struct list *node = list_pop(&w->pending);
 		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
 		list_push_back(&r->requests, node);
 		plan_request(r, request_group(req), req);
+		awaited |= req->op != STORE_OP_RELEASE;
 	}
+	return awaited;
 }
 
 /* Something to give back that is worth a commit of its own. */
@@ -185,23 +213,36 @@ static void writer_publish(struct writer *w)
 	pthread_mutex_unlock(&w->stats_lock);
 }
 
-/* One round. `idle`: nothing was asked for in a while. */
-static void writer_round(struct writer *w, bool idle)
+static void writer_end_round(struct writer *w)
+{
+	struct round *r = &w->round;
+	cleaner_plan(&w->cleaner, r);
+	round_cut(r);
+	round_delete(r);
+	if (r->n_changes == 0)
+		round_change(r, CHANGE_NOTHING, 0);
+	writer_commit(w);
+	round_finish(r);
+}
+
+/* Something that only a commit does, and that should not wait for the round's end. */
+static bool writer_must_commit(const struct writer *w)
+{
+	return w->records->dead_footprint > WRITER_MUCH_DEAD || cleaner_wanted(w->records) ||
+		atomic_load_explicit(&w->blocked, memory_order_relaxed);
+}
+
+/* One step of a round, which may be its last. `idle`: nothing was asked for in a while. */
+static void writer_step(struct writer *w, bool idle)
 {
 	struct round *r = &w->round;
 	round_doom(r);
-	writer_plan(w);
-	if (r->n_changes > 0 || (idle && writer_has_chores(w))) {
-		cleaner_plan(&w->cleaner, r);
-		round_cut(r);
-		round_delete(r);
-		if (r->n_changes == 0)
-			round_change(r, CHANGE_NOTHING, 0);
-		writer_commit(w);
-	} else {
+	bool awaited = writer_plan(w);
+	bool due = idle && (round_pending(r) || writer_has_chores(w));
+	if (due || (awaited && (writer_must_commit(w) || !writer_journal(w, &r->requests))))
+		writer_end_round(w);
+	else
 		round_spare(r);
-	}
-	round_finish(r);
 	writer_publish(w);
 	writer_complete(w);
 }
@@ -215,7 +256,7 @@ static int writer_patience_ms(const struct writer *w)
 		return WRITER_IDLE_SOON_MS;
 	if (atomic_load_explicit(&w->blocked, memory_order_relaxed))
 		return WRITER_RETRY_MS;
-	if (!list_empty(&w->records->dead))
+	if (!list_empty(&w->records->dead) || round_pending(&w->round))
 		return WRITER_IDLE_MS;
 	return reclaim_patience_ms(&w->reclaim, now_ns());
 }
@@ -235,9 +276,9 @@ static void *writer_main(void *arg)
 		int patience = writer_patience_ms(w);
 		bool more = inbox_take(w->inbox, &w->pending, patience);
 		bool idle = list_empty(&w->pending);
-		if (idle && !more)
+		if (idle && !more && !round_pending(&w->round))
 			return NULL;
-		writer_round(w, idle);
+		writer_step(w, idle);
 		if (list_empty(&w->pending))
 			writer_give_back(w);
 	}
@@ -252,6 +293,39 @@ void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct 
 	round_init(&w->round, records, groups);
 	cleaner_init(&w->cleaner, env);
 	reclaim_init(&w->reclaim, env);
+}
+
+static bool fits(const struct group_state *g, const struct store_req *req)
+{
+	uint64_t last = index_last(&g->index);
+	if (last < g->snapshot_index)
+		last = g->snapshot_index;
+	switch (req->op) {
+	case STORE_OP_APPEND:
+		return req->u.append.first > g->snapshot_index && req->u.append.first <= last + 1;
+	case STORE_OP_TRUNCATE:
+		return req->u.truncate.index > g->snapshot_index;
+	default:
+		return true;
+	}
+}
+
+static int replay_request(void *arg, uint64_t log, struct store_req *req)
+{
+	struct writer *w = arg;
+	struct group_state *g = store_groups_open_log(w->groups, log);
+	bool ok = fits(g, req);
+	if (ok)
+		plan_request(&w->round, g, req);
+	store_groups_close(w->groups, g);
+	return ok ? STORE_OK : STORE_DAMAGED;
+}
+
+int writer_replay(struct writer *w, struct env_text err)
+{
+	const char *why;
+	int rc = journal_read(&w->env->journal, w->env->generation, replay_request, w, &why);
+	return rc == 0 ? STORE_OK : env_fail(err, rc, "store %s: %s", w->env->path, why);
 }
 
 int writer_start(struct writer *w)
@@ -271,6 +345,7 @@ void writer_done(struct writer *w)
 {
 	reclaim_done(&w->reclaim);
 	cleaner_done(&w->cleaner);
+	round_finish(&w->round); /* of a start that failed */
 	round_done(&w->round);
 	buf_done(&w->scratch);
 	pthread_mutex_destroy(&w->stats_lock);

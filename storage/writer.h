@@ -7,6 +7,10 @@
  * of them. So at low load a request waits for its own commit only, at high load a commit is shared
  * by thousands. A round is bounded, so that one worker's flood does not make the others wait long.
  *
+ * Small requests are made durable by the journal (storage/journal.h) and sent back, and the round
+ * goes on. It is committed when requests are many or large or a snapshot is among them, when the
+ * journal is full, or when nothing has come for a while.
+ *
  * With nothing to do it sleeps. With nothing to do but something to give back (dead records, log
  * cleaning, free pages) it waits a moment for company and then commits for that alone.
  *
@@ -41,6 +45,9 @@ struct writer {
 
 void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct records *records,
 	struct groups *groups);
+/* Plans what the journal has and LMDB has not: after that all is as it was when the store was open
+ * last. After the scan, before the start. 0 or a STORE_ error. */
+int writer_replay(struct writer *w, struct env_text err);
 /* 0 or an errno. */
 int writer_start(struct writer *w);
 /* Finishes everything that was handed over, then ends the thread. */

@@ -43,17 +43,20 @@ static void fuzz_meta(uint8_t *p, size_t n, bool sealed)
 {
 	struct store_identity id, again;
 	unsigned format;
+	uint64_t generation, generation_again;
 	uint8_t out[META_BYTES];
 	if (sealed)
-		seal(p, n, 24, 0);
-	if (known(meta_decode(slice_make(p, n), &id, &format)) != STORE_OK)
+		seal(p, n, n < META_BYTES ? 24 : 32, 0);
+	if (known(meta_decode(slice_make(p, n), &id, &generation, &format)) != STORE_OK)
 		return;
-	CHECK(format >= 1 && format <= FORMAT_NEWEST && n == META_BYTES);
-	meta_encode(out, &id);
-	CHECK(meta_decode(slice_make(out, sizeof out), &again, &format) == STORE_OK);
+	CHECK(format >= 1 && format <= FORMAT_NEWEST);
+	CHECK(n == (format < FORMAT_JOURNAL ? META_BYTES - 8 : META_BYTES));
+	meta_encode(out, &id, generation);
+	CHECK(meta_decode(slice_make(out, sizeof out), &again, &generation_again, &format) == STORE_OK);
 	CHECK(again.node_id == id.node_id && again.incarnation == id.incarnation);
+	CHECK(generation_again == generation);
 	p[9] ^= 1;
-	CHECK(meta_decode(slice_make(p, n), &id, &format) == STORE_DAMAGED);
+	CHECK(meta_decode(slice_make(p, n), &id, &generation, &format) == STORE_DAMAGED);
 }
 
 static void fuzz_hard(uint8_t *p, size_t n, bool sealed, uint64_t group)

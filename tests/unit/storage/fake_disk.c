@@ -16,16 +16,28 @@
 
 #include "src/base/mem.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, SECTOR = 512 };
+
+enum file_no { FILE_DATA, FILE_JOURNAL, N_FILES };
+
+static const char *const file_names[N_FILES] = {"data.mdb", "journal"};
 
 enum event_kind { EVENT_WRITE, EVENT_DURABLE_WRITE, EVENT_HOLE, EVENT_SYNC };
 
 struct event {
 	enum event_kind kind;
+	enum file_no file;
 	off_t offset;
 	size_t n;
 	uint8_t *bytes; /* of a write */
 	uint64_t mark;
+};
+
+/* One that is recorded. */
+struct file {
+	struct stat st;
+	uint8_t *before; /* its bytes when recording began */
+	size_t before_n;
 };
 
 static struct {
@@ -35,9 +47,7 @@ static struct {
 	_Atomic bool no_room; /* the last write did not fit */
 	_Atomic bool recording;
 	pthread_mutex_t lock;
-	struct stat file; /* the one recorded */
-	uint8_t *before;  /* its bytes when recording began */
-	size_t before_n;
+	struct file files[N_FILES];
 	const _Atomic uint64_t *mark;
 	struct event *events;
 	size_t n, cap;
@@ -55,12 +65,20 @@ unsigned fake_disk_failed(void)
 }
 
 /* Files only: completions and logs must get through. */
-static bool is_data_file(int fd)
+static bool is_file(int fd, enum file_no no)
 {
 	char link[64], path[256];
+	size_t suffix = strlen(file_names[no]) + 1;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, path, sizeof path - 1);
-	return n > 8 && memcmp(path + n - 8, "data.mdb", 8) == 0;
+	if (n <= (ssize_t)suffix || path[n - (ssize_t)suffix] != '/')
+		return false;
+	return memcmp(path + n + 1 - suffix, file_names[no], suffix - 1) == 0;
+}
+
+static bool is_data_file(int fd)
+{
+	return is_file(fd, FILE_DATA);
 }
 
 static void add_event(int fd, enum event_kind kind, const void *p, size_t n, off_t offset)
@@ -69,13 +87,18 @@ static void add_event(int fd, enum event_kind kind, const void *p, size_t n, off
 	if (!atomic_load(&disk.recording) || fstat(fd, &st) != 0)
 		return;
 	pthread_mutex_lock(&disk.lock);
-	if (st.st_ino == disk.file.st_ino && st.st_dev == disk.file.st_dev) {
+	enum file_no file = 0;
+	while (file < N_FILES && (st.st_ino != disk.files[file].st.st_ino ||
+					 st.st_dev != disk.files[file].st.st_dev))
+		file++;
+	if (file < N_FILES) {
 		if (disk.n == disk.cap) {
 			disk.cap = disk.cap == 0 ? 1024 : disk.cap * 2;
 			disk.events = mem_realloc(disk.events, disk.cap * sizeof *disk.events);
 		}
 		disk.events[disk.n++] = (struct event){
 			.kind = kind,
+			.file = file,
 			.offset = offset,
 			.n = n,
 			.bytes = p != NULL ? mem_dup(p, n) : NULL,
@@ -97,6 +120,11 @@ static ssize_t allowed(int fd, size_t n)
 	int fault = atomic_load(&disk.fault);
 	bool full = fault == DISK_FULL || fault == DISK_NEARLY ||
 		(fault == DISK_TIGHT && !atomic_load(&disk.reserve_spent));
+	if (fault == DISK_NO_OVERWRITE && is_file(fd, FILE_JOURNAL)) {
+		atomic_fetch_add(&disk.failed, 1);
+		errno = ENOSPC;
+		return -1;
+	}
 	if (!is_data_file(fd))
 		return (ssize_t)n;
 	atomic_store(&disk.no_room, full);
@@ -142,7 +170,8 @@ ssize_t writev(int fd, const struct iovec *iov, int n_iov)
 
 int fdatasync(int fd)
 {
-	if (atomic_load(&disk.fault) == DISK_FAILS_SYNC && is_data_file(fd)) {
+	if (atomic_load(&disk.fault) == DISK_FAILS_SYNC &&
+		(is_data_file(fd) || is_file(fd, FILE_JOURNAL))) {
 		errno = EIO;
 		return -1;
 	}
@@ -178,15 +207,28 @@ int statvfs(const char *path, struct statvfs *st)
 
 /* ---- recording and crashing ---- */
 
-void fake_disk_record(const char *data_mdb, const _Atomic uint64_t *mark)
+static int open_file(const char *dir, enum file_no no, int flags)
 {
-	int fd = open(data_mdb, O_RDONLY);
-	fstat(fd, &disk.file);
-	disk.before_n = (size_t)disk.file.st_size;
-	disk.before = mem_alloc(disk.before_n);
-	if (pread(fd, disk.before, disk.before_n, 0) != (ssize_t)disk.before_n)
+	char *path = mem_printf("%s/%s", dir, file_names[no]);
+	int fd = open(path, flags, 0640);
+	mem_free(path);
+	return fd;
+}
+
+static void file_record(struct file *f, int fd)
+{
+	fstat(fd, &f->st);
+	f->before_n = (size_t)f->st.st_size;
+	f->before = mem_alloc(f->before_n);
+	if (pread(fd, f->before, f->before_n, 0) != (ssize_t)f->before_n)
 		abort();
 	close(fd);
+}
+
+void fake_disk_record(const char *dir, const _Atomic uint64_t *mark)
+{
+	for (enum file_no no = 0; no < N_FILES; no++)
+		file_record(&disk.files[no], open_file(dir, no, O_RDONLY));
 	disk.mark = mark;
 	disk.n = 0;
 	atomic_store(&disk.recording, true);
@@ -208,6 +250,14 @@ bool fake_disk_is_hole(size_t at)
 	return disk.events[at].kind == EVENT_HOLE;
 }
 
+size_t fake_disk_journal_writes(void)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < disk.n; i++)
+		n += disk.events[i].file == FILE_JOURNAL && disk.events[i].kind == EVENT_WRITE;
+	return n;
+}
+
 static void apply(int fd, const struct event *e, size_t from, size_t n)
 {
 	if (e->kind == EVENT_HOLE)
@@ -217,37 +267,60 @@ static void apply(int fd, const struct event *e, size_t from, size_t n)
 		syscall(SYS_pwrite64, fd, e->bytes + from, n, e->offset + (off_t)from);
 }
 
-/* Each page of the event with even odds. */
+/* Each sector of the event with even odds. */
 static void apply_some(int fd, const struct event *e, uint64_t *random)
 {
-	for (size_t from = 0; from < e->n; from += PAGE) {
+	size_t step = e->kind == EVENT_HOLE ? PAGE : SECTOR;
+	for (size_t from = 0; *random != 0 && from < e->n; from += step) {
 		*random = *random * 6364136223846793005u + 1442695040888963407u;
 		if ((*random >> 33) % 2 == 0)
-			apply(fd, e, from, e->n - from < PAGE ? e->n - from : PAGE);
+			apply(fd, e, from, e->n - from < step ? e->n - from : step);
 	}
 }
 
-/* The end of what is safe at event `at`: behind the last sync. */
-static size_t synced(size_t at)
+/* The end of what is safe of a file at event `at`: behind its last sync. */
+static size_t synced(size_t at, enum file_no no)
 {
-	while (at > 0 && disk.events[at - 1].kind != EVENT_SYNC)
+	while (at > 0 && (disk.events[at - 1].kind != EVENT_SYNC || disk.events[at - 1].file != no))
 		at--;
 	return at;
 }
 
-void fake_disk_crash(size_t at, const char *path, uint64_t random)
+bool fake_disk_is_synced(size_t at)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0640);
-	syscall(SYS_pwrite64, fd, disk.before, disk.before_n, 0);
-	size_t safe = synced(at);
+	for (enum file_no no = 0; no < N_FILES; no++)
+		for (size_t i = synced(at, no); i < at; i++)
+			if (disk.events[i].file == no && disk.events[i].kind != EVENT_DURABLE_WRITE)
+				return false;
+	return true;
+}
+
+static void file_crash(size_t at, enum file_no no, int fd, uint64_t *random)
+{
+	const struct file *f = &disk.files[no];
+	size_t safe = synced(at, no);
+	size_t n = f->before_n;
+	while (n > 0 && f->before[n - 1] == 0)
+		n--;
+	/* Zeros at the end need no blocks that would have to be synced each time. */
+	syscall(SYS_pwrite64, fd, f->before, n, 0);
+	syscall(SYS_ftruncate, fd, f->before_n);
 	for (size_t i = 0; i < at; i++) {
 		const struct event *e = &disk.events[i];
+		if (e->file != no)
+			continue;
 		if (i < safe || e->kind == EVENT_DURABLE_WRITE)
 			apply(fd, e, 0, e->n);
 		else
-			apply_some(fd, e, &random);
+			apply_some(fd, e, random);
 	}
 	close(fd);
+}
+
+void fake_disk_crash(size_t at, const char *dir, uint64_t random)
+{
+	for (enum file_no no = 0; no < N_FILES; no++)
+		file_crash(at, no, open_file(dir, no, O_RDWR | O_CREAT | O_TRUNC), &random);
 }
 
 void fake_disk_forget(void)
@@ -255,8 +328,10 @@ void fake_disk_forget(void)
 	for (size_t i = 0; i < disk.n; i++)
 		mem_free(disk.events[i].bytes);
 	mem_free(disk.events);
-	mem_free(disk.before);
+	for (enum file_no no = 0; no < N_FILES; no++) {
+		mem_free(disk.files[no].before);
+		disk.files[no].before = NULL;
+	}
 	disk.events = NULL;
-	disk.before = NULL;
 	disk.n = disk.cap = 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Crashes at every moment: the file as it would be on the disk just before each of LMDB's writes
- * and syncs (and our holes) is opened. It must hold exactly what a prefix of the commits left, at
- * least all that was reported done, and pass the check.
+ * Crashes at every moment: the files as they would be on the disk just before each write and sync of
+ * LMDB's and the journal's (and each of our holes) are opened. They must hold exactly what a prefix
+ * of the requests left, at least all that was reported done, and pass the check.
  */
 #include "tests/unit/storage/fake_disk.h"
 #include "tests/unit/storage/rig.h"
@@ -115,11 +115,6 @@ static bool store_is(struct rig *r, const struct moment *want)
 	return true;
 }
 
-static void data_file(const struct rig *r, char path[128])
-{
-	snprintf(path, 128, "%s/data.mdb", r->dir);
-}
-
 /* A rig whose store is closed, for files that crashes left. */
 static void rig_init_empty(struct rig *r)
 {
@@ -127,30 +122,48 @@ static void rig_init_empty(struct rig *r)
 	rig_close(r);
 }
 
+static bool is_prefix(struct rig *r, uint64_t done)
+{
+	return store_is(r, &moments[done]) || (done < STEPS && store_is(r, &moments[done + 1]));
+}
+
+static void crash_before(struct rig *after, size_t at, uint64_t random)
+{
+	uint64_t done = fake_disk_mark(at);
+	fake_disk_crash(at, after->dir, random);
+	assert_int_equal(rig_check(after), 0);
+	rig_open(after);
+	if (!is_prefix(after, done))
+		fail_msg("crash before event %zu, %u requests done", at, (unsigned)done);
+	rig_close(after);
+	if (random == 0)
+		return;
+	/* What the start took from the journal is now where it belongs. */
+	assert_int_equal(rig_check(after), 0);
+	rig_open(after);
+	if (!is_prefix(after, done))
+		fail_msg("end after crash before event %zu, %u requests done", at, (unsigned)done);
+	rig_close(after);
+}
+
 static void every_crash_leaves_a_prefix(void **state)
 {
 	(void)state;
 	struct rig r, after;
-	char path[128], copy[128];
 	rig_init_disk(&r);
 	rig_init_empty(&after);
-	data_file(&r, path);
-	data_file(&after, copy);
 	atomic_store(&acknowledged, 0);
-	fake_disk_record(path, &acknowledged);
+	fake_disk_record(r.dir, &acknowledged);
 	work(&r);
 	rig_close(&r);
 	size_t n = fake_disk_stop();
-	assert_true(n > STEPS * 2);
+	/* Both ways of becoming durable are well trodden. */
+	assert_true(fake_disk_journal_writes() > STEPS / 2);
+	assert_true(n > 2 * fake_disk_journal_writes() + STEPS / 2);
 	for (size_t at = 0; at < n; at++) {
-		uint64_t done = fake_disk_mark(at);
-		fake_disk_crash(at, copy, at * 977);
-		assert_int_equal(rig_check(&after), 0);
-		rig_open(&after);
-		if (!store_is(&after, &moments[done]) &&
-			(done == STEPS || !store_is(&after, &moments[done + 1])))
-			fail_msg("crash before event %zu of %zu, %u requests done", at, n, (unsigned)done);
-		rig_close(&after);
+		if (!fake_disk_is_synced(at))
+			crash_before(&after, at, 0);
+		crash_before(&after, at, at * 977 + 1);
 	}
 	fake_disk_forget();
 	rig_done(&after);
@@ -206,14 +219,11 @@ static void crashes_around_holes_lose_nothing(void **state)
 {
 	(void)state;
 	struct rig r, after;
-	char path[128], copy[128];
 	unsigned holes = 0;
 	rig_init_disk(&r);
 	rig_init_empty(&after);
-	data_file(&r, path);
-	data_file(&after, copy);
 	atomic_store(&acknowledged, 0);
-	fake_disk_record(path, &acknowledged);
+	fake_disk_record(r.dir, &acknowledged);
 	work_with_holes(&r);
 	rig_close(&r);
 	size_t n = fake_disk_stop(), first = 0;
@@ -224,7 +234,7 @@ static void crashes_around_holes_lose_nothing(void **state)
 	assert_true(holes > 0);
 	for (unsigned i = 0; i < 12; i++) {
 		size_t at = first + (n - first) * i / 12;
-		fake_disk_crash(at, copy, at);
+		fake_disk_crash(at, after.dir, at);
 		check_after_hole(&after, fake_disk_mark(at));
 	}
 	fake_disk_forget();

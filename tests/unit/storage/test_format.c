@@ -8,10 +8,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "src/base/mem.h"
 #include "storage/directory.h"
 #include "storage/format.h"
+#include "storage/journal.h"
+#include "storage/lmdb_log.h"
 
 static char *golden_path(const char *name)
 {
@@ -81,12 +84,13 @@ static void check_golden(const char *name, struct slice bytes, decoder decode)
 static int decode_meta(struct slice value)
 {
 	struct store_identity id;
+	uint64_t generation;
 	unsigned format;
-	int rc = meta_decode(value, &id, &format);
+	int rc = meta_decode(value, &id, &generation, &format);
 	if (rc == 0) {
 		assert_int_equal(id.node_id, 0x1122334455667788);
 		assert_int_equal(id.incarnation, 42);
-		assert_int_equal(format, 1);
+		assert_int_equal(generation, format == 1 ? 0 : 99);
 	}
 	return rc;
 }
@@ -96,8 +100,137 @@ static void meta(void **state)
 	(void)state;
 	uint8_t bytes[META_BYTES];
 	const struct store_identity id = {.node_id = 0x1122334455667788, .incarnation = 42};
-	meta_encode(bytes, &id);
+	meta_encode(bytes, &id, 99);
 	check_golden("meta", slice_make(bytes, sizeof bytes), decode_meta);
+}
+
+/* As it was before there was a journal. */
+static void meta_of_format_1(void **state)
+{
+	(void)state;
+	struct buf golden = BUF_EMPTY;
+	golden_read("meta_1", &golden);
+	check_refusals(buf_slice(&golden), decode_meta);
+	buf_done(&golden);
+}
+
+/* ---- the journal ---- */
+
+static char journal_dir[] = "/tmp/warren-format-XXXXXX";
+
+enum { JOURNAL_NODE = 77, JOURNAL_GENERATION = 3 };
+
+static int each_request(void *arg, uint64_t log, struct store_req *req)
+{
+	unsigned *n = arg;
+	if (*n == 0) {
+		assert_int_equal(log, 0x0102030405060708);
+		assert_int_equal(req->op, STORE_OP_HARD);
+		assert_int_equal(req->u.hard.term, 9);
+		assert_int_equal(req->u.hard.vote, 10);
+	} else if (*n == 1) {
+		const struct store_entry *e = req->u.append.entries;
+		assert_int_equal(log, 11);
+		assert_int_equal(req->op, STORE_OP_APPEND);
+		assert_int_equal(req->u.append.first, 12);
+		assert_int_equal(req->u.append.n, 2);
+		assert_int_equal(e[0].term, 13);
+		assert_int_equal(e[0].type, 14);
+		assert_true(slice_is(slice_make(e[0].p, e[0].n), "first"));
+		assert_int_equal(e[1].n, 0);
+	} else if (*n == 2) {
+		assert_int_equal(req->op, STORE_OP_TRUNCATE);
+		assert_int_equal(req->u.truncate.index, 15);
+	} else {
+		assert_int_equal(req->op, STORE_OP_DROP);
+	}
+	++*n;
+	return 0;
+}
+
+static void add_request(struct list *requests, struct store_log *log, struct store_req *req)
+{
+	req->log = log;
+	list_push_back(requests, &req->link);
+}
+
+/* All kinds, in one record. */
+static void write_requests(struct journal *j)
+{
+	struct list requests;
+	struct group_state one_group = {.id = 0x0102030405060708}, two_group = {.id = 11};
+	struct lmdb_log one = {.group = &one_group}, two = {.group = &two_group};
+	struct store_entry entries[] = {
+		{.term = 13, .type = 14, .p = (const uint8_t *)"first", .n = 5}, {.term = 13, .type = 1}};
+	struct store_req hard = {.op = STORE_OP_HARD}, append = {.op = STORE_OP_APPEND};
+	struct store_req truncate = {.op = STORE_OP_TRUNCATE}, drop = {.op = STORE_OP_DROP};
+	hard.u.hard.term = 9;
+	hard.u.hard.vote = 10;
+	append.u.append.first = 12;
+	append.u.append.entries = entries;
+	append.u.append.n = 2;
+	truncate.u.truncate.index = 15;
+	list_init(&requests);
+	add_request(&requests, &one.base, &hard);
+	add_request(&requests, &two.base, &append);
+	add_request(&requests, &two.base, &truncate);
+	add_request(&requests, &two.base, &drop);
+	assert_true(journal_takes(j, &requests));
+	assert_int_equal(journal_write(j, &requests), 0);
+}
+
+static struct buf journal_bytes(const char *path)
+{
+	struct buf b = BUF_EMPTY;
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fread(buf_put(&b, JOURNAL_BYTES), 1, JOURNAL_BYTES, f), JOURNAL_BYTES);
+	fclose(f);
+	return b;
+}
+
+static void check_journal_bytes(const char *name, struct slice bytes)
+{
+	struct buf golden = BUF_EMPTY;
+	if (getenv("WARREN_GOLDEN") != NULL)
+		golden_write(name, bytes);
+	golden_read(name, &golden);
+	assert_true(slice_eq(buf_slice(&golden), bytes));
+	buf_done(&golden);
+}
+
+static void journal(void **state)
+{
+	(void)state;
+	struct journal j;
+	const char *why;
+	unsigned n = 0;
+	assert_non_null(mkdtemp(journal_dir));
+	char *path = mem_printf("%s/journal", journal_dir);
+	assert_int_equal(journal_create(&j, journal_dir, JOURNAL_NODE), 0);
+	/* What is random otherwise. */
+	uint8_t header[JOURNAL_HEADER];
+	j.salt = 0x1122334455667788;
+	journal_header_encode(header, &j, JOURNAL_NODE);
+	assert_int_equal(pwrite(j.fd, header, sizeof header, 0), sizeof header);
+	journal_restart(&j, JOURNAL_GENERATION);
+	write_requests(&j);
+	journal_close(&j);
+
+	struct buf b = journal_bytes(path);
+	check_journal_bytes("journal_header", slice_make(b.p, JOURNAL_HEADER));
+	check_journal_bytes("journal_record", slice_make(b.p + JOURNAL_BLOCK, 192));
+	for (size_t i = JOURNAL_BLOCK + 192; i < b.n; i++)
+		assert_int_equal(b.p[i], 0);
+	buf_done(&b);
+
+	assert_int_equal(journal_open(&j, journal_dir, JOURNAL_NODE, false), 0);
+	assert_int_equal(journal_read(&j, JOURNAL_GENERATION, each_request, &n, &why), 0);
+	assert_int_equal(n, 4);
+	journal_close(&j);
+	remove(path);
+	remove(journal_dir);
+	mem_free(path);
 }
 
 static int decode_hard(struct slice value)
@@ -269,6 +402,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(meta),
+		cmocka_unit_test(meta_of_format_1),
+		cmocka_unit_test(journal),
 		cmocka_unit_test(hard),
 		cmocka_unit_test(snap),
 		cmocka_unit_test(row),

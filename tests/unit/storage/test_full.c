@@ -82,14 +82,60 @@ static void the_reserve_lets_requests_through_while_blocked(void **state)
 	do_append(&r, log, 1, 10, 1, 1000);
 	assert_false(store_blocked(r.store));
 	fake_disk_set(DISK_TIGHT);
-	do_append(&r, log, 11, 10, 1, 1000);
+	do_append(&r, log, 11, 100, 1, 1000); /* more than the journal takes at a time */
 	assert_true(store_blocked(r.store));
-	do_append(&r, log, 21, 10, 1, 1000);
+	do_append(&r, log, 111, 10, 1, 1000);
 	assert_true(store_blocked(r.store));
 	fake_disk_set(DISK_WORKS);
 	wait_until(is_not_blocked, &r); /* by itself */
-	check_load(log, 0, 0, 0, 30, 1000);
+	check_load(log, 0, 0, 0, 120, 1000);
 	store_log_close(log);
+	rig_done(&r);
+}
+
+static void small_requests_need_no_space_until_they_are_committed(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	do_append(&r, log, 1, 100, 1, 1000);
+	fake_disk_set(DISK_FULL);
+	do_append(&r, log, 101, 1, 1, 1000); /* into the journal */
+	wait_until(is_blocked, &r);          /* at rest it was to be committed */
+	assert_true(has_entry(log, 101, 1, 1000));
+	fake_disk_set(DISK_WORKS);
+	wait_until(is_not_blocked, &r);
+	do_append(&r, log, 102, 1, 1, 1000);
+	store_log_close(log);
+	rig_reopen(&r);
+	log = rig_log(&r, 1);
+	check_load(log, 0, 0, 0, 102, 1000);
+	store_log_close(log);
+	rig_done(&r);
+}
+
+/* A file system that copies on write may need space to write over what is there. */
+static void a_journal_that_cannot_be_written_is_done_without(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_init_disk(&r);
+	struct store_log *log = rig_log(&r, 1);
+	do_append(&r, log, 1, 1, 1, 1000);
+	fake_disk_set(DISK_NO_OVERWRITE);
+	unsigned failed = fake_disk_failed();
+	do_append(&r, log, 2, 1, 1, 1000);
+	assert_true(fake_disk_failed() > failed);
+	fake_disk_set(DISK_WORKS);
+	do_append(&r, log, 3, 1, 1, 1000);
+	store_log_close(log);
+	rig_reopen(&r);
+	log = rig_log(&r, 1);
+	check_load(log, 0, 0, 0, 3, 1000);
+	store_log_close(log);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
 	rig_done(&r);
 }
 
@@ -136,25 +182,25 @@ static void closing_finishes_what_nobody_waits_for(void **state)
 	rig_done(&r);
 }
 
-static void sync_fails(void)
+/* An append of so many entries of 1000 bytes. */
+static void sync_fails(unsigned n)
 {
 	struct rig r;
 	struct rig_req q;
 	rig_init_disk(&r);
 	struct store_log *log = rig_log(&r, 1);
 	fake_disk_set(DISK_FAILS_SYNC);
-	append_submit(log, &q, 1, 1, 1, 100);
+	append_submit(log, &q, 1, n, 1, 1000);
 	rig_wait(&r, &q);
 }
 
-static void a_failed_sync_ends_the_process(void **state)
+static void check_that_it_ends_the_process(unsigned n)
 {
-	(void)state;
 	pid_t pid = fork();
 	if (pid == 0) {
 		log_set_level(LOG_NONE);
 		signal(SIGABRT, SIG_DFL);
-		sync_fails();
+		sync_fails(n);
 		_exit(0);
 	}
 	int status;
@@ -163,14 +209,29 @@ static void a_failed_sync_ends_the_process(void **state)
 	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
+static void a_failed_sync_ends_the_process(void **state)
+{
+	(void)state;
+	check_that_it_ends_the_process(100);
+}
+
+static void a_failed_sync_of_the_journal_ends_the_process(void **state)
+{
+	(void)state;
+	check_that_it_ends_the_process(1);
+}
+
 int main(void)
 {
 	log_set_level(LOG_ERROR);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_failed_sync_ends_the_process),
+		cmocka_unit_test(a_failed_sync_of_the_journal_ends_the_process),
 		cmocka_unit_test(a_full_disk_is_waited_out),
 		cmocka_unit_test(a_write_that_comes_out_short_is_a_full_disk),
 		cmocka_unit_test(the_reserve_lets_requests_through_while_blocked),
+		cmocka_unit_test(small_requests_need_no_space_until_they_are_committed),
+		cmocka_unit_test(a_journal_that_cannot_be_written_is_done_without),
 		cmocka_unit_test(a_store_opens_on_a_full_disk),
 		cmocka_unit_test(closing_finishes_what_nobody_waits_for),
 	};

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "src/base/mem.h"
 #include "storage/format.h"
@@ -304,8 +305,9 @@ static void checking_nothing_finds_nothing(void **state)
 
 /* ---- changing a closed store ---- */
 
-static void edit(struct rig *r, const char *table, MDB_val key,
-	void (*change)(uint8_t *p, size_t n, size_t at), size_t at)
+/* `n`: what is kept of the value. */
+static void edit_value(struct rig *r, const char *table, MDB_val key,
+	void (*change)(uint8_t *p, size_t n, size_t at), size_t at, size_t n)
 {
 	MDB_env *env;
 	MDB_txn *txn;
@@ -321,10 +323,18 @@ static void edit(struct rig *r, const char *table, MDB_val key,
 	uint8_t *copy = mem_dup(val.mv_data, val.mv_size);
 	change(copy, val.mv_size, at);
 	val.mv_data = copy;
+	if (val.mv_size > n)
+		val.mv_size = n;
 	assert_int_equal(mdb_put(txn, dbi, &key, &val, 0), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
 	mdb_env_close(env);
 	mem_free(copy);
+}
+
+static void edit(struct rig *r, const char *table, MDB_val key,
+	void (*change)(uint8_t *p, size_t n, size_t at), size_t at)
+{
+	edit_value(r, table, key, change, at, SIZE_MAX);
 }
 
 static void flip_bit(uint8_t *p, size_t n, size_t at)
@@ -354,7 +364,7 @@ static void a_newer_format_is_refused_with_both_numbers(void **state)
 	char err[256];
 	rig_close(r);
 	edit(r, "meta", text_key("store"), raise_format, 37);
-	expect_open(r->dir, STORE_NEWER, "has format 37, this program knows formats up to 1");
+	expect_open(r->dir, STORE_NEWER, "has format 37, this program knows formats up to 2");
 	assert_int_equal(rig_check(r), STORE_NEWER);
 	assert_int_equal(store_check(r->dir, err, sizeof err), STORE_NEWER);
 }
@@ -365,6 +375,9 @@ static void make_content(struct rig *r)
 	struct store_log *log = rig_log(r, 5);
 	struct store_row row = {slice_str("row-key"), slice_str("row value")};
 	do_append(r, log, 1, 3, 1, 1000);
+	store_log_close(log);
+	rig_reopen(r); /* which ends the record */
+	log = rig_log(r, 5);
 	do_append(r, log, 4, 3, 1, 1000);
 	do_rows(r, log, 1, &row, 1);
 	store_log_close(log);
@@ -545,8 +558,9 @@ static void a_creation_cut_short_is_finished(void **state)
 		expect_open(path, 0, "");
 		assert_int_equal(store_check(path, err, sizeof err), 0);
 		expect_open(path, 0, "");
-		for (size_t k = 0; k < 4; k++)
-			unlink_in(path, (const char *[]){"data.mdb", "lock", "lock.mdb", "reserve"}[k]);
+		for (size_t k = 0; k < 5; k++)
+			unlink_in(path, (const char *[]){"data.mdb", "journal", "lock", "lock.mdb",
+						"reserve"}[k]);
 		assert_int_equal(rmdir(path), 0);
 	}
 }
@@ -563,6 +577,255 @@ static void a_check_changes_no_file_cut_off(void **state)
 	assert_int_equal(rig_check(r), STORE_DAMAGED);
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(after.st_size, before.st_size - 3 * 4096);
+}
+
+/* ---- the journal ---- */
+
+static void file_name(const struct rig *r, const char *name, char path[128])
+{
+	snprintf(path, 128, "%s/%s", r->dir, name);
+}
+
+static struct buf file_read(const struct rig *r, const char *name)
+{
+	char path[128];
+	struct stat st;
+	struct buf b = BUF_EMPTY;
+	file_name(r, name, path);
+	int fd = open(path, O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(read(fd, buf_put(&b, (size_t)st.st_size), (size_t)st.st_size), st.st_size);
+	close(fd);
+	return b;
+}
+
+static void file_write(const struct rig *r, const char *name, struct slice bytes)
+{
+	char path[128];
+	file_name(r, name, path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+	assert_int_equal(write(fd, bytes.p, bytes.n), bytes.n);
+	close(fd);
+}
+
+static void flip_in_journal(const struct rig *r, size_t at)
+{
+	struct buf b = file_read(r, "journal");
+	b.p[at] ^= 1;
+	file_write(r, "journal", buf_slice(&b));
+	buf_done(&b);
+}
+
+/* Both files of the store as they are at one moment. */
+struct files {
+	struct buf data, journal;
+};
+
+static void files_done(struct files *f)
+{
+	buf_done(&f->data);
+	buf_done(&f->journal);
+}
+
+/* As a crash at that moment would have left them. */
+static void files_put(const struct rig *r, const struct files *f)
+{
+	file_write(r, "data.mdb", buf_slice(&f->data));
+	file_write(r, "journal", buf_slice(&f->journal));
+}
+
+static uint64_t commits(struct rig *r)
+{
+	struct store_stats stats;
+	store_stats(r->store, &stats);
+	return stats.commits;
+}
+
+/* Appends to group 5 and takes the files with the entries in the journal alone, a record each. False
+ * if it took so long that the store was at rest meanwhile and committed them. */
+static bool append_and_take(struct rig *r, uint64_t first, unsigned n, struct files *ret_files)
+{
+	uint64_t before = commits(r);
+	struct store_log *log = rig_log(r, 5);
+	for (unsigned i = 0; i < n; i++)
+		do_append(r, log, first + i, 1, 1, 1000);
+	store_log_close(log);
+	*ret_files = (struct files){file_read(r, "data.mdb"), file_read(r, "journal")};
+	if (commits(r) == before + n)
+		return true;
+	files_done(ret_files);
+	return false;
+}
+
+static void start_anew(struct rig *r)
+{
+	rig_done(r);
+	rig_init_disk(r);
+}
+
+/* Closed as by a crash, with the first n entries of group 5, entry i in the journal at 4096 times i. */
+static void make_journal(struct rig *r, unsigned n)
+{
+	struct files files;
+	while (!append_and_take(r, 1, n, &files))
+		start_anew(r);
+	rig_close(r);
+	files_put(r, &files);
+	files_done(&files);
+}
+
+static void check_entries(struct rig *r, uint64_t last)
+{
+	struct store_log *log = rig_log(r, 5);
+	check_load(log, 0, 0, 0, last, 1000);
+	store_log_close(log);
+}
+
+static void what_only_the_journal_has_is_there_after_a_crash(void **state)
+{
+	struct rig *r = *state;
+	struct files files;
+	make_journal(r, 5);
+	assert_int_equal(rig_check(r), 0);
+	rig_open(r);
+	check_entries(r, 5);
+	bool taken = append_and_take(r, 6, 1, &files); /* behind them */
+	rig_close(r);
+	if (taken) {
+		files_put(r, &files);
+		files_done(&files);
+	}
+	rig_open(r);
+	check_entries(r, 6);
+	rig_reopen(r);
+	check_entries(r, 6);
+}
+
+static void a_last_record_cut_short_was_never_confirmed(void **state)
+{
+	struct rig *r = *state;
+	make_journal(r, 5);
+	flip_in_journal(r, 5 * 4096 + 600);
+	assert_int_equal(rig_check(r), 0);
+	rig_open(r);
+	check_entries(r, 4);
+}
+
+static void damage_in_the_middle_of_the_journal_is_reported(void **state)
+{
+	struct rig *r = *state;
+	make_journal(r, 5);
+	for (unsigned at = 0; at < 1000; at += 111) {
+		flip_in_journal(r, 2 * 4096 + at);
+		assert_int_equal(rig_check(r), STORE_DAMAGED);
+		expect_open(r->dir, STORE_DAMAGED, "the journal is damaged before its end");
+		flip_in_journal(r, 2 * 4096 + at);
+	}
+	flip_in_journal(r, 20); /* the header */
+	expect_open(r->dir, STORE_DAMAGED, "its journal is damaged");
+	flip_in_journal(r, 20);
+	rig_open(r);
+	check_entries(r, 5);
+}
+
+static void a_store_without_its_journal_is_refused(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	make_journal(r, 5);
+	file_name(r, "journal", path);
+	struct buf b = file_read(r, "journal");
+	assert_int_equal(unlink(path), 0);
+	expect_open(r->dir, STORE_DAMAGED, "its journal is missing");
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+	file_write(r, "journal", slice_make(b.p, b.n - 4096));
+	expect_open(r->dir, STORE_DAMAGED, "its journal is damaged");
+	buf_done(&b);
+}
+
+/* Two pairs of files, with a commit between them; the store is closed. */
+static bool take_twice(struct rig *r, struct files *older, struct files *newer)
+{
+	if (!append_and_take(r, 1, 1, older))
+		return false;
+	rig_reopen(r);
+	if (!append_and_take(r, 2, 1, newer)) {
+		files_done(older);
+		return false;
+	}
+	rig_close(r);
+	return true;
+}
+
+static void files_of_different_moments_are_refused_or_a_prefix(void **state)
+{
+	struct rig *r = *state;
+	struct files older, newer;
+	while (!take_twice(r, &older, &newer))
+		start_anew(r);
+
+	file_write(r, "data.mdb", buf_slice(&older.data));
+	file_write(r, "journal", buf_slice(&newer.journal));
+	expect_open(r->dir, STORE_DAMAGED, "data.mdb is older than the journal");
+	assert_int_equal(rig_check(r), STORE_DAMAGED);
+
+	/* The journal was copied first: what it has is in data.mdb. */
+	file_write(r, "data.mdb", buf_slice(&newer.data));
+	file_write(r, "journal", buf_slice(&older.journal));
+	assert_int_equal(rig_check(r), 0);
+	rig_open(r);
+	check_entries(r, 1);
+	rig_close(r);
+
+	files_put(r, &newer);
+	rig_open(r);
+	check_entries(r, 2);
+	files_done(&older);
+	files_done(&newer);
+}
+
+static void the_journal_of_another_store_is_refused(void **state)
+{
+	struct rig *r = *state;
+	struct rig other;
+	rig_init_disk(&other);
+	struct buf b = file_read(&other, "journal");
+	rig_done(&other);
+	make_content(r);
+	file_write(r, "journal", buf_slice(&b));
+	buf_done(&b);
+	expect_open(r->dir, STORE_DAMAGED, "of another store");
+}
+
+static void make_format_1(uint8_t *p, size_t n, size_t at)
+{
+	(void)at;
+	assert_int_equal(n, META_BYTES);
+	store_u16le(p + 6, 1);
+	store_u64le(p + 24, XXH3_64bits(p, 24));
+}
+
+/* Format 1 had no journal, and a shorter value in meta. */
+static void a_store_of_format_1_gets_a_journal(void **state)
+{
+	struct rig *r = *state;
+	char path[128];
+	make_content(r);
+	edit_value(r, "meta", text_key("store"), make_format_1, 0, META_BYTES - 8);
+	file_name(r, "journal", path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rig_check(r), 0); /* changes nothing */
+	assert_int_not_equal(access(path, F_OK), 0);
+	rig_open(r);
+	assert_int_equal(access(path, F_OK), 0);
+	struct store_log *log = rig_log(r, 5);
+	check_load(log, 0, 0, 1, 6, 1000);
+	do_append(r, log, 7, 1, 1, 1000);
+	store_log_close(log);
+	rig_reopen(r);
+	log = rig_log(r, 5);
+	check_load(log, 0, 0, 1, 7, 1000);
+	store_log_close(log);
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -590,6 +853,13 @@ int main(void)
 		TEST(a_lost_data_file_is_not_made_anew),
 		TEST(a_creation_cut_short_is_finished),
 		TEST(a_check_changes_no_file_cut_off),
+		TEST(what_only_the_journal_has_is_there_after_a_crash),
+		TEST(a_last_record_cut_short_was_never_confirmed),
+		TEST(damage_in_the_middle_of_the_journal_is_reported),
+		TEST(a_store_without_its_journal_is_refused),
+		TEST(files_of_different_moments_are_refused_or_a_prefix),
+		TEST(the_journal_of_another_store_is_refused),
+		TEST(a_store_of_format_1_gets_a_journal),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
