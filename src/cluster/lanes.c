@@ -3,7 +3,13 @@
 
 #include <assert.h>
 
-enum { FIRST = 1, LAST = 2, GOODBYE = 4, TOTAL = 4 /* octets of the message's length */ };
+enum {
+	FIRST = 1,
+	LAST = 2,
+	GOODBYE = 4,
+	TOTAL = 4, /* octets of the message's length */
+	BLOCK_FIRST = 256 * 1024,
+};
 
 static void put_head(uint8_t *p, size_t n, enum lane lane, unsigned flags)
 {
@@ -209,7 +215,7 @@ static size_t take_first(struct lanes_in *in, struct lane_in *l, const uint8_t *
 		return fault(in, "a frame of a size that is not allowed");
 	if (total < ENVELOPE_SIZE || total > LANES_MESSAGE_MAX)
 		return fault(in, "a message of a size that is not allowed");
-	l->blob = blob_new(total);
+	l->blob = blob_new(total < BLOCK_FIRST ? total : BLOCK_FIRST);
 	l->total = total;
 	l->n = 0;
 	in->left = body - TOTAL;
@@ -253,12 +259,24 @@ static size_t take_head(struct lanes_in *in, const uint8_t *p, size_t n)
 	return used;
 }
 
+/* The block grows with what has come, not with what was announced. */
+static void make_room(struct lane_in *l, size_t n)
+{
+	size_t cap = l->blob->cap;
+	if (l->n + n <= cap)
+		return;
+	while (cap < l->n + n)
+		cap *= 2;
+	l->blob = blob_grow(l->blob, cap < l->total ? cap : l->total);
+}
+
 /* Octets of the present fragment. */
 static size_t take_octets(struct lanes_in *in, const uint8_t *p, size_t n)
 {
 	struct lane_in *l = &in->lane[in->at];
 	if (n > in->left)
 		n = in->left;
+	make_room(l, n);
 	memcpy(l->blob->data + l->n, p, n);
 	l->n += n;
 	in->left -= n;

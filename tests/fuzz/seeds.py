@@ -360,8 +360,53 @@ def wires():
             yield "group-%d-%s" % (kind + 1, name), b"\x80" + (told + more) * 3
 
 
+def links():
+    def part(kind, body):
+        return b"WRNL" + struct.pack("<BBH", kind, 0, len(body)) + body
+
+    def hello(low=1, high=1, name=b"warren@x", product=b"0.1", kind=1, more=b""):
+        return part(1, struct.pack("<HHB", low, high, len(name)) + name + bytes([len(product)]) + product
+                    + struct.pack("<BQQQ", kind, 7, 3, 4) + b"n" * 32 + more)
+
+    def refused(code, text):
+        return part(3, bytes([code, len(text)]) + text)
+
+    def honest(mode, n, more=b""):
+        return struct.pack("<BBH", mode, 5, n) + more
+
+    for mode, who in ((0, "acceptor"), (1, "dialler")):
+        yield who + "-honest", honest(mode, 9999)
+        yield who + "-honest-and-more", honest(mode, 9999, b"\0" * 8)
+        yield who + "-another-proof", honest(mode, 80 if mode else 90, hello() + part(2, b"p" * 32))
+        yield who + "-hello", honest(mode, 0, hello() + part(2, b"p" * 32))
+        yield who + "-tool", honest(mode, 0, hello(kind=2) + part(2, b"p" * 31))
+        yield who + "-later", honest(mode, 0, hello(high=9, more=b"what version 9 adds"))
+        yield who + "-too-late", honest(mode, 0, hello(8, 9))
+        yield who + "-long-names", honest(mode, 0, hello(8, 9, b"\x01" * 255, b"9" * 63))
+        yield who + "-refused", honest(mode, 0, refused(7, b"we are linked already"))
+        yield who + "-amqp", honest(mode, 0, b"AMQP\0\0\x09\x01")
+        yield who + "-huge", honest(mode, 0, b"WRNL\1\0\xff\xff")
+
+    def fragment(lane, flags, body, total=None):
+        if total is not None:
+            body = struct.pack("<I", total) + body
+        return struct.pack("<IBBH", len(body), lane, flags, 0) + body
+
+    envelope = struct.pack("<BBHIQ", 2, 1, 0, 0, 77)
+    whole = fragment(2, 3, envelope + b"section", len(envelope) + 7)
+    yield "lanes-whole", b"\2\x09" + whole * 3
+    yield "lanes-heartbeats", b"\2\x09" + fragment(0, 0, b"") * 4 + whole
+    yield "lanes-interleaved", (b"\2\x09" + fragment(3, 1, envelope, 48) + whole + fragment(3, 0, b"x" * 16)
+                                + fragment(0, 0, b"") + fragment(1, 3, envelope, 16) + fragment(3, 2, b"y" * 16))
+    yield "lanes-goodbye", b"\2\x09" + whole + fragment(0, 4, b"warren@x stops") + whole
+    yield "lanes-large", b"\2\x09" + fragment(1, 1, envelope, 1 << 30)
+    yield "lanes-too-large", b"\2\x09" + fragment(1, 1, envelope, (1 << 30) + 1)
+    yield "lanes-faults", b"\2\x09" + whole + fragment(2, 0, b"x")
+    yield "messages", b"\3" + b"".join(struct.pack("<BHB", i % 4, i * 1777 % 65536, i) for i in range(60))
+
+
 SEEDS = {"frame": frames, "method": methods, "table": tables, "props": properties, "config": configs,
-         "queue": queues, "session": sessions,
+         "queue": queues, "session": sessions, "link": links,
          "broker": brokers, "store": stores, "wire": wires}
 
 
