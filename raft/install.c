@@ -524,6 +524,20 @@ static bool is_complete(const struct install_in *in)
 	return in->data.n == in->data_n && in->arrived == in->entries_n && in->writes == 0;
 }
 
+/* What libraft takes for granted: numbers that fit each other, nothing other than what is committed
+ * here, no other leader in the term in which we lead. */
+static bool in_is_sound(struct group *g, const struct install_in *in)
+{
+	uint64_t ours = terms_of(&g->io.terms, in->index);
+	if (in->index == 0 || in->index_term == 0 || in->index_term > in->term)
+		return false;
+	if (in->conf_index == 0 || in->conf_index > in->index)
+		return false;
+	if (in->index <= libraft_commit(&g->raft) && ours != 0 && ours != in->index_term)
+		return false;
+	return !g->leading_raft || in->term != g->term_raft;
+}
+
 static void give(struct group *g)
 {
 	struct install_in *in = g->installs.in;
@@ -542,7 +556,8 @@ static void give(struct group *g)
 			},
 	};
 	member_address(address, in->from, in->node);
-	if (configuration_decode(&message.install_snapshot.conf, buf_slice(&in->conf)) != 0) {
+	if (!in_is_sound(g, in) ||
+		configuration_decode(&message.install_snapshot.conf, buf_slice(&in->conf)) != 0) {
 		raft_free(message.install_snapshot.data.base);
 		ack_in(g, WIRE_REFUSED);
 		in_give_up(g);
