@@ -4,11 +4,30 @@
  */
 #include "src/base/buf.h"
 #include "src/broker/command.h"
+#include "src/broker/definition.h"
 #include "src/manage/api.h"
 #include "src/manage/gather.h"
 #include "src/manage/json.h"
 
 /* ---- exchanges ---- */
+
+/* Empty if none applies. */
+static json_t *policy_name(const struct broker_effective *e)
+{
+	return json_of_slice(
+		e != NULL && e->policy != NULL ? e->policy->name : slice_make("", 0));
+}
+
+static void put_effective(json_t *row, const struct broker_effective *e)
+{
+	if (e == NULL)
+		return;
+	if (e->operator_policy != NULL)
+		json_object_set_new(
+			row, "operator_policy", json_of_slice(e->operator_policy->name));
+	json_object_set_new(
+		row, "effective_policy_definition", definition_of_table(e->definition));
+}
 
 static void list_exchanges(struct api_call *c)
 {
@@ -19,11 +38,11 @@ static void list_exchanges(struct api_call *c)
 	for (struct broker_exchange *x = broker_exchange_first(v); x != NULL;
 		x = broker_exchange_next(x))
 		json_array_append_new(rows,
-			json_pack("{sosssbsbsbsoss}", "name", json_of_slice(x->name), "type",
+			json_pack("{sosssbsbsbsoso}", "name", json_of_slice(x->name), "type",
 				broker_exchange_type_name(x->spec.type), "durable",
 				x->spec.durable, "auto_delete", x->spec.auto_delete, "internal",
 				x->spec.internal, "arguments", json_of_table(x->spec.arguments),
-				"policy", ""));
+				"policy", policy_name(x->effective)));
 	api_ok(c, rows);
 }
 
@@ -83,9 +102,11 @@ static json_t *queue_row(
 {
 	struct machine_counts counts;
 	bool here = queue_hosts_counts(s->hosts, q->group, &counts);
-	json_t *row = json_pack("{sosbsbsosssb}", "name", json_of_slice(q->name), "durable",
+	json_t *row = json_pack("{sosbsbsososb}", "name", json_of_slice(q->name), "durable",
 		q->spec.durable, "auto_delete", q->spec.auto_delete, "arguments",
-		json_of_table(q->spec.arguments), "policy", "", "exclusive", q->spec.exclusive);
+		json_of_table(q->spec.arguments), "policy", policy_name(q->effective), "exclusive",
+		q->spec.exclusive);
+	put_effective(row, q->effective);
 	json_object_set_new(row, "type", json_string(broker_queue_type_name(q->type)));
 	json_object_set_new(
 		row, "pid", json_of_pid(node->name, s->env->incarnation, q->group, 0));

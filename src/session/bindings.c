@@ -70,7 +70,8 @@ static bool bindings_source(
 		bindings_not_found(ch, c, s, BROKER_EXCHANGE);
 		return false;
 	}
-	if (!channel_may(ch, c->method, BROKER_READ, "exchange", s->source))
+	if (!channel_may(ch, c->method, BROKER_READ, "exchange", s->source) ||
+		!channel_may_topic(ch, c->method, BROKER_READ, x, s->key))
 		return false;
 	if (c->remove || x->spec.type != BROKER_EXCHANGE_HEADERS ||
 		broker_binding_check_headers(s->arguments))

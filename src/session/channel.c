@@ -306,6 +306,19 @@ bool channel_may(struct channel *ch, uint32_t method, enum broker_right right, c
 	return false;
 }
 
+bool channel_may_topic(struct channel *ch, uint32_t method, enum broker_right right,
+	const struct broker_exchange *x, struct slice key)
+{
+	if (broker_may_topic(channel_env(ch)->broker, connection_user(ch->conn), x, right, key))
+		return true;
+	channel_error(ch, 403, method,
+		"%s access to topic '%.*s' in exchange '%.*s' in vhost '%.*s' refused for user "
+		"'%.*s'",
+		right_words[right], SLICE_FMT(key), SLICE_FMT(x->name), SLICE_FMT(x->vhost->name),
+		SLICE_FMT(ch->conn->user));
+	return false;
+}
+
 void channel_no_queue(struct channel *ch, uint32_t method, struct slice name)
 {
 	channel_error(ch, 404, method, "no queue '%.*s' in vhost '%.*s'", SLICE_FMT(name),

@@ -124,6 +124,9 @@ bool channel_vhost(struct channel *ch, uint32_t method, struct broker_vhost **re
 /* The user has the right on the resource "queue" or "exchange" of this name. */
 bool channel_may(struct channel *ch, uint32_t method, enum broker_right right, const char *kind,
 	struct slice name);
+/* The user may use this routing key with the exchange: write to publish, read to bind. */
+bool channel_may_topic(struct channel *ch, uint32_t method, enum broker_right right,
+	const struct broker_exchange *x, struct slice key);
 /* An existing queue that this connection may use; an empty name means the last declared one. */
 bool channel_queue(
 	struct channel *ch, uint32_t method, struct slice name, struct broker_queue **ret);

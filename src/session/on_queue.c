@@ -123,6 +123,12 @@ static void on_declared(struct channel_op *op, const struct broker_result *resul
 		if (spec.exclusive)
 			connection_own(ch->conn, result->group);
 		send_declare_ok(ch, op->nowait, op->name, 0, 0);
+	} else if (result->code == BROKER_LIMIT) {
+		channel_error(ch, 406, op->method,
+			"cannot declare queue '%.*s': queue limit in vhost '%.*s' (%llu) is "
+			"reached",
+			SLICE_FMT(op->name), SLICE_FMT(ch->conn->vhost),
+			(unsigned long long)result->limit);
 	} else if (result->code != BROKER_EXISTS) {
 		channel_error(ch, result->code == BROKER_NOT_FOUND ? 404 : 541, op->method,
 			"queue '%.*s' could not be declared: %s", SLICE_FMT(op->name),

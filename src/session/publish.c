@@ -203,7 +203,8 @@ static bool publish_read_props(struct channel *ch, const struct amqp_props *p, s
 
 /* ---- routing ---- */
 
-static bool publish_exchange(struct channel *ch, struct slice name, struct broker_exchange **ret)
+static bool publish_exchange(struct channel *ch, struct slice name, struct slice key,
+	struct broker_exchange **ret)
 {
 	struct broker_vhost *v;
 	if (!channel_vhost(ch, AMQP_BASIC_PUBLISH, &v))
@@ -223,7 +224,7 @@ static bool publish_exchange(struct channel *ch, struct slice name, struct broke
 		return false;
 	}
 	*ret = x;
-	return true;
+	return channel_may_topic(ch, AMQP_BASIC_PUBLISH, BROKER_WRITE, x, key);
 }
 
 /* A route may be used again if it depends on nothing but exchange and key. */
@@ -358,7 +359,7 @@ static void publish_routed(struct channel *ch, struct message *m, const struct a
 	struct slice name, key;
 	struct publish_keys keys = {.keys = &env->keys};
 	message_names(m, &name, &key);
-	if (!publish_exchange(ch, name, &x) ||
+	if (!publish_exchange(ch, name, key, &x) ||
 		!publish_collect_keys(ch, props->headers, key, &keys))
 		return;
 	size_t n_keys = keys.keys->n / sizeof(struct slice);

@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Policies: set with warrenctl, seen by clients at once, on queues that are there and in use.
+
+usage: policies.py [unittest arguments]; WARREND names the broker, WARRENCTL the tool.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "compat"))
+
+from broker import Broker, exit_on_sigterm, find_python  # noqa: E402
+
+try:
+    import pika
+    from pika.exceptions import NackError
+except ImportError:
+    _python = find_python("pika")
+    if not _python:
+        print("no Python module pika")
+        sys.exit(77)
+    os.execv(_python, [_python] + sys.argv)
+
+NODE = "warren@localhost"
+SECONDS = 20
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
+
+
+def program():
+    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
+    return os.environ.get("WARRENCTL") or beside
+
+
+class Policies(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="policies-")
+        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
+        cls.broker = Broker(os.path.join(cls.directory, "data"))
+        cls.broker.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.broker.stop()
+        shutil.rmtree(cls.directory)
+
+    def setUp(self):
+        self.policies, self.queues = set(), []
+        self.queue = self.id().rsplit(".", 1)[1]
+        self.connect()
+
+    def tearDown(self):
+        for verb, name in list(self.policies):
+            self.clear(name, verb)
+        channel = self.connection.channel()
+        for name in self.queues:
+            channel.queue_delete(name)
+        self.connection.close()
+
+    def connect(self):
+        self.connection = pika.BlockingConnection(pika.URLParameters(self.broker.url))
+        self.channel = self.connection.channel()
+
+    def ctl(self, *arguments):
+        r = subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        return r.stdout
+
+    def set(self, definition, name="p", verb="set_policy", **options):
+        extra = [part for key, value in options.items() for part in ("--" + key.replace("_", "-"), str(value))]
+        self.ctl(verb, name, "^%s" % self.queue, json.dumps(definition), *extra)
+        self.policies.add((verb.replace("set", "clear"), name))
+
+    def clear(self, name="p", verb="clear_policy"):
+        self.ctl(verb, name)
+        self.policies.remove((verb, name))
+
+    def declare(self, name=None, **arguments):
+        name = name or self.queue
+        arguments = {"x-" + k.replace("_", "-"): v for k, v in arguments.items()}
+        self.channel.queue_declare(name, durable=True, arguments=arguments)
+        self.queues.append(name)
+        return name
+
+    def publish(self, *bodies, queue=None):
+        for body in bodies:
+            self.channel.basic_publish("", queue or self.queue, body, PERSISTENT)
+
+    def count(self, queue=None):
+        return self.channel.queue_declare(queue or self.queue, passive=True).method.message_count
+
+    def wait_count(self, count, queue=None):
+        end = time.monotonic() + SECONDS
+        while self.count(queue) != count:
+            self.assertLess(time.monotonic(), end, "%d messages and not %d" % (self.count(queue), count))
+            time.sleep(0.02)
+
+    def get(self, queue=None):
+        return self.channel.basic_get(queue or self.queue, auto_ack=True)[2]
+
+    def row(self, *columns):
+        rows = json.loads(self.ctl("list_queues", "name", *columns, "--formatter", "json"))
+        return next(row for row in rows if row["name"] == self.queue)
+
+    def test_a_limit_holds_for_a_queue_in_use(self):
+        self.declare()
+        self.publish(b"1", b"2", b"3", b"4")
+        self.wait_count(4)
+        self.set({"max-length": 2})
+        self.publish(b"5")
+        self.wait_count(2)
+        self.assertEqual(self.get(), b"4")
+        self.clear()
+        self.publish(b"6", b"7", b"8")
+        self.wait_count(4)
+
+    def test_messages_that_are_there_expire(self):
+        self.declare()
+        self.publish(b"1", b"2")
+        self.wait_count(2)
+        self.set({"message-ttl": 10})
+        self.wait_count(0)
+
+    def test_the_dead_go_where_the_policy_says(self):
+        self.declare()
+        grave = self.declare("grave-" + self.queue)
+        self.publish(b"1")
+        self.wait_count(1)
+        self.set({"message-ttl": 10, "dead-letter-exchange": "", "dead-letter-routing-key": grave})
+        self.wait_count(1, grave)
+        self.assertEqual(self.get(grave), b"1")
+
+    def test_a_queue_that_nobody_has_used_expires(self):
+        self.channel.queue_declare(self.queue, durable=True)
+        self.set({"expires": 50})
+        end = time.monotonic() + SECONDS
+        while self.queue in self.ctl("list_queues", "name").split():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+    def test_a_used_queue_expires(self):
+        self.channel.queue_declare(self.queue, durable=True)
+        self.publish(b"1")
+        self.wait_count(1)
+        self.set({"expires": 50})
+        end = time.monotonic() + SECONDS
+        while self.queue in self.ctl("list_queues", "name").split():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+    def test_overflow_is_refused(self):
+        self.declare()
+        self.channel.confirm_delivery()
+        self.publish(b"1")
+        self.set({"max-length": 1, "overflow": "reject-publish"})
+        with self.assertRaises(NackError):
+            self.publish(b"2")
+        self.clear()
+        self.publish(b"3")
+
+    def test_deliveries_are_limited(self):
+        self.declare()
+        self.publish(b"1")
+        self.set({"delivery-limit": 1})
+        for _ in range(2):
+            method = self.channel.basic_get(self.queue)[0]
+            self.channel.basic_nack(method.delivery_tag)
+        self.wait_count(0)
+
+    def test_of_argument_and_policy_the_smaller_number_holds(self):
+        self.declare(max_length=3)
+        self.set({"max-length": 5})
+        self.publish(b"1", b"2", b"3", b"4", b"5", b"6")
+        self.wait_count(3)
+        self.set({"max-length": 2})
+        self.publish(b"7")
+        self.wait_count(2)
+
+    def test_of_argument_and_policy_the_argument_holds(self):
+        grave = self.declare("mine-" + self.queue)
+        self.declare(dead_letter_exchange="", dead_letter_routing_key=grave)
+        self.set({"message-ttl": 0, "dead-letter-exchange": "nowhere", "dead-letter-routing-key": "nothing"})
+        self.publish(b"1")
+        self.wait_count(1, grave)
+
+    def test_an_operator_policy_caps(self):
+        self.declare()
+        self.set({"max-length": 4})
+        self.set({"max-length": 2}, "o", "set_operator_policy")
+        self.publish(b"1", b"2", b"3", b"4", b"5")
+        self.wait_count(2)
+        row = self.row("policy", "operator_policy", "effective_policy_definition")
+        self.assertEqual(row, {"name": self.queue, "policy": "p", "operator_policy": "o",
+                               "effective_policy_definition": {"max-length": 2}})
+
+    def test_the_highest_priority_applies(self):
+        self.declare()
+        self.set({"max-length": 1}, "low", priority=1)
+        self.set({"max-length": 3}, "high", priority=9)
+        self.publish(b"1", b"2", b"3", b"4")
+        self.wait_count(3)
+        self.assertEqual(self.row("policy")["policy"], "high")
+        self.clear("high")
+        self.publish(b"5")
+        self.wait_count(1)
+
+    def test_an_alternate_exchange(self):
+        self.declare()
+        self.channel.exchange_declare(self.queue, "direct")
+        self.channel.exchange_declare("else-" + self.queue, "fanout")
+        self.channel.queue_bind(self.queue, "else-" + self.queue)
+        self.channel.basic_publish(self.queue, "nowhere", b"1")
+        self.ctl("set_policy", "ae", "^%s$" % self.queue, '{"alternate-exchange":"else-%s"}' % self.queue,
+                 "--apply-to", "exchanges")
+        self.addCleanup(self.ctl, "clear_policy", "ae")
+        self.channel.basic_publish(self.queue, "nowhere", b"2")
+        self.wait_count(1)
+        self.assertEqual(self.get(), b"2")
+
+    def test_policies_are_there_after_a_restart(self):
+        self.declare()
+        self.set({"max-length": 1})
+        self.publish(b"1", b"2")
+        self.wait_count(1)
+        before = self.ctl("list_policies")
+        self.connection.close()
+        self.broker.stop()
+        self.broker.start()
+        self.assertEqual(self.ctl("list_policies"), before)
+        self.connect()
+        self.wait_count(1)
+        self.publish(b"3")
+        self.wait_count(1)
+        self.assertEqual(self.get(), b"3")
+
+    def test_lists(self):
+        self.ctl("set_policy", "lists", "^x", '{"message-ttl":5,"ha-mode":"all"}', "--priority", "7",
+                 "--apply-to", "queues")
+        self.addCleanup(self.ctl, "clear_policy", "lists")
+        self.assertEqual(self.ctl("list_policies"),
+                         "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n"
+                         '/\tlists\t^x\tqueues\t{"ha-mode":"all","message-ttl":5}\t7\n')
+
+    def test_what_is_wrong_is_refused(self):
+        def refused(*arguments):
+            r = subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(r.returncode, 0)
+            return r.stderr
+        self.assertEqual(refused("set_policy", "p", ".*", '{"message-ttl":"x"}'),
+                         'Error:\nValidation failed\n\n<<"x">> is not a valid message TTL\n')
+        self.assertEqual(refused("set_policy", "p", ".*", '{"ha-params":2}'),
+                         "Error:\nValidation failed\n\nha-mode must be specified to specify ha-params, ha-sync-mode "
+                         "or ha-promote-on-shutdown\n")
+        self.assertEqual(refused("set_policy", "-p", "absent", "p", ".*", '{"message-ttl":1}'),
+                         "Error:\nVirtual host 'absent' does not exist\n")
+        self.assertEqual(refused("set_policy", "--priority", "much", "p", ".*", '{"message-ttl":1}'),
+                         'Error:\n<<"much">> priority must be a number\n')
+        self.assertEqual(refused("clear_policy", "absent"), "Error:\nParameter does not exist\n")
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    unittest.main()
