@@ -537,7 +537,7 @@ static void test_garbage_and_silence_on_the_port_are_closed(void **state)
 {
 	(void)state;
 	static const char *const garbage[] = {"GET / HTTP/1.1\r\n\r\n", "AMQP\0\0\x09\x01",
-		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "WRNL\x02"};
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "WRNL\x02\0\0\0\0"};
 	char answer[64];
 	nodes_limits = hasty;
 	struct node *a = node_start(1, 1);
@@ -685,11 +685,16 @@ static bool refuse_message(
 	return octets.n != 13;
 }
 
+static void refuse_messages(void *arg)
+{
+	((struct desk *)arg)->on_message = refuse_message;
+}
+
 static void test_a_worker_that_understands_nothing_ends_the_link(void **state)
 {
 	(void)state;
 	struct way w = way_open();
-	w.b->desks[1].on_message = refuse_message;
+	node_run(w.b, 1, refuse_messages, &w.b->desks[1]);
 	node_send(w.a, 0, 2, ENVELOPE_EVENTS, 1, 0, 12);
 	WAIT(messages(w.b, 1, 1) == 1);
 	node_send(w.a, 0, 2, ENVELOPE_EVENTS, 1, 0, 13);
@@ -711,6 +716,17 @@ static uint32_t groups_random(void *arg)
 	return 4;
 }
 
+struct late_groups {
+	struct link_port *port;
+	struct groups *gs;
+};
+
+static void set_groups(void *arg)
+{
+	struct late_groups *l = arg;
+	link_port_set_groups(l->port, l->gs);
+}
+
 static void test_messages_of_raft_go_to_the_groups(void **state)
 {
 	(void)state;
@@ -720,8 +736,8 @@ static void test_messages_of_raft_go_to_the_groups(void **state)
 	groups_global_init();
 	struct groups *gs = groups_new(&(struct groups_config){
 		.port = &port, .now_ms = groups_now, .random = groups_random});
-	link_port_set_groups(w.b->desks[0].port, gs); /* as if it had been from the start */
-	node_raft(w.a, 1, 2, 1, 100);                 /* zeros: no version */
+	node_run(w.b, 0, set_groups, &(struct late_groups){w.b->desks[0].port, gs});
+	node_raft(w.a, 1, 2, 1, 100); /* zeros: no version */
 	WAIT(node_seen(w.b, 0, 1)->downs == 1);
 	assert_int_equal(node_seen(w.b, 0, 1)->why, LINK_REFUSED);
 	WAIT(node_linked(w.a, 2) && node_linked(w.b, 1));
@@ -732,7 +748,7 @@ static void test_messages_of_raft_go_to_the_groups(void **state)
 
 /* ---- control connections ---- */
 
-static struct caller_request *kept;
+static struct caller_request *_Atomic kept;
 
 /* Says it twice; keeps what begins with "keep". */
 static void answer(void *arg, struct caller_request *call)
@@ -782,11 +798,6 @@ static void reply_kept(void *arg)
 	kept = NULL;
 }
 
-static bool node_kept(void)
-{
-	return *(struct caller_request *volatile *)&kept != NULL;
-}
-
 static void test_control_connections_carry_calls(void **state)
 {
 	(void)state;
@@ -804,7 +815,7 @@ static void test_control_connections_carry_calls(void **state)
 	assert_reply(&pl, 4, 'a');
 	assert_reply(&pl, 0, 0);
 	assert_reply(&pl, 6 * MB, 0);
-	WAIT(node_kept());
+	WAIT(kept != NULL);
 	node_run(a, 0, reply_kept, (void *)(uintptr_t) "late");
 	assert_reply(&pl, 4, 'l');
 	assert_reply(&pl, 6, 'x');
@@ -812,7 +823,7 @@ static void test_control_connections_carry_calls(void **state)
 	buf_clear(&b);
 	put_request(&b, slice_str("keep"));
 	tcp_send(pl.fd, b.p, b.n);
-	WAIT(node_kept());
+	WAIT(kept != NULL);
 	player_end(&pl);
 	node_run(a, 0, reply_kept, (void *)(uintptr_t) "too late");
 	/* Too long. */
