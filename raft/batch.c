@@ -19,10 +19,21 @@ static size_t grown(size_t cap, size_t need)
 	return cap;
 }
 
+/* Who gave us the block keeps it until the entry is applied, to give it again. */
+static struct blob *moved(const struct batch *b, size_t cap)
+{
+	struct blob *to = blob_new(cap);
+	memcpy(to->data, b->blob->data, b->n);
+	blob_unref(b->blob);
+	return to;
+}
+
 static void reserve(struct batch *b, size_t need)
 {
 	if (b->blob == NULL)
 		b->blob = blob_new(grown(0, need));
+	else if (b->blob->cap < need && blob_is_shared(b->blob))
+		b->blob = moved(b, grown(b->blob->cap, need));
 	else if (b->blob->cap < need)
 		b->blob = blob_grow(b->blob, grown(b->blob->cap, need));
 }

@@ -11,6 +11,7 @@
 #define WARREN_BASE_BLOB_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,12 @@ static inline struct blob *blob_ref(struct blob *b)
 {
 	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
 	return b;
+}
+
+/* Somebody else holds a reference, too. */
+static inline bool blob_is_shared(struct blob *b)
+{
+	return atomic_load_explicit(&b->refs, memory_order_acquire) > 1;
 }
 
 /* NULL is fine. The last reference frees. */

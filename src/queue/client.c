@@ -5,11 +5,14 @@
 #include <uthash.h>
 
 #include "src/base/mem.h"
+#include "src/queue/resume.h"
 #include "src/queue/ring.h"
 
 enum {
 	SECTION_MAX = 512 * 1024, /* a longer section is sent before the turn ends */
 	OUT_FIRST = 1024,
+	RESUME_TICKS = QUEUE_RESUME_MS / QUEUE_SEEK_MS,
+	PATIENCE_TICKS = QUEUE_PATIENCE_MS / QUEUE_SEEK_MS,
 };
 
 /* Who wants to know when `seq` is applied. */
@@ -20,10 +23,11 @@ struct wait {
 	bool refused;
 };
 
-/* A section under way: for the backlog. */
+/* A section that is not applied yet: to be sent again to the next leader. */
 struct sent {
 	uint64_t last_seq;
 	size_t bytes;
+	struct blob *blob;
 };
 
 RING_OF(wait)
@@ -31,14 +35,38 @@ RING_OF(sent)
 
 struct attached {
 	uint32_t no;
+	bool pushed;   /* no getter: its deliveries come by themselves */
+	uint64_t last; /* number of the last delivery */
 	struct queue_consumer *consumer;
 	UT_hash_handle hh;
+};
+
+enum client_state {
+	CLIENT_SEEKING,   /* nobody known; sections are only kept */
+	CLIENT_RESUMING,  /* `leader` was sent all again and has not answered */
+	CLIENT_FOLLOWING, /* `leader` gets sections as they come */
 };
 
 struct queue_client {
 	uint64_t group;
 	struct queue_clients *all;
 	UT_hash_handle hh;
+	enum client_state state;
+	bool fresh;       /* has sent nothing to nobody: there is nothing to resume */
+	bool asked;       /* seeking, and has tried in this turn or before */
+	unsigned tries;   /* since the leader was lost */
+	unsigned ticks;   /* likewise */
+	unsigned waiting; /* ticks since the last try */
+	uint64_t leader;  /* node; 0: unknown */
+	uint64_t term;    /* of the newest leader heard of */
+	uint32_t attempt; /* number of the last resume */
+	struct list seeking; /* in queue_clients.seeking unless following */
+	/* Commands [skip_from, skip_to] were given up and never come; 0: none. */
+	uint64_t skip_from, skip_to;
+	/* Consumers that were given up with them, u32 each, and the sequence by which their
+	 * cancelling is applied; 0: it waits for a leader. */
+	struct buf orphans;
+	uint64_t orphans_seq;
 	uint64_t next_seq;
 	uint64_t heard; /* everything up to here is known to be applied */
 	/* The section being collected. */
@@ -59,6 +87,8 @@ struct queue_client {
 
 struct queue_clients {
 	uint64_t id;
+	uint64_t self; /* own node */
+	struct list seeking; /* struct queue_client.seeking */
 	struct queue_border border;
 	struct queue_client *by_group;
 	struct queue_client *last; /* last found */
@@ -70,10 +100,13 @@ struct queue_clients {
 
 /* ---- registry ---- */
 
-struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_border *border)
+struct queue_clients *queue_clients_new(
+	uint64_t client_id, uint64_t self, const struct queue_border *border)
 {
 	struct queue_clients *qs = MEM_NEW(struct queue_clients);
 	qs->id = client_id;
+	qs->self = self;
+	list_init(&qs->seeking);
 	qs->border = *border;
 	list_init(&qs->dirty);
 	list_init(&qs->waiters);
@@ -120,6 +153,8 @@ struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group)
 	qc->group = group;
 	qc->all = qs;
 	qc->next_seq = 1;
+	qc->fresh = true;
+	list_init(&qc->seeking);
 	list_init(&qc->dirty);
 	list_init(&qc->settling);
 	list_init(&qc->requests);
@@ -151,6 +186,14 @@ static struct attached *client_attached(struct queue_client *qc, uint32_t no)
 	return a;
 }
 
+static void client_forget_sents(struct queue_client *qc)
+{
+	while (ring_n(&qc->sents) > 0) {
+		blob_unref(sent_ring_at(&qc->sents, qc->sents.first)->blob);
+		sent_ring_pop(&qc->sents);
+	}
+}
+
 static void client_free(struct queue_client *qc)
 {
 	struct queue_clients *qs = qc->all;
@@ -164,9 +207,12 @@ static void client_free(struct queue_client *qc)
 		qs->last = NULL;
 	qs->backlog -= qc->backlog;
 	list_remove(&qc->dirty);
+	list_remove(&qc->seeking);
 	blob_unref(qc->out);
+	client_forget_sents(qc);
 	ring_done(&qc->waits);
 	ring_done(&qc->sents);
+	buf_done(&qc->orphans);
 	mem_free(qc);
 }
 
@@ -178,9 +224,173 @@ void queue_clients_free(struct queue_clients *qs)
 	mem_free(qs);
 }
 
-/* ---- collecting a section ---- */
+/* ---- the leader ---- */
 
 enum { OUT_FRONT = COMMAND_ENTRY_HEADER + COMMAND_SECTION_HEADER };
+
+static void client_lose(struct queue_client *qc)
+{
+	struct queue_clients *qs = qc->all;
+	if (qc->state == CLIENT_FOLLOWING || list_empty(&qc->seeking)) {
+		qc->tries = 0;
+		qc->ticks = 0;
+	}
+	qc->state = CLIENT_SEEKING;
+	qc->leader = 0;
+	qc->asked = false;
+	if (list_empty(&qc->seeking))
+		list_push_back(&qs->seeking, &qc->seeking);
+}
+
+static void client_follow(struct queue_client *qc, uint64_t node)
+{
+	qc->state = CLIENT_FOLLOWING;
+	qc->leader = node;
+	qc->fresh = false;
+	list_remove(&qc->seeking);
+}
+
+static void client_put_resume(struct queue_client *qc, struct buf *b)
+{
+	struct attached *a, *next;
+	uint32_t n = 0;
+	HASH_ITER(hh, qc->consumers, a, next)
+	n += a->pushed;
+	resume_put(b, ++qc->attempt, qc->all->id, n);
+	HASH_ITER(hh, qc->consumers, a, next)
+	if (a->pushed)
+		resume_put_consumer(b, a->no, a->last);
+}
+
+static struct blob *blob_copy(const uint8_t *p, size_t n)
+{
+	struct blob *blob = blob_new(n);
+	memcpy(blob->data, p, n);
+	return blob;
+}
+
+/* A section without commands: the sequences that it counts are to be passed over. */
+static void client_send_skip(struct queue_client *qc)
+{
+	const struct queue_border *to = &qc->all->border;
+	if (qc->skip_from == 0)
+		return;
+	struct blob *blob = blob_new(OUT_FRONT);
+	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, qc->skip_from,
+		qc->heard, (uint32_t)(qc->skip_to - qc->skip_from + 1), 0);
+	to->submit(to->arg, qc->group, qc->leader, blob, OUT_FRONT);
+}
+
+/* A block that was once given away may be somebody's batch by now: what goes again is a copy. */
+static void client_resume(struct queue_client *qc, uint64_t node)
+{
+	const struct queue_border *to = &qc->all->border;
+	struct buf b = BUF_EMPTY;
+	if (qc->state == CLIENT_FOLLOWING)
+		client_lose(qc);
+	qc->state = CLIENT_RESUMING;
+	qc->leader = node;
+	qc->asked = true;
+	qc->waiting = 0;
+	qc->fresh = false;
+	client_put_resume(qc, &b);
+	to->resume(to->arg, qc->group, node, blob_copy(b.p, b.n), b.n);
+	buf_done(&b);
+	client_send_skip(qc);
+	for (uint64_t at = qc->sents.first; at < qc->sents.end; at++) {
+		const struct sent *s = sent_ring_at(&qc->sents, at);
+		to->submit(to->arg, qc->group, node, blob_copy(s->blob->data, s->bytes), s->bytes);
+	}
+}
+
+static void client_unavailable(struct queue_client *qc);
+
+static void client_try(struct queue_client *qc)
+{
+	const struct queue_border *to = &qc->all->border;
+	uint64_t node = to->route(to->arg, qc->group, qc->tries++);
+	qc->asked = true;
+	qc->waiting = 0;
+	if (node == QUEUE_NOWHERE)
+		client_unavailable(qc);
+	else if (node != 0)
+		client_resume(qc, node);
+}
+
+static bool client_wants_leader(const struct queue_client *qc)
+{
+	return ring_n(&qc->sents) > 0 || qc->consumers != NULL || !list_empty(&qc->requests) ||
+	       qc->out_count > 0 || qc->orphans.n > 0;
+}
+
+/* The first time there is nothing to resume: whoever is most likely gets the sections at once. */
+static void client_begin(struct queue_client *qc)
+{
+	const struct queue_border *to = &qc->all->border;
+	uint64_t node = to->route(to->arg, qc->group, 0);
+	if (node != 0 && node != QUEUE_NOWHERE)
+		client_follow(qc, node);
+	else
+		client_lose(qc);
+}
+
+static void client_tick(struct queue_client *qc)
+{
+	qc->waiting++;
+	if (++qc->ticks >= PATIENCE_TICKS)
+		client_unavailable(qc);
+	else if (qc->state == CLIENT_SEEKING || qc->waiting >= RESUME_TICKS)
+		client_try(qc);
+}
+
+bool queue_clients_tick(struct queue_clients *qs)
+{
+	struct list due;
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &qs->seeking);
+	while ((node = list_pop(&due)) != NULL) {
+		struct queue_client *qc = LIST_ENTRY(node, struct queue_client, seeking);
+		list_push_back(&qs->seeking, &qc->seeking);
+		client_tick(qc);
+	}
+	return !list_empty(&qs->seeking);
+}
+
+bool queue_clients_seek(const struct queue_clients *qs)
+{
+	return !list_empty(&qs->seeking);
+}
+
+void queue_clients_link_up(struct queue_clients *qs, uint64_t node)
+{
+	struct queue_client *qc, *next;
+	(void)node;
+	HASH_ITER(hh, qs->by_group, qc, next)
+	{
+		if (qc->state != CLIENT_SEEKING || !client_wants_leader(qc))
+			continue;
+		client_lose(qc);
+		client_try(qc);
+	}
+}
+
+void queue_clients_link_down(struct queue_clients *qs, uint64_t node)
+{
+	struct queue_client *qc, *next;
+	HASH_ITER(hh, qs->by_group, qc, next)
+	{
+		if (qc->leader != node || node == qs->self)
+			continue;
+		client_lose(qc);
+		if (client_wants_leader(qc))
+			client_try(qc);
+		else
+			list_remove(&qc->seeking);
+	}
+}
+
+/* ---- collecting a section ---- */
 
 static void client_send(struct queue_client *qc)
 {
@@ -191,7 +401,6 @@ static void client_send(struct queue_client *qc)
 	uint64_t first = qc->next_seq - qc->out_count;
 	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, first, qc->heard,
 		qc->out_count, (uint32_t)(n - OUT_FRONT));
-	*sent_ring_push(&qc->sents) = (struct sent){qc->next_seq - 1, n};
 	/* The estimate follows the load up at once and down slowly. */
 	qc->out_hint = n > qc->out_hint ? n : (qc->out_hint + n) / 2;
 	if (blob->cap > n + n / 4 + OUT_FIRST)
@@ -199,7 +408,14 @@ static void client_send(struct queue_client *qc)
 	qc->out = NULL;
 	qc->out_n = 0;
 	qc->out_count = 0;
-	qc->all->border.submit(qc->all->border.arg, qc->group, blob, n);
+	*sent_ring_push(&qc->sents) = (struct sent){qc->next_seq - 1, n, blob};
+	if (qc->fresh && qc->state != CLIENT_FOLLOWING)
+		client_begin(qc);
+	if (qc->state != CLIENT_SEEKING) /* also behind a resume that is not answered yet */
+		qc->all->border.submit(
+			qc->all->border.arg, qc->group, qc->leader, blob_ref(blob), n);
+	else if (list_empty(&qc->seeking))
+		client_lose(qc);
 }
 
 /* Room for one command of n bytes, which takes the next sequence. */
@@ -260,6 +476,17 @@ static void client_command(struct queue_client *qc, struct buf *b, struct queue_
 	}
 }
 
+/* Those that have lost their leader in this turn, or found none. */
+static void clients_ask(struct queue_clients *qs)
+{
+	LIST_EACH_SAFE(node, &qs->seeking)
+	{
+		struct queue_client *qc = LIST_ENTRY(node, struct queue_client, seeking);
+		if (!qc->asked)
+			client_try(qc);
+	}
+}
+
 bool queue_clients_flush(struct queue_clients *qs)
 {
 	if (list_empty(&qs->dirty))
@@ -271,6 +498,7 @@ bool queue_clients_flush(struct queue_clients *qs)
 		list_remove(&qc->dirty);
 		client_send(qc);
 	}
+	clients_ask(qs);
 	return true;
 }
 
@@ -319,6 +547,7 @@ void queue_attach(struct queue_client *qc, struct queue_consumer *c,
 	assert(c->client == NULL && attach->consumer == c->no);
 	struct attached *a = MEM_NEW(struct attached);
 	a->no = c->no;
+	a->pushed = (attach->flags & ATTACH_GET) == 0;
 	a->consumer = c;
 	HASH_ADD(hh, qc->consumers, no, sizeof a->no, a);
 	c->client = qc;
@@ -429,14 +658,24 @@ void queue_status(struct queue_client *qc, bool touch, struct queue_request *r)
 
 /* ---- events ---- */
 
-void queue_clients_deliver(
-	struct queue_clients *qs, uint64_t group, uint32_t consumer, const struct queue_delivery *d)
+/* The client, if it follows that node: what others say is old, or will be said again. */
+static struct queue_client *clients_follower(
+	struct queue_clients *qs, uint64_t from, uint64_t group)
 {
 	struct queue_client *qc = clients_find(qs, group);
+	return qc != NULL && qc->state == CLIENT_FOLLOWING && qc->leader == from ? qc : NULL;
+}
+
+void queue_clients_deliver(struct queue_clients *qs, uint64_t from, uint64_t group,
+	uint32_t consumer, const struct queue_delivery *d)
+{
+	struct queue_client *qc = clients_follower(qs, from, group);
 	struct attached *a = qc != NULL ? client_attached(qc, consumer) : NULL;
 	/* Deliveries may cross a cancel; the leader returns them when it applies that. */
-	if (a != NULL)
-		a->consumer->deliver(a->consumer, d);
+	if (a == NULL || d->number <= a->last)
+		return;
+	a->last = d->number;
+	a->consumer->deliver(a->consumer, d);
 }
 
 static void client_answer(
@@ -459,10 +698,10 @@ static void client_answer_skipped(struct queue_client *qc, uint64_t seq)
 	}
 }
 
-void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
-	const struct queue_delivery *d)
+void queue_clients_answer(struct queue_clients *qs, uint64_t from, uint64_t group,
+	const struct machine_answer *a, const struct queue_delivery *d)
 {
-	struct queue_client *qc = clients_find(qs, group);
+	struct queue_client *qc = clients_follower(qs, from, group);
 	if (qc == NULL || list_empty(&qc->requests))
 		return;
 	client_answer_skipped(qc, a->seq);
@@ -473,9 +712,9 @@ void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct
 		client_answer(r, a, d);
 }
 
-void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq)
+void queue_clients_refused(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq)
 {
-	struct queue_client *qc = clients_find(qs, group);
+	struct queue_client *qc = clients_follower(qs, from, group);
 	if (qc == NULL)
 		return;
 	uint64_t lo = qc->waits.first, hi = qc->waits.end;
@@ -526,11 +765,21 @@ static void client_wake_waiters(struct queue_client *qc)
 		wake_all(&qc->all->waiters);
 }
 
-void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq)
+/* What was given up is passed over by now. */
+static void client_forget_given_up(struct queue_client *qc, uint64_t seq)
 {
-	struct queue_client *qc = clients_find(qs, group);
+	if (seq >= qc->skip_to)
+		qc->skip_from = 0;
+	if (qc->orphans_seq != 0 && seq >= qc->orphans_seq)
+		buf_done(&qc->orphans);
+}
+
+void queue_clients_applied(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq)
+{
+	struct queue_client *qc = clients_follower(qs, from, group);
 	if (qc == NULL)
 		return;
+	client_forget_given_up(qc, seq);
 	qc->heard = seq;
 	client_settle_waits(qc, seq);
 	while (ring_n(&qc->sents) > 0) {
@@ -538,46 +787,123 @@ void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t se
 		if (s.last_seq > seq)
 			break;
 		sent_ring_pop(&qc->sents);
+		blob_unref(s.blob);
 		qc->backlog -= s.bytes - OUT_FRONT;
 		qs->backlog -= s.bytes - OUT_FRONT;
 	}
 	client_wake_waiters(qc);
 }
 
-void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t consumer)
+static void client_cancelled(struct queue_client *qc, struct attached *a)
 {
-	struct queue_client *qc = clients_find(qs, group);
-	struct attached *a = qc != NULL ? client_attached(qc, consumer) : NULL;
-	if (a == NULL)
-		return;
 	struct queue_consumer *c = a->consumer;
 	client_detach(qc, a);
 	c->cancelled(c);
 }
 
+void queue_clients_cancelled(
+	struct queue_clients *qs, uint64_t from, uint64_t group, uint32_t consumer)
+{
+	struct queue_client *qc = clients_follower(qs, from, group);
+	struct attached *a = qc != NULL ? client_attached(qc, consumer) : NULL;
+	if (a != NULL)
+		client_cancelled(qc, a);
+}
+
+void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t to)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL || qc->leader != from)
+		return;
+	if (to == from) {
+		/* While resuming, what came before the resume is answered like that. */
+		if (qc->state == CLIENT_FOLLOWING)
+			client_resume(qc, from);
+		return;
+	}
+	client_lose(qc);
+	qc->asked = true; /* who knows nobody is asked again after a while */
+	qc->waiting = 0;
+	if (to != 0)
+		client_resume(qc, to);
+}
+
+void queue_clients_led(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t term)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL || term <= qc->term || qc->fresh)
+		return;
+	qc->term = term;
+	client_resume(qc, from);
+}
+
+/* Consumers may have been attached by what was given up. */
+static void client_cancel_orphans(struct queue_client *qc)
+{
+	struct reader r = reader_of(buf_slice(&qc->orphans));
+	if (qc->orphans_seq != 0)
+		return;
+	while (reader_left(&r) > 0) {
+		struct buf b = BUF_EMPTY;
+		command_put_cancel(&b, &(struct command_cancel){get_u32le(&r), true});
+		client_command(qc, &b, NULL);
+		qc->orphans_seq = qc->next_seq - 1;
+	}
+}
+
+void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
+	uint32_t attempt, uint64_t term)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL || qc->state != CLIENT_RESUMING || qc->leader != from ||
+		qc->attempt != attempt)
+		return;
+	if (term > qc->term)
+		qc->term = term;
+	client_follow(qc, from);
+	client_cancel_orphans(qc);
+}
+
+/* Those that are there now; who is told may ask more. */
 static void client_answer_all(struct queue_client *qc, enum machine_status status)
 {
+	struct list all;
 	struct list *node;
-	while ((node = list_pop(&qc->requests)) != NULL) {
+	list_init(&all);
+	list_move_all(&all, &qc->requests);
+	while ((node = list_pop(&all)) != NULL) {
 		struct queue_request *r = LIST_ENTRY(node, struct queue_request, link);
 		struct machine_answer a = {.client = qc->all->id, .seq = r->seq, .status = status};
 		r->done(r, &a, NULL);
 	}
 }
 
-/* Ends everything outstanding and the client itself. */
-static void client_end(struct queue_client *qc, enum machine_status status, bool refused)
+static void client_refuse_waits(struct queue_client *qc)
 {
-	struct queue_clients *qs = qc->all;
-	for (uint64_t at = qc->waits.first; refused && at < qc->waits.end; at++)
+	for (uint64_t at = qc->waits.first; at < qc->waits.end; at++)
 		wait_ring_at(&qc->waits, at)->refused = true;
-	client_settle_waits(qc, UINT64_MAX);
-	client_answer_all(qc, status);
-	while (qc->consumers != NULL)
-		queue_clients_cancelled(qs, qc->group, qc->consumers->no);
-	qs->backlog -= qc->backlog;
+}
+
+static void client_drop_backlog(struct queue_client *qc)
+{
+	qc->all->backlog -= qc->backlog;
 	qc->backlog = 0;
-	ring_done(&qc->sents);
+	client_forget_sents(qc);
+	blob_unref(qc->out);
+	qc->out = NULL;
+	qc->out_n = 0;
+	qc->out_count = 0;
+	list_remove(&qc->dirty);
+}
+
+/* The queue is gone: ends everything outstanding and the client itself. */
+static void client_end(struct queue_client *qc)
+{
+	client_settle_waits(qc, UINT64_MAX);
+	client_answer_all(qc, MACHINE_GONE);
+	while (qc->consumers != NULL)
+		client_cancelled(qc, qc->consumers);
+	client_drop_backlog(qc);
 	client_wake_waiters(qc);
 	client_free(qc);
 }
@@ -587,12 +913,43 @@ void queue_clients_gone(struct queue_clients *qs, uint64_t group)
 {
 	struct queue_client *qc = clients_find(qs, group);
 	if (qc != NULL)
-		client_end(qc, MACHINE_GONE, false);
+		client_end(qc);
 }
 
-void queue_clients_unavailable(struct queue_clients *qs, uint64_t group)
+/* Whether a leader has seen what is given up here is not known. So it never comes (`skip`), and what
+ * may have been attached by it is cancelled. */
+static void client_give_up(struct queue_client *qc)
+{
+	struct attached *a, *next;
+	if (qc->skip_from == 0)
+		qc->skip_from = qc->heard + 1;
+	qc->skip_to = qc->next_seq - 1;
+	if (qc->skip_to < qc->skip_from)
+		qc->skip_from = 0;
+	HASH_ITER(hh, qc->consumers, a, next)
+	buf_put_u32le(&qc->orphans, a->no);
+	qc->orphans_seq = 0;
+	qc->fresh = false;
+	client_drop_backlog(qc);
+}
+
+static void client_unavailable(struct queue_client *qc)
+{
+	uint64_t last = qc->next_seq - 1; /* who is told may go on with more */
+	client_lose(qc);
+	list_remove(&qc->seeking); /* until something is wanted of it, or a node comes */
+	client_give_up(qc);
+	client_refuse_waits(qc);
+	client_settle_waits(qc, last);
+	client_answer_all(qc, MACHINE_UNAVAILABLE);
+	while (qc->consumers != NULL)
+		client_cancelled(qc, qc->consumers);
+	client_wake_waiters(qc);
+}
+
+void queue_clients_unavailable(struct queue_clients *qs, uint64_t from, uint64_t group)
 {
 	struct queue_client *qc = clients_find(qs, group);
-	if (qc != NULL)
-		client_end(qc, MACHINE_UNAVAILABLE, true);
+	if (qc != NULL && qc->leader == from)
+		client_unavailable(qc);
 }

@@ -3,8 +3,17 @@
  * The queue client: a session's side of a queue, wherever its leader is. One per worker and queue,
  * shared by all channels of the worker. It numbers the commands, collects a turn's into one
  * section, and hands that to its border (`queue_border`), which takes it to the leader's host on
- * this worker, on another one, or (later) on another node. Events come back through
- * queue_clients_*().
+ * this worker, on another one, or on another node. Events come back through queue_clients_*().
+ *
+ * A section is kept until it is applied. When the leader changes, the client resumes with the next
+ * one: it says which deliveries it has, and sends again what is not applied; the machine does
+ * nothing twice and answers repeats as it answered the first time. So a change of leader neither
+ * loses nor doubles anything, and nobody above notices.
+ *
+ *   FOLLOWING --MOVED, LED, its node's link is down--> RESUMING <--try--> SEEKING
+ *       ^---------------------RESUMED--------------------'
+ *
+ * Nodes are named by their ids; a client's own node is `self`.
  *
  * All of a worker's clients live in a registry and on the worker's thread. Nothing calls back from
  * inside the call that caused it.
@@ -24,6 +33,15 @@ enum {
 	QUEUE_CLIENT_WINDOW = 2 << 20,
 	QUEUE_CLIENTS_WINDOW = 64 << 20,
 };
+
+enum {
+	QUEUE_SEEK_MS = 50,         /* between two tries to find the leader */
+	QUEUE_RESUME_MS = 1000,     /* for the answer to one */
+	QUEUE_PATIENCE_MS = 10000,  /* without a leader: then the queue counts as unavailable */
+};
+
+/* What queue_border.route() says of a queue that nobody can serve now. */
+#define QUEUE_NOWHERE UINT64_MAX
 
 /* A message that reaches a session. Slices point into `blob`; who keeps them takes a reference. */
 struct queue_delivery {
@@ -68,13 +86,22 @@ struct queue_waiter {
 	void (*ready)(struct queue_waiter *w);
 };
 
-/* The way out: takes over the blob. Bytes: COMMAND_ENTRY_HEADER unused octets, then one section. */
+/* The way out. Nothing calls back from inside. */
 struct queue_border {
-	void (*submit)(void *arg, uint64_t group, struct blob *blob, size_t n);
+	/* To the host on a node: takes over the blob, of COMMAND_ENTRY_HEADER unused octets, then
+	 * one section up to n. Of these octets none may be changed but the unused ones. */
+	void (*submit)(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n);
+	/* Likewise a resume, n octets as in src/queue/resume.h; the client's sections follow. */
+	void (*resume)(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n);
+	/* The node where the leader may be; `attempt` counts up until it is found. 0: nobody is to
+	 * be asked at this moment; QUEUE_NOWHERE: nobody can be until a node comes back. */
+	uint64_t (*route)(void *arg, uint64_t group, unsigned attempt);
 	void *arg;
 };
 
-struct queue_clients *queue_clients_new(uint64_t client_id, const struct queue_border *border);
+/* `self`: id of the own node, not 0. */
+struct queue_clients *queue_clients_new(
+	uint64_t client_id, uint64_t self, const struct queue_border *border);
 void queue_clients_free(struct queue_clients *qs);
 uint64_t queue_clients_id(const struct queue_clients *qs);
 /* Sends what the turn has collected; returns whether there was anything. */
@@ -124,19 +151,36 @@ void queue_purge(struct queue_client *qc, struct queue_request *r);
 void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r);
 void queue_status(struct queue_client *qc, bool touch, struct queue_request *r);
 
-/* ---- events, from the border ---- */
+/* Is there a queue without a known leader? Then queue_clients_tick() is due every QUEUE_SEEK_MS. */
+bool queue_clients_seek(const struct queue_clients *qs);
+/* Tries to find them; returns whether it is to be called again. */
+bool queue_clients_tick(struct queue_clients *qs);
+/* There is a link to the node from now on / not any more. */
+void queue_clients_link_up(struct queue_clients *qs, uint64_t node);
+void queue_clients_link_down(struct queue_clients *qs, uint64_t node);
 
-void queue_clients_deliver(struct queue_clients *qs, uint64_t group, uint32_t consumer,
-	const struct queue_delivery *d);
-void queue_clients_answer(struct queue_clients *qs, uint64_t group, const struct machine_answer *a,
-	const struct queue_delivery *d);
-void queue_clients_refused(struct queue_clients *qs, uint64_t group, uint64_t seq);
-void queue_clients_applied(struct queue_clients *qs, uint64_t group, uint64_t seq);
-void queue_clients_cancelled(struct queue_clients *qs, uint64_t group, uint32_t consumer);
+/* ---- events, from the border; `from` is the node of the host ---- */
+
+void queue_clients_deliver(struct queue_clients *qs, uint64_t from, uint64_t group,
+	uint32_t consumer, const struct queue_delivery *d);
+void queue_clients_answer(struct queue_clients *qs, uint64_t from, uint64_t group,
+	const struct machine_answer *a, const struct queue_delivery *d);
+void queue_clients_refused(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq);
+void queue_clients_applied(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq);
+void queue_clients_cancelled(
+	struct queue_clients *qs, uint64_t from, uint64_t group, uint32_t consumer);
+/* The host does not lead, or misses something: `to` leads as far as it knows (0: unknown; itself:
+ * resume there). */
+void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t to);
+/* The host leads, since that term. */
+void queue_clients_led(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t term);
+/* The answer of a host that leads to resume number `attempt`; what follows is new. */
+void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
+	uint32_t attempt, uint64_t term);
 /* The queue does not exist any more: everything outstanding is answered, consumers are cancelled.
- */
+ * From the own node only. */
 void queue_clients_gone(struct queue_clients *qs, uint64_t group);
 /* The queue exists but nobody serves it: publishes are refused, requests fail. */
-void queue_clients_unavailable(struct queue_clients *qs, uint64_t group);
+void queue_clients_unavailable(struct queue_clients *qs, uint64_t from, uint64_t group);
 
 #endif

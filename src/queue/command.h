@@ -11,7 +11,9 @@
  * All little endian; `bytes` counts what follows the field's own header. A section is what one queue
  * client appended during one turn; its commands have the sequences first_seq, first_seq + 1, ...
  * The machine remembers the last sequence applied per client and skips repeats, so a client may send
- * a section again after a change of leader; it is then answered again as it was. `heard` says up to
+ * a section again after a change of leader; it is then answered again as it was. A section that
+ * begins above the next expected sequence is not applied at all, and one with a count but no bytes
+ * passes those sequences over: its client has given them up. `heard` says up to
  * which sequence the client knows the outcome: what was kept for that can be forgotten. Client 0 is the leader itself: never skipped.
  * The stamp is the leader's wall clock, made monotonic: the only time the machine knows.
  * Numbers of commands are never reused.

@@ -7,12 +7,14 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/loop/timer.h"
-#include "src/queue/event.h"
+#include "src/queue/expected.h"
+#include "src/queue/outbox.h"
+#include "src/queue/resume.h"
 
 enum {
 	LAZY_MS = 2, /* longest that settles alone wait for company */
 	LAZY_SECTION_MAX = 4096, /* bytes of a section that is looked through for being lazy */
-	WORKERS_MAX = 256,
+	MEMBERS_MAX = 255,
 	TIMER_MAX_MS = 3600 * 1000, /* longer waits are cut: the wall clock may be set meanwhile */
 };
 
@@ -39,6 +41,8 @@ struct queue_host {
 	struct machine *machine;
 	struct buf config; /* the effective properties as a command */
 	struct buf early;  /* struct early_section: came before this member led */
+	struct expected expected; /* while leading */
+	uint64_t term;            /* of this member's last leadership */
 	struct entry_view applying;
 	struct timer *timer;
 	uint64_t armed; /* stamp the timer is set for; 0: not set */
@@ -56,10 +60,7 @@ struct queue_hosts {
 	struct queue_hosts_config config;
 	struct queue_host *by_id;
 	struct entry_view fetched;
-	/* This turn's mail per worker. */
-	struct event_mail *mail[WORKERS_MAX];
-	struct worker *mail_to[WORKERS_MAX];
-	bool has_mail;
+	struct outbox *outbox;
 	struct list failing;      /* struct queue_host.failing */
 	struct list lazy;         /* struct queue_host.lazy */
 	struct timer *lazy_timer; /* set while `lazy` is not empty */
@@ -116,38 +117,13 @@ static bool host_locate(
 
 /* ---- events ---- */
 
-/* The registry of the client's worker: ours (then *ret_mail is NULL), or mail to another's. NULL if
- * the client is of no living worker. */
-static struct queue_clients *host_clients(
-	struct queue_hosts *hs, uint64_t client, struct event_mail **ret_mail)
-{
-	struct worker *w;
-	struct queue_clients *to = hs->config.clients_of(hs->config.arg, client, &w);
-	*ret_mail = NULL;
-	if (to == NULL || to == hs->config.clients)
-		return to;
-	if (hs->mail[w->no] == NULL) {
-		hs->mail[w->no] = event_mail_new(to);
-		hs->mail_to[w->no] = w;
-		hs->has_mail = true;
-	}
-	*ret_mail = hs->mail[w->no];
-	return to;
-}
-
 /* All clients of the node: those whose commands are still under way are not known to the machine. */
 static void host_tell_unavailable(struct queue_host *h)
 {
 	const struct queue_hosts_config *c = &h->all->config;
-	for (uint16_t no = 0; no < WORKERS_MAX; no++) {
-		struct event_mail *mail;
-		struct queue_clients *to = host_clients(
-			h->all, client_id_make(c->node, c->incarnation, no), &mail);
-		if (mail != NULL)
-			event_put_unavailable(mail, h->id);
-		else if (to != NULL)
-			queue_clients_unavailable(to, h->id);
-	}
+	for (uint16_t no = 0; no < c->n_workers; no++)
+		outbox_unavailable(
+			h->all->outbox, client_id_make(c->node, c->incarnation, no), h->id);
 }
 
 static bool hosts_tell_failed(struct queue_hosts *hs)
@@ -163,97 +139,49 @@ bool queue_hosts_flush(struct queue_hosts *hs)
 {
 	bool told = hosts_tell_failed(hs);
 	view_drop(&hs->fetched);
-	if (!hs->has_mail)
-		return told;
-	hs->has_mail = false;
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (hs->mail[i] == NULL)
-			continue;
-		event_mail_post(hs->mail[i], hs->mail_to[i]);
-		hs->mail[i] = NULL;
-	}
-	return true;
+	return outbox_flush(hs->outbox) || told;
 }
 
 static void host_on_deliver(void *arg, const struct machine_delivery *d)
 {
 	struct queue_host *h = arg;
-	struct event_mail *mail;
 	struct event_message at;
-	if (!h->leading)
-		return;
-	struct queue_clients *to = host_clients(h->all, d->client, &mail);
-	if (to == NULL || !host_locate(h, d->index, d->offset, &at))
-		return;
-	if (mail != NULL) {
-		event_put_deliver(mail, h->id, d, &at);
-		return;
-	}
-	struct queue_delivery qd;
-	if (event_delivery(&qd, d, &at))
-		queue_clients_deliver(to, h->id, d->consumer, &qd);
+	if (h->leading && outbox_reaches(h->all->outbox, d->client) &&
+		host_locate(h, d->index, d->offset, &at))
+		outbox_deliver(h->all->outbox, h->id, d, &at);
 }
 
 static void host_on_answer(void *arg, const struct machine_answer *a)
 {
 	struct queue_host *h = arg;
-	struct event_mail *mail;
 	struct event_message at;
-	if (!h->leading)
-		return;
-	struct queue_clients *to = host_clients(h->all, a->client, &mail);
-	if (to == NULL)
+	if (!h->leading || !outbox_reaches(h->all->outbox, a->client))
 		return;
 	bool found =
 		a->delivery != NULL && host_locate(h, a->delivery->index, a->delivery->offset, &at);
-	if (h->failed)
-		return;
-	if (mail != NULL) {
-		event_put_answer(mail, h->id, a, found ? &at : NULL);
-		return;
-	}
-	struct queue_delivery qd;
-	found = found && event_delivery(&qd, a->delivery, &at);
-	queue_clients_answer(to, h->id, a, found ? &qd : NULL);
+	if (!h->failed)
+		outbox_answer(h->all->outbox, h->id, a, found ? &at : NULL);
 }
 
 static void host_on_refused(void *arg, uint64_t client, uint64_t seq)
 {
 	struct queue_host *h = arg;
-	struct event_mail *mail;
-	if (!h->leading)
-		return;
-	struct queue_clients *to = host_clients(h->all, client, &mail);
-	if (mail != NULL)
-		event_put_refused(mail, h->id, seq);
-	else if (to != NULL)
-		queue_clients_refused(to, h->id, seq);
+	if (h->leading)
+		outbox_refused(h->all->outbox, client, h->id, seq);
 }
 
 static void host_on_applied(void *arg, uint64_t client, uint64_t seq)
 {
 	struct queue_host *h = arg;
-	struct event_mail *mail;
-	if (!h->leading)
-		return;
-	struct queue_clients *to = host_clients(h->all, client, &mail);
-	if (mail != NULL)
-		event_put_applied(mail, h->id, seq);
-	else if (to != NULL)
-		queue_clients_applied(to, h->id, seq);
+	if (h->leading)
+		outbox_applied(h->all->outbox, client, h->id, seq);
 }
 
 static void host_on_cancelled(void *arg, uint64_t client, uint32_t consumer)
 {
 	struct queue_host *h = arg;
-	struct event_mail *mail;
-	if (!h->leading)
-		return;
-	struct queue_clients *to = host_clients(h->all, client, &mail);
-	if (mail != NULL)
-		event_put_cancelled(mail, h->id, consumer);
-	else if (to != NULL)
-		queue_clients_cancelled(to, h->id, consumer);
+	if (h->leading)
+		outbox_cancelled(h->all->outbox, client, h->id, consumer);
 }
 
 static void host_on_dead(void *arg, const struct machine_dead *d)
@@ -387,35 +315,101 @@ static struct queue_host *hosts_find(struct queue_hosts *hs, uint64_t group)
 	return h;
 }
 
-void queue_hosts_submit(
-	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n)
+static struct queue_host *hosts_wanted(struct queue_hosts *hs, uint64_t group)
 {
 	struct queue_host *h = hosts_find(hs, group);
-	if (h == NULL) {
-		hs->config.wanted(hs->config.arg, group);
-		h = hosts_find(hs, group);
-	}
-	if (h != NULL && h->leading) {
+	if (h != NULL)
+		return h;
+	hs->config.wanted(hs->config.arg, group);
+	return hosts_find(hs, group);
+}
+
+/* The node of the member that leads as far as this one knows; 0: none. */
+static uint64_t host_leader(const struct queue_host *h)
+{
+	struct group_member_state m[MEMBERS_MAX];
+	uint64_t leader = group_leader(h->group);
+	unsigned n = group_members(h->group, m, MEMBERS_MAX);
+	for (unsigned i = 0; leader != 0 && i < n && i < MEMBERS_MAX; i++)
+		if (m[i].id == leader)
+			return m[i].node != h->all->config.self ? m[i].node : 0;
+	return 0;
+}
+
+/* Its only voter: sooner or later it leads. */
+static bool host_is_alone(const struct queue_host *h)
+{
+	struct group_member_state m[MEMBERS_MAX];
+	unsigned n = group_members(h->group, m, MEMBERS_MAX), voters = 0;
+	for (unsigned i = 0; i < n && i < MEMBERS_MAX; i++)
+		voters += m[i].voter;
+	return voters <= 1 && n <= 1;
+}
+
+/* A client asks for a queue that is not served here. */
+static void hosts_turn_away(
+	struct queue_hosts *hs, const struct queue_host *h, uint64_t group, uint64_t client)
+{
+	const struct queue_hosts_config *c = &hs->config;
+	if (h != NULL && !h->failed)
+		outbox_moved(hs->outbox, client, group, host_leader(h));
+	else if (!c->defined(c->arg, group) && client_id_node(client) == c->node)
+		outbox_gone(hs->outbox, client, group);
+	else if (c->alone(c->arg, group))
+		outbox_unavailable(hs->outbox, client, group);
+	else
+		outbox_moved(hs->outbox, client, group, 0);
+}
+
+static bool host_expects(struct queue_host *h, const uint8_t *section)
+{
+	uint64_t client = load_u64le(section);
+	return expected_take(&h->expected, client, load_u64le(section + 8),
+		load_u32le(section + 24), machine_last_seq(h->machine, client));
+}
+
+void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blob, size_t n)
+{
+	struct queue_host *h = hosts_wanted(hs, group);
+	const uint8_t *section = blob->data + COMMAND_ENTRY_HEADER;
+	if (h != NULL && h->leading && host_expects(h, section)) {
 		host_take(h, blob, n);
 		return;
 	}
-	if (h != NULL && !h->failed) {
+	if (h != NULL && !h->leading && !h->failed && host_is_alone(h)) {
 		buf_put_bytes(
 			&h->early, &(struct early_section){blob, n}, sizeof(struct early_section));
 		return;
 	}
+	uint64_t client = load_u64le(section);
 	blob_unref(blob);
-	/* Always by mail: the client is in the middle of sending. */
-	struct worker *w;
-	struct queue_clients *to = hs->config.clients_of(hs->config.arg, client, &w);
-	if (to == NULL)
-		return;
-	struct event_mail *em = event_mail_new(to);
-	if (hs->config.defined(hs->config.arg, group))
-		event_put_unavailable(em, group);
+	if (h != NULL && h->leading)
+		outbox_moved(hs->outbox, client, group, hs->config.self);
 	else
-		event_put_gone(em, group);
-	event_mail_post(em, w);
+		hosts_turn_away(hs, h, group, client);
+}
+
+static void host_resume(struct queue_host *h, struct resume *r)
+{
+	outbox_resumed(h->all->outbox, r->client, h->id, r->attempt, h->term);
+	for (uint32_t i = 0; i < r->n; i++) {
+		uint64_t last;
+		uint32_t consumer = resume_next(r, &last);
+		machine_redeliver(h->machine, r->client, consumer, last, &host_sink, h);
+	}
+}
+
+bool queue_hosts_resume(struct queue_hosts *hs, uint64_t group, struct slice bytes)
+{
+	struct resume r;
+	if (!resume_get(&r, bytes))
+		return false;
+	struct queue_host *h = hosts_wanted(hs, group);
+	if (h != NULL && h->leading)
+		host_resume(h, &r);
+	else if (h == NULL || h->failed || !host_is_alone(h))
+		hosts_turn_away(hs, h, group, r.client);
+	return true;
 }
 
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq)
@@ -515,33 +509,51 @@ static void host_live(void *arg, struct buf *live)
 	machine_live(h->machine, 0, live);
 }
 
-struct stale {
-	struct queue_host *host;
+/* The clients of a node up to an incarnation are gone: what they held returns. */
+static void host_drop_clients(struct queue_host *h, uint16_t node, uint32_t incarnation)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_client_down(&b, &(struct command_client_down){
+					    .client = client_id_make(node, incarnation, 0),
+					    .node = true});
+	host_propose(h, &b);
+	buf_done(&b);
+}
+
+static void host_greet(void *arg, uint64_t client)
+{
+	struct queue_host *h = arg;
+	const struct queue_hosts_config *c = &h->all->config;
+	if (c->gone(c->arg, client))
+		host_drop_clients(h, client_id_node(client), client_id_incarnation(client));
+	else
+		outbox_led(h->all->outbox, client, h->id, h->term);
+}
+
+struct search {
+	uint16_t node;
+	uint32_t incarnation;
 	bool found;
 };
 
-static void host_is_stale(void *arg, uint64_t client)
+static void client_is_of(void *arg, uint64_t client)
 {
-	struct stale *s = arg;
-	const struct queue_hosts_config *c = &s->host->all->config;
-	if (client_id_node(client) == c->node && client_id_incarnation(client) < c->incarnation)
+	struct search *s = arg;
+	if (client_id_node(client) == s->node && client_id_incarnation(client) <= s->incarnation)
 		s->found = true;
 }
 
-/* Clients of this node's earlier lives are gone: what they held returns. */
-static void host_clear_stale(struct queue_host *h)
+void queue_hosts_node_gone(struct queue_hosts *hs, uint16_t node, uint32_t incarnation)
 {
-	struct stale s = {h, false};
-	machine_each_client(h->machine, host_is_stale, &s);
-	if (!s.found)
-		return;
-	const struct queue_hosts_config *c = &h->all->config;
-	struct buf b = BUF_EMPTY;
-	command_put_client_down(&b,
-		&(struct command_client_down){
-			.client = client_id_make(c->node, c->incarnation - 1, 0), .node = true});
-	host_propose(h, &b);
-	buf_done(&b);
+	struct queue_host *h, *next;
+	HASH_ITER(hh, hs->by_id, h, next)
+	{
+		struct search s = {node, incarnation, false};
+		if (h->leading)
+			machine_each_client(h->machine, client_is_of, &s);
+		if (s.found)
+			host_drop_clients(h, node, incarnation);
+	}
 }
 
 /* The lease of an unused queue starts anew with its leader: while none was there, nobody could use
@@ -570,9 +582,23 @@ static void host_take_early(struct queue_host *h)
 	struct early_section s;
 	for (size_t at = 0; at < h->early.n; at += sizeof s) {
 		memcpy(&s, h->early.p + at, sizeof s);
-		host_take(h, s.blob, s.n);
+		const uint8_t *section = s.blob->data + COMMAND_ENTRY_HEADER;
+		if (host_expects(h, section)) {
+			host_take(h, s.blob, s.n);
+			continue;
+		}
+		outbox_moved(h->all->outbox, load_u64le(section), h->id, h->all->config.self);
+		blob_unref(s.blob);
 	}
 	buf_done(&h->early);
+}
+
+/* Those who sent what is lost with the leadership look for the next leader. */
+static void host_send_away(struct queue_host *h)
+{
+	for (uint32_t i = 0; i < h->expected.n; i++)
+		outbox_moved(h->all->outbox, h->expected.a[i].client, h->id, 0);
+	expected_done(&h->expected);
 }
 
 static void host_drop_early(struct queue_host *h)
@@ -595,7 +621,7 @@ static void host_lead(struct queue_host *h)
 		return;
 	}
 	host_set_config(h);
-	host_clear_stale(h);
+	machine_each_client(h->machine, host_greet, h);
 	host_renew_lease(h);
 	host_take_early(h);
 	machine_resume(h->machine, &host_sink, h);
@@ -605,11 +631,12 @@ static void host_lead(struct queue_host *h)
 static void host_leading(void *arg, bool yes, uint64_t term)
 {
 	struct queue_host *h = arg;
-	(void)term;
 	h->elected = yes;
-	if (!yes)
+	h->term = yes ? term : h->term;
+	if (!yes) {
 		h->leading = false;
-	else if (h->begun)
+		host_send_away(h);
+	} else if (h->begun)
 		host_lead(h);
 	else
 		h->all->config.begin(h->all->config.arg, h->id);
@@ -648,6 +675,7 @@ static void host_closed(void *arg)
 	machine_free(h->machine);
 	buf_done(&h->config);
 	host_drop_early(h);
+	expected_done(&h->expected);
 	mem_free(h);
 	if (--hs->open == 0 && hs->closed != NULL)
 		hs->closed(hs->closed_arg);
@@ -672,6 +700,12 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 		"a section's blob leaves room for the entry's header");
 	struct queue_hosts *hs = MEM_NEW(struct queue_hosts);
 	hs->config = *config;
+	hs->outbox = outbox_new(&(struct outbox_config){.self = config->self,
+		.clients = config->clients,
+		.clients_of = config->clients_of,
+		.node_of = config->node_of,
+		.send = config->send,
+		.arg = config->arg});
 	list_init(&hs->failing);
 	list_init(&hs->lazy);
 	hs->lazy_timer = timer_new(config->worker, hosts_on_lazy_timer, hs);
@@ -681,7 +715,8 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 void queue_hosts_free(struct queue_hosts *hs)
 {
 	assert(hs->open == 0);
-	queue_hosts_flush(hs);
+	view_drop(&hs->fetched);
+	outbox_free(hs->outbox);
 	mem_free(hs);
 }
 
@@ -699,30 +734,28 @@ static void host_remove(struct queue_host *h)
 	h->timer = NULL;
 }
 
-int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
-	bool begun, const struct queue_config *config)
+int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 {
 	struct queue_host *h = MEM_NEW(struct queue_host);
-	h->id = group;
+	h->id = q->group;
 	h->all = hs;
-	h->durable = durable;
-	h->begun = begun || !durable;
+	h->durable = !q->memory;
+	h->begun = q->begun || q->memory || q->n_members != 1;
 	list_init(&h->lazy);
 	list_init(&h->failing);
 	h->machine = machine_new();
 	h->timer = timer_new(hs->config.worker, host_on_timer, h);
-	command_put_config(&h->config, config);
+	command_put_config(&h->config, q->config);
 	HASH_ADD(hh, hs->by_id, id, sizeof h->id, h);
 	hs->open++;
-	struct group_member member = {.id = self, .voter = true};
 	struct group_spec spec = {
-		.id = group,
-		.self = self,
-		.members = &member,
-		.n_members = 1,
-		.begun = durable && begun,
-		.log = durable ? store_log_open(hs->config.port, group)
-			       : memory_log_open(hs->config.port, group),
+		.id = q->group,
+		.self = q->self,
+		.members = q->members,
+		.n_members = q->n_members,
+		.begun = !q->memory && q->begun && q->n_members == 1,
+		.log = q->memory ? memory_log_open(hs->config.port, q->group)
+				 : store_log_open(hs->config.port, q->group),
 		.app = &host_app,
 		.arg = h,
 	};
@@ -763,6 +796,26 @@ void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), vo
 bool queue_hosts_has(struct queue_hosts *hs, uint64_t group)
 {
 	return hosts_find(hs, group) != NULL;
+}
+
+struct group *queue_hosts_group(struct queue_hosts *hs, uint64_t group)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	return h != NULL ? h->group : NULL;
+}
+
+bool queue_hosts_leads(struct queue_hosts *hs, uint64_t group)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	return h != NULL && h->leading;
+}
+
+void queue_hosts_each(
+	struct queue_hosts *hs, void (*each)(void *arg, uint64_t group, bool leads), void *arg)
+{
+	struct queue_host *h, *next;
+	HASH_ITER(hh, hs->by_id, h, next)
+	each(arg, h->id, h->leading);
 }
 
 bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_counts *ret)

@@ -28,6 +28,15 @@ struct queue_hosts_config {
 	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
 	/* The queue is defined, whether or not it is hosted here. */
 	bool (*defined)(void *arg, uint64_t group);
+	/* The queue's only member is on this node, or it is not defined. */
+	bool (*alone)(void *arg, uint64_t group);
+	/* The client is of a life of a node that is over. */
+	bool (*gone)(void *arg, uint64_t client);
+	/* The other node that the client is of, if there is a link to it; 0: none. NULL: there are
+	 * no other nodes. */
+	uint64_t (*node_of)(void *arg, uint64_t client);
+	/* n octets for event_receive() on a worker of another node; takes the block over. */
+	void (*send)(void *arg, uint64_t node, uint16_t worker, struct blob *blob, size_t n);
 	/* Somebody uses a queue that is not hosted here: queue_hosts_open() from inside, if it is
 	 * defined and was not to be opened before it is used. */
 	void (*wanted)(void *arg, uint64_t group);
@@ -47,6 +56,8 @@ struct queue_hosts_config {
 	void *arg;
 	/* Bytes that the state of one queue may take when it is restored; beyond, it is refused. */
 	uint64_t state_max;
+	uint64_t self;        /* id of this node */
+	unsigned n_workers;   /* of this node */
 	uint16_t node;        /* of this node's client ids */
 	uint32_t incarnation; /* likewise */
 };
@@ -58,11 +69,22 @@ void queue_hosts_free(struct queue_hosts *hs);
 bool queue_hosts_flush(struct queue_hosts *hs);
 unsigned queue_hosts_count(const struct queue_hosts *hs);
 
-/* Opens this node's member of a queue's group: durable on disk, else in memory. `config` is
- * proposed if the group is new or has another one. `begun`: config.begin() was heeded once, so a
- * durable queue must have a log. 0 or a STORE_* error (the queue cannot be served). */
-int queue_hosts_open(struct queue_hosts *hs, uint64_t group, uint64_t self, bool durable,
-	bool begun, const struct queue_config *config);
+/* A member of a queue's group that this node is to be. */
+struct queue_hosting {
+	uint64_t group;
+	uint64_t self; /* raft id of the member */
+	bool memory;   /* its log */
+	/* A queue with one member: config.begin() was heeded once, so its log must be there. */
+	bool begun;
+	const struct queue_config *config; /* proposed by the leader if it is another one */
+	/* The group's first configuration, see struct group_spec; none: the member joins. */
+	const struct group_member *members;
+	unsigned n_members;
+};
+
+/* Opens it. 0 or a STORE_* error (the queue cannot be served). A queue with several first members,
+ * or one that is joined, has begun before it is opened. */
+int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q);
 void queue_hosts_begun(struct queue_hosts *hs, uint64_t group);
 /* The queue's properties are others now: its leader proposes them. False if it is not hosted here. */
 bool queue_hosts_configure(
@@ -72,12 +94,20 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
 
-/* Takes over a section (see queue_border) of a client. Of a group not hosted here, or one that has
- * failed, the client is told that it is gone, or if it is defined, unavailable. */
-void queue_hosts_submit(
-	struct queue_hosts *hs, uint64_t group, uint64_t client, struct blob *blob, size_t n);
+/* Takes over a section (see queue_border) of a client, whose id is in it. Who comes to the wrong
+ * place is told so: the queue is gone, unavailable, or its leader is elsewhere. */
+void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blob, size_t n);
+/* A client resumes (src/queue/resume.h). False: the octets cannot be understood. */
+bool queue_hosts_resume(struct queue_hosts *hs, uint64_t group, struct slice bytes);
+/* The node's clients up to that incarnation are gone: what they hold returns. */
+void queue_hosts_node_gone(struct queue_hosts *hs, uint16_t node, uint32_t incarnation);
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);
 
+/* NULL if it is not hosted here. */
+struct group *queue_hosts_group(struct queue_hosts *hs, uint64_t group);
+bool queue_hosts_leads(struct queue_hosts *hs, uint64_t group);
+void queue_hosts_each(
+	struct queue_hosts *hs, void (*each)(void *arg, uint64_t group, bool leads), void *arg);
 /* False also of one that could not be opened. */
 bool queue_hosts_has(struct queue_hosts *hs, uint64_t group);
 /* Figures of a hosted queue; false if it is not hosted here. */

@@ -449,6 +449,8 @@ static int apply_commands(
 	return n < s->count || reader_left(&s->commands) > 0 ? -1 : 0;
 }
 
+/* A section behind a gap has overtaken one that was lost with a leader: its client sends both again.
+ * One without commands says that those which it counts will never come. */
 static int apply_section(struct machine *m, const uint8_t *entry, struct section *s)
 {
 	if (s->first_seq > UINT64_MAX - s->count)
@@ -459,7 +461,13 @@ static int apply_section(struct machine *m, const uint8_t *entry, struct section
 		publishers_raise(&m->publishers, s->client, 0);
 		struct publisher *p = publishers_find(&m->publishers, s->client);
 		last = p->last_seq;
+		if (s->first_seq > last + 1)
+			return 0;
 		hear(m, p, s->heard);
+		if (s->count > 0 && reader_left(&s->commands) == 0) {
+			publishers_raise(&m->publishers, s->client, s->first_seq + s->count - 1);
+			return 0;
+		}
 	}
 	int rc = apply_commands(m, entry, s, last, &n);
 	if (s->client != 0)
@@ -550,6 +558,12 @@ const struct queue_config *machine_config(const struct machine *m)
 bool machine_gone(const struct machine *m)
 {
 	return m->gone;
+}
+
+uint64_t machine_last_seq(const struct machine *m, uint64_t client)
+{
+	const struct publisher *p = publishers_find(&m->publishers, client);
+	return p != NULL ? p->last_seq : 0;
 }
 
 static int compare_u64(const void *a, const void *b)

@@ -109,6 +109,8 @@ uint64_t machine_stamp(const struct machine *m);
 void machine_counts(const struct machine *m, struct machine_counts *ret);
 const struct queue_config *machine_config(const struct machine *m);
 bool machine_gone(const struct machine *m);
+/* The last sequence of a client that is applied; 0: none is known. */
+uint64_t machine_last_seq(const struct machine *m, uint64_t client);
 /* Calls each(arg, client) for every client with consumers or a remembered sequence. */
 void machine_each_client(const struct machine *m, void (*each)(void *arg, uint64_t client), void *arg);
 

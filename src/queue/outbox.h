@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Events of a worker's hosts, each to the client that it is for: to one of this worker at once, to
+ * one of another worker or node with the turn's mail. Who is of no living worker gets nothing.
+ */
+#ifndef WARREN_QUEUE_OUTBOX_H
+#define WARREN_QUEUE_OUTBOX_H
+
+#include "src/queue/event.h"
+
+struct outbox;
+
+struct outbox_config {
+	uint64_t self;                 /* id of the own node */
+	struct queue_clients *clients; /* this worker's */
+	/* The worker of this node whose clients have this id (client_id_worker), and their
+	 * registry: its pointer is only used on that worker's thread. NULL: none. */
+	struct queue_clients *(*clients_of)(void *arg, uint64_t client, struct worker **ret_worker);
+	/* The other node whose client it is, if there is a link to it; 0: none. May be NULL. */
+	uint64_t (*node_of)(void *arg, uint64_t client);
+	/* n octets for event_receive() on a worker of another node; takes the block over. */
+	void (*send)(void *arg, uint64_t node, uint16_t worker, struct blob *blob, size_t n);
+	void *arg;
+};
+
+struct outbox *outbox_new(const struct outbox_config *config);
+void outbox_free(struct outbox *o);
+/* End of the turn: sends the mail; returns whether there was any. */
+bool outbox_flush(struct outbox *o);
+/* Is there anybody to get it? */
+bool outbox_reaches(struct outbox *o, uint64_t client);
+
+/* `at` is where the message lies; of an answer NULL if it has none. */
+void outbox_deliver(struct outbox *o, uint64_t group, const struct machine_delivery *d,
+	const struct event_message *at);
+void outbox_answer(struct outbox *o, uint64_t group, const struct machine_answer *a,
+	const struct event_message *at);
+void outbox_refused(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq);
+void outbox_applied(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq);
+void outbox_cancelled(struct outbox *o, uint64_t client, uint64_t group, uint32_t consumer);
+
+/* These may answer what a client is in the middle of sending: they always go by mail. */
+void outbox_moved(struct outbox *o, uint64_t client, uint64_t group, uint64_t to);
+void outbox_led(struct outbox *o, uint64_t client, uint64_t group, uint64_t term);
+void outbox_resumed(
+	struct outbox *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term);
+void outbox_gone(struct outbox *o, uint64_t client, uint64_t group);
+void outbox_unavailable(struct outbox *o, uint64_t client, uint64_t group);
+
+#endif
