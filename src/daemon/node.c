@@ -243,6 +243,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 {
 	struct task *t = (struct task *)m;
 	timer_free(t->shard->tick);
+	timer_free(t->shard->seek);
 	mem_free(t);
 	worker_stop(w);
 }

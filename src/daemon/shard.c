@@ -9,6 +9,7 @@
 #include "src/broker/command.h"
 #include "src/daemon/alarms.h"
 #include "src/daemon/node.h"
+#include "src/daemon/queue_border.h"
 #include "src/session/arguments.h"
 
 enum {
@@ -51,6 +52,23 @@ static void shard_check_empty(struct shard *s)
 	node_shard_drained(s->node, s);
 }
 
+static void shard_on_seek(void *arg)
+{
+	struct shard *s = arg;
+	s->seeking = queue_clients_tick(s->clients);
+	if (s->seeking)
+		timer_set(s->seek, QUEUE_SEEK_MS);
+}
+
+/* A queue has lost its leader. */
+static void shard_check_seek(struct shard *s)
+{
+	if (s->seeking || !queue_clients_seek(s->clients))
+		return;
+	s->seeking = true;
+	timer_set(s->seek, QUEUE_SEEK_MS);
+}
+
 /* In the order of a message's way, so that one round takes everything one step on. */
 static bool shard_turn(struct turn_hook *h)
 {
@@ -66,6 +84,7 @@ static bool shard_turn(struct turn_hook *h)
 	if (s->worker.no == 0)
 		worked |= links_flush(s->node->links);
 	shard_check_empty(s);
+	shard_check_seek(s);
 	return worked || store_port_ready(&s->port);
 }
 
@@ -98,7 +117,15 @@ static void shard_open_queue(struct shard *s, struct broker_queue *q)
 	if (m == NULL)
 		return;
 	arguments_queue_config(q, &config);
-	int rc = queue_hosts_open(s->hosts, q->group, m->id, !m->memory, q->begun, &config);
+	struct group_member first = {
+		.id = m->id, .node = s->node->identity.node_id, .voter = true};
+	int rc = queue_hosts_open(s->hosts, &(struct queue_hosting){.group = q->group,
+						    .self = m->id,
+						    .memory = m->memory,
+						    .begun = q->begun,
+						    .config = &config,
+						    .members = &first,
+						    .n_members = 1});
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",
 			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), (unsigned long)q->group,
@@ -263,45 +290,11 @@ static void shard_on_applied(void *arg)
 
 /* ---- borders ---- */
 
-struct section_mail {
-	struct mail mail;
-	uint64_t group, client;
-	struct blob *blob;
-	size_t n;
-};
-
-static void shard_on_section(struct mail *m, struct worker *w)
-{
-	struct section_mail *sm = (struct section_mail *)m;
-	struct shard *s = w->data;
-	queue_hosts_submit(s->hosts, sm->group, sm->client, sm->blob, sm->n);
-	mem_free(sm);
-}
-
-static void shard_submit(void *arg, uint64_t group, struct blob *blob, size_t n)
+static bool shard_queue_alone(void *arg, uint64_t group)
 {
 	struct shard *s = arg;
-	struct shard *to = shard_of_group(s->node, group);
-	uint64_t client = queue_clients_id(s->clients);
-	if (to == s) {
-		queue_hosts_submit(s->hosts, group, client, blob, n);
-		return;
-	}
-	struct section_mail *m = MEM_NEW(struct section_mail);
-	*m = (struct section_mail){{NULL, shard_on_section}, group, client, blob, n};
-	worker_post(&to->worker, &m->mail);
-}
-
-static struct queue_clients *shard_clients_of(
-	void *arg, uint64_t client, struct worker **ret_worker)
-{
-	struct shard *s = arg;
-	struct node *node = s->node;
-	unsigned no = client_id_worker(client);
-	if (no >= node->n_shards || client != queue_clients_id(node->shards[no].clients))
-		return NULL;
-	*ret_worker = &node->shards[no].worker;
-	return node->shards[no].clients;
+	const struct broker_queue *q = broker_queue_by_group(catalog_broker(s->catalog), group);
+	return q == NULL || q->n_members <= 1;
 }
 
 static bool shard_queue_defined(void *arg, uint64_t group)
@@ -352,30 +345,24 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 
 static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
 {
-	(void)arg;
-	(void)node;
+	struct shard *s = arg;
 	(void)incarnation;
+	queue_clients_link_up(s->clients, node);
 }
 
 static void shard_on_link_down(
 	void *arg, uint64_t node, uint64_t incarnation, enum link_end why)
 {
-	(void)arg;
-	(void)node;
+	struct shard *s = arg;
 	(void)incarnation;
 	(void)why;
+	queue_clients_link_down(s->clients, node);
 }
 
-/* Nobody sends any yet. */
 static bool shard_on_link_message(
 	void *arg, uint64_t node, const struct envelope *e, struct blob *blob, size_t n)
 {
-	(void)arg;
-	(void)node;
-	(void)e;
-	(void)n;
-	blob_unref(blob);
-	return true;
+	return queue_border_receive(arg, node, e, blob, n);
 }
 
 static const struct link_port_owner shard_link_owner = {
@@ -431,8 +418,8 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.random = shard_random,
 		.arg = s,
 		.cache_bytes = CACHE_BYTES});
-	s->clients =
-		queue_clients_new(client, &(struct queue_border){.submit = shard_submit, .arg = s});
+	struct queue_border border = queue_border_of(s);
+	s->clients = queue_clients_new(client, node->identity.node_id, &border);
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
 		.queue_deleted = shard_on_queue_deleted,
@@ -447,14 +434,20 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.groups = s->groups,
 		.port = &s->port,
 		.clients = s->clients,
-		.clients_of = shard_clients_of,
+		.clients_of = queue_border_clients,
+		.node_of = queue_border_node,
+		.gone = queue_border_gone,
+		.send = queue_border_send,
 		.defined = shard_queue_defined,
+		.alone = shard_queue_alone,
 		.wanted = shard_on_queue_wanted,
 		.begin = shard_begin_queue,
 		.ended = shard_on_queue_ended,
 		.failed = shard_on_queue_failed,
 		.dead = shard_on_dead,
 		.arg = s,
+		.self = node->identity.node_id,
+		.n_workers = node->n_shards,
 		.node = NODE_NUMBER,
 		.state_max = alarms_machine_memory(),
 		.incarnation = (uint32_t)node->identity.incarnation});
@@ -467,6 +460,7 @@ void shard_begin(struct shard *s)
 {
 	s->tick = timer_new(&s->worker, shard_on_tick, s);
 	timer_set(s->tick, TICK_MS);
+	s->seek = timer_new(&s->worker, shard_on_seek, s);
 }
 
 static void shard_on_hosts_closed(void *arg)

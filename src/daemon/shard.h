@@ -29,6 +29,8 @@ struct shard {
 	struct link_port *links;
 	struct session_env env;
 	struct timer *tick;
+	struct timer *seek; /* set while queues without a known leader are looked for */
+	bool seeking;
 	struct turn_hook hook;
 	uint64_t random_state;
 	bool serving;  /* its queues are open */

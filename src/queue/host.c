@@ -8,7 +8,7 @@
 #include "src/base/mem.h"
 #include "src/loop/timer.h"
 #include "src/queue/expected.h"
-#include "src/queue/outbox.h"
+#include "src/queue/dispatch.h"
 #include "src/queue/resume.h"
 
 enum {
@@ -60,7 +60,7 @@ struct queue_hosts {
 	struct queue_hosts_config config;
 	struct queue_host *by_id;
 	struct entry_view fetched;
-	struct outbox *outbox;
+	struct dispatch *dispatch;
 	struct list failing;      /* struct queue_host.failing */
 	struct list lazy;         /* struct queue_host.lazy */
 	struct timer *lazy_timer; /* set while `lazy` is not empty */
@@ -122,8 +122,8 @@ static void host_tell_unavailable(struct queue_host *h)
 {
 	const struct queue_hosts_config *c = &h->all->config;
 	for (uint16_t no = 0; no < c->n_workers; no++)
-		outbox_unavailable(
-			h->all->outbox, client_id_make(c->node, c->incarnation, no), h->id);
+		dispatch_unavailable(
+			h->all->dispatch, client_id_make(c->node, c->incarnation, no), h->id);
 }
 
 static bool hosts_tell_failed(struct queue_hosts *hs)
@@ -139,49 +139,49 @@ bool queue_hosts_flush(struct queue_hosts *hs)
 {
 	bool told = hosts_tell_failed(hs);
 	view_drop(&hs->fetched);
-	return outbox_flush(hs->outbox) || told;
+	return dispatch_flush(hs->dispatch) || told;
 }
 
 static void host_on_deliver(void *arg, const struct machine_delivery *d)
 {
 	struct queue_host *h = arg;
 	struct event_message at;
-	if (h->leading && outbox_reaches(h->all->outbox, d->client) &&
+	if (h->leading && dispatch_reaches(h->all->dispatch, d->client) &&
 		host_locate(h, d->index, d->offset, &at))
-		outbox_deliver(h->all->outbox, h->id, d, &at);
+		dispatch_deliver(h->all->dispatch, h->id, d, &at);
 }
 
 static void host_on_answer(void *arg, const struct machine_answer *a)
 {
 	struct queue_host *h = arg;
 	struct event_message at;
-	if (!h->leading || !outbox_reaches(h->all->outbox, a->client))
+	if (!h->leading || !dispatch_reaches(h->all->dispatch, a->client))
 		return;
 	bool found =
 		a->delivery != NULL && host_locate(h, a->delivery->index, a->delivery->offset, &at);
 	if (!h->failed)
-		outbox_answer(h->all->outbox, h->id, a, found ? &at : NULL);
+		dispatch_answer(h->all->dispatch, h->id, a, found ? &at : NULL);
 }
 
 static void host_on_refused(void *arg, uint64_t client, uint64_t seq)
 {
 	struct queue_host *h = arg;
 	if (h->leading)
-		outbox_refused(h->all->outbox, client, h->id, seq);
+		dispatch_refused(h->all->dispatch, client, h->id, seq);
 }
 
 static void host_on_applied(void *arg, uint64_t client, uint64_t seq)
 {
 	struct queue_host *h = arg;
 	if (h->leading)
-		outbox_applied(h->all->outbox, client, h->id, seq);
+		dispatch_applied(h->all->dispatch, client, h->id, seq);
 }
 
 static void host_on_cancelled(void *arg, uint64_t client, uint32_t consumer)
 {
 	struct queue_host *h = arg;
 	if (h->leading)
-		outbox_cancelled(h->all->outbox, client, h->id, consumer);
+		dispatch_cancelled(h->all->dispatch, client, h->id, consumer);
 }
 
 static void host_on_dead(void *arg, const struct machine_dead *d)
@@ -352,13 +352,13 @@ static void hosts_turn_away(
 {
 	const struct queue_hosts_config *c = &hs->config;
 	if (h != NULL && !h->failed)
-		outbox_moved(hs->outbox, client, group, host_leader(h));
+		dispatch_moved(hs->dispatch, client, group, host_leader(h));
 	else if (!c->defined(c->arg, group) && client_id_node(client) == c->node)
-		outbox_gone(hs->outbox, client, group);
+		dispatch_gone(hs->dispatch, client, group);
 	else if (c->alone(c->arg, group))
-		outbox_unavailable(hs->outbox, client, group);
+		dispatch_unavailable(hs->dispatch, client, group);
 	else
-		outbox_moved(hs->outbox, client, group, 0);
+		dispatch_moved(hs->dispatch, client, group, 0);
 }
 
 static bool host_expects(struct queue_host *h, const uint8_t *section)
@@ -384,14 +384,14 @@ void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blo
 	uint64_t client = load_u64le(section);
 	blob_unref(blob);
 	if (h != NULL && h->leading)
-		outbox_moved(hs->outbox, client, group, hs->config.self);
+		dispatch_moved(hs->dispatch, client, group, hs->config.self);
 	else
 		hosts_turn_away(hs, h, group, client);
 }
 
 static void host_resume(struct queue_host *h, struct resume *r)
 {
-	outbox_resumed(h->all->outbox, r->client, h->id, r->attempt, h->term);
+	dispatch_resumed(h->all->dispatch, r->client, h->id, r->attempt, h->term);
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint64_t last;
 		uint32_t consumer = resume_next(r, &last);
@@ -527,7 +527,7 @@ static void host_greet(void *arg, uint64_t client)
 	if (c->gone(c->arg, client))
 		host_drop_clients(h, client_id_node(client), client_id_incarnation(client));
 	else
-		outbox_led(h->all->outbox, client, h->id, h->term);
+		dispatch_led(h->all->dispatch, client, h->id, h->term);
 }
 
 struct search {
@@ -587,7 +587,7 @@ static void host_take_early(struct queue_host *h)
 			host_take(h, s.blob, s.n);
 			continue;
 		}
-		outbox_moved(h->all->outbox, load_u64le(section), h->id, h->all->config.self);
+		dispatch_moved(h->all->dispatch, load_u64le(section), h->id, h->all->config.self);
 		blob_unref(s.blob);
 	}
 	buf_done(&h->early);
@@ -597,7 +597,7 @@ static void host_take_early(struct queue_host *h)
 static void host_send_away(struct queue_host *h)
 {
 	for (uint32_t i = 0; i < h->expected.n; i++)
-		outbox_moved(h->all->outbox, h->expected.a[i].client, h->id, 0);
+		dispatch_moved(h->all->dispatch, h->expected.a[i].client, h->id, 0);
 	expected_done(&h->expected);
 }
 
@@ -700,7 +700,7 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 		"a section's blob leaves room for the entry's header");
 	struct queue_hosts *hs = MEM_NEW(struct queue_hosts);
 	hs->config = *config;
-	hs->outbox = outbox_new(&(struct outbox_config){.self = config->self,
+	hs->dispatch = dispatch_new(&(struct dispatch_config){.self = config->self,
 		.clients = config->clients,
 		.clients_of = config->clients_of,
 		.node_of = config->node_of,
@@ -716,7 +716,7 @@ void queue_hosts_free(struct queue_hosts *hs)
 {
 	assert(hs->open == 0);
 	view_drop(&hs->fetched);
-	outbox_free(hs->outbox);
+	dispatch_free(hs->dispatch);
 	mem_free(hs);
 }
 

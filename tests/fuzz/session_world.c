@@ -63,7 +63,13 @@ static void open_queue(struct world *w, const struct broker_queue *q)
 {
 	struct queue_config config;
 	arguments_queue_config(q, &config);
-	CHECK(queue_hosts_open(w->hosts, q->group, NODE, false, false, &config) == 0);
+	struct group_member first = {.id = NODE, .node = NODE, .voter = true};
+	CHECK(queue_hosts_open(w->hosts, &(struct queue_hosting){.group = q->group,
+						 .self = NODE,
+						 .memory = true,
+						 .config = &config,
+						 .members = &first,
+						 .n_members = 1}) == 0);
 }
 
 static void on_queue_added(void *arg, struct broker_queue *q)
@@ -115,10 +121,41 @@ static void on_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(((struct world *)arg)->hosts, group, seq);
 }
 
-static void submit(void *arg, uint64_t group, struct blob *blob, size_t n)
+static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct world *w = arg;
-	queue_hosts_submit(w->hosts, group, queue_clients_id(w->clients), blob, n);
+	CHECK(node == NODE);
+	queue_hosts_submit(w->hosts, group, blob, n);
+}
+
+static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct world *w = arg;
+	CHECK(node == NODE);
+	CHECK(queue_hosts_resume(w->hosts, group, slice_make(blob->data, n)));
+	blob_unref(blob);
+}
+
+static uint64_t route(void *arg, uint64_t group, unsigned attempt)
+{
+	(void)arg;
+	(void)group;
+	(void)attempt;
+	return NODE;
+}
+
+static bool is_alone(void *arg, uint64_t group)
+{
+	(void)arg;
+	(void)group;
+	return true;
+}
+
+static bool is_gone(void *arg, uint64_t client)
+{
+	(void)arg;
+	(void)client;
+	return false;
 }
 
 static struct queue_clients *clients_of(void *arg, uint64_t client, struct worker **ret)
@@ -278,7 +315,9 @@ struct world *world_new(void)
 		.random = world_random,
 		.arg = w,
 		.cache_bytes = CACHE_BYTES});
-	w->clients = queue_clients_new(client, &(struct queue_border){.submit = submit, .arg = w});
+	w->clients = queue_clients_new(client, NODE,
+		&(struct queue_border){
+			.submit = submit, .resume = resume, .route = route, .arg = w});
 	struct broker_watch watch = {
 		.arg = w, .queue_added = on_queue_added, .queue_deleted = on_queue_deleted};
 	w->catalog = catalog_new(&(struct catalog_config){.worker = &w->worker,
@@ -293,6 +332,10 @@ struct world *world_new(void)
 		.clients = w->clients,
 		.clients_of = clients_of,
 		.defined = is_defined,
+		.alone = is_alone,
+		.gone = is_gone,
+		.self = NODE,
+		.n_workers = 1,
 		.wanted = on_queue_wanted,
 		.ended = on_queue_ended,
 		.dead = on_dead,

@@ -341,12 +341,23 @@ static long model_find(struct model *m, uint64_t client, uint32_t consumer)
 
 /* ---- delivering ---- */
 
+static void model_forget_heard(struct model *m)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < m->outcomes_n; i++)
+		if (!m->outcomes[i].heard)
+			m->outcomes[n++] = m->outcomes[i];
+	m->outcomes_n = n;
+}
+
 static void model_keep(struct model *m, const struct model_outcome *o)
 {
 	for (size_t i = 0; i < MODEL_CLIENTS; i++) {
 		if (m->clients[i].client != o->a.client || !m->clients[i].known ||
 			o->a.client == 0)
 			continue;
+		if (m->outcomes_n == MODEL_OUTCOMES)
+			model_forget_heard(m);
 		if (m->outcomes_n == MODEL_OUTCOMES)
 			abort();
 		m->outcomes[m->outcomes_n++] = *o;
@@ -802,7 +813,15 @@ static bool model_section(struct model *m, const uint8_t *entry, struct section 
 		if (!m->clients[place].known)
 			m->clients[place].last = 0;
 		m->clients[place].known = true;
+		if (s->first_seq > m->clients[place].last + 1)
+			return true; /* it has overtaken a lost one */
 		model_hear(m, s->client, s->heard);
+		if (s->count > 0 && reader_left(&s->commands) == 0) { /* given up */
+			uint64_t end = s->first_seq + s->count - 1;
+			if (m->clients[place].last < end)
+				m->clients[place].last = end;
+			return true;
+		}
 	}
 	while (n < s->count && command_next(s, entry, &c)) {
 		uint64_t seq = s->first_seq + n++;

@@ -17,7 +17,7 @@
 #include "src/queue/client.h"
 #include "src/queue/host.h"
 
-enum { GROUP = 5, WORKERS = 2 };
+enum { GROUP = 5, WORKERS = 2, NODE = 77 };
 
 /* The hosts are on worker 0; each worker has clients. */
 struct world {
@@ -55,10 +55,40 @@ struct section_mail {
 };
 
 /* Both workers are in this thread, so a section may go straight to the host. */
-static void submit(void *arg, uint64_t group, struct blob *blob, size_t n)
+static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct section_mail *from = arg;
-	queue_hosts_submit(from->world->hosts, group, from->client, blob, n);
+	assert_int_equal(node, NODE);
+	queue_hosts_submit(from->world->hosts, group, blob, n);
+}
+
+static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct section_mail *from = arg;
+	assert_int_equal(node, NODE);
+	assert_true(queue_hosts_resume(from->world->hosts, group, slice_make(blob->data, n)));
+	blob_unref(blob);
+}
+
+static uint64_t route(void *arg, uint64_t group, unsigned attempt)
+{
+	(void)arg;
+	(void)group;
+	(void)attempt;
+	return NODE;
+}
+
+static bool is_alone(void *arg, uint64_t group)
+{
+	(void)arg;
+	(void)group;
+	return true;
+}
+
+static bool is_gone(void *arg, uint64_t client)
+{
+	(void)arg;
+	return client_id_node(client) == 1 && client_id_incarnation(client) < 1;
 }
 
 static struct queue_clients *clients_of(void *arg, uint64_t client, struct worker **ret)
@@ -124,9 +154,23 @@ static void turn(struct world *w)
 	}
 }
 
+/* The queue's only member, whose raft id is 1. */
+static int open_member(
+	struct world *w, bool memory, bool begun, const struct queue_config *config)
+{
+	struct group_member first = {.id = 1, .node = NODE, .voter = true};
+	return queue_hosts_open(w->hosts, &(struct queue_hosting){.group = GROUP,
+						  .self = 1,
+						  .memory = memory,
+						  .begun = begun,
+						  .config = config,
+						  .members = &first,
+						  .n_members = 1});
+}
+
 static void open_queue(struct world *w, const struct queue_config *config)
 {
-	assert_int_equal(queue_hosts_open(w->hosts, GROUP, 1, false, false, config), 0);
+	assert_int_equal(open_member(w, true, false, config), 0);
 }
 
 static struct queue_config plain_config(void)
@@ -153,8 +197,11 @@ static void world_open(struct world *w)
 		worker_init(&w->workers[i], i);
 		uint64_t id = client_id_make(1, 1, (uint16_t)i);
 		borders[i] = (struct section_mail){w, id};
-		w->clients[i] = queue_clients_new(
-			id, &(struct queue_border){.submit = submit, .arg = &borders[i]});
+		w->clients[i] = queue_clients_new(id, NODE,
+			&(struct queue_border){.submit = submit,
+				.resume = resume,
+				.route = route,
+				.arg = &borders[i]});
 	}
 	w->groups = groups_new(&(struct groups_config){.port = &w->port,
 		.now_ms = now_ms,
@@ -168,6 +215,10 @@ static void world_open(struct world *w)
 		.clients = w->clients[0],
 		.clients_of = clients_of,
 		.defined = is_defined,
+		.alone = is_alone,
+		.gone = is_gone,
+		.self = NODE,
+		.n_workers = WORKERS,
 		.wanted = on_wanted,
 		.begin = on_begin,
 		.ended = on_ended,
@@ -649,7 +700,7 @@ static void on_dropped(struct store_req *req)
 static int open_durable(struct world *w, bool begun)
 {
 	struct queue_config config = plain_config();
-	return queue_hosts_open(w->hosts, GROUP, 1, true, begun, &config);
+	return open_member(w, false, begun, &config);
 }
 
 static bool is_confirmed(struct publisher *pub, struct world *w)

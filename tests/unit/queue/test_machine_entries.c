@@ -176,16 +176,33 @@ static void consecutive_refusals_are_one_outcome(void **state)
 	buf_done(&large);
 }
 
-static void a_gap_is_legal(void **state)
+static void what_comes_behind_a_gap_is_not_applied(void **state)
 {
 	struct fixture *f = *state;
 	consume(f);
 	section(f, 5, 1, "a");
-	section(f, 5, 10, "b");
-	section(f, 5, 5, "c"); /* passed over */
+	section(f, 5, 3, "c"); /* has overtaken 2 */
 	apply(f);
-	assert_effects(f, "1/1 gets a #1; 1/1 gets b #2");
-	assert_notes(f, "release 2; applied 5:10");
+	assert_effects(f, "1/1 gets a #1");
+	assert_notes(f, "release 2; applied 5:1");
+	section(f, 5, 2, "b");
+	section(f, 5, 3, "c");
+	apply(f);
+	assert_effects(f, "1/1 gets b #2; 1/1 gets c #3");
+	assert_notes(f, "release 3; applied 5:3");
+}
+
+static void what_a_client_has_given_up_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	consume(f);
+	section(f, 5, 1, "a");
+	size_t begin = fixture_section(f);
+	command_put_section_header(f->entry.p + begin, 5, 1, 0, 3, 0); /* 1 came, 2 and 3 never */
+	section(f, 5, 4, "d");
+	apply(f);
+	assert_effects(f, "1/1 gets a #1; 1/1 gets d #2");
+	assert_notes(f, "release 2; applied 5:4");
 }
 
 static void the_leaders_own_commands_are_never_skipped(void **state)
@@ -429,7 +446,8 @@ int main(void)
 		STORY(what_was_heard_is_not_answered_again),
 		STORY(a_get_without_acks_settles_when_its_client_goes_down),
 		STORY(consecutive_refusals_are_one_outcome),
-		STORY(a_gap_is_legal),
+		STORY(what_comes_behind_a_gap_is_not_applied),
+		STORY(what_a_client_has_given_up_is_passed_over),
 		STORY(the_leaders_own_commands_are_never_skipped),
 		STORY(each_client_is_told_once_per_entry),
 		STORY(a_client_that_goes_down_returns_what_it_held),

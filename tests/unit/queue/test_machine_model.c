@@ -225,7 +225,10 @@ static void put_section(struct world *w)
 	if (chance(w, 3) && w->seq[i] > 0)
 		first--; /* its first command is a repeat */
 	else if (chance(w, 3))
-		first += 5; /* a gap */
+		first += 5; /* a gap: not applied */
+	bool given_up = chance(w, 2);
+	if (given_up)
+		buf_clear(&commands);
 	if (i != 0)
 		w->seq[i] = first + n - 1;
 	buf_clear(last);
@@ -240,6 +243,12 @@ static void put_section(struct world *w)
 static void make_entry(struct world *w)
 {
 	buf_clear(&w->entry);
+	for (size_t i = 0; i < CLIENTS; i++) {
+		if (w->clients[i] == 0)
+			continue;
+		size_t place = model_client_place(w->model, w->clients[i]);
+		w->seq[i] = w->model->clients[place].known ? w->model->clients[place].last : 0;
+	}
 	w->index += chance(w, 80) ? 1 : 1 + rnd(w, 3);
 	w->stamp_ms += chance(w, 60) ? rnd(w, 20) : 0;
 	uint64_t stamp_ms = chance(w, 95) ? w->stamp_ms : w->stamp_ms - rnd(w, 10);

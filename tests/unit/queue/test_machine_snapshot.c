@@ -272,7 +272,12 @@ static void an_outcome_is_what_version_2_says(void **state)
 	command_put_section_header(entry.p + COMMAND_ENTRY_HEADER, 7, 300, 0, 2,
 		2 * COMMAND_HEADER);
 	struct machine *m = machine_new();
-	assert_int_equal(machine_apply(m, 1, entry.p, entry.n, &counting_sink, NULL), 0);
+	struct buf before = BUF_EMPTY; /* 1 to 299 were given up */
+	command_put_entry_header(buf_put(&before, COMMAND_ENTRY_HEADER), 1000);
+	command_put_section_header(buf_put(&before, COMMAND_SECTION_HEADER), 7, 1, 0, 299, 0);
+	assert_int_equal(machine_apply(m, 1, before.p, before.n, &counting_sink, NULL), 0);
+	buf_done(&before);
+	assert_int_equal(machine_apply(m, 2, entry.p, entry.n, &counting_sink, NULL), 0);
 	struct buf b = snapshot_of(m);
 	static const uint8_t golden[] =
 		"\1\7\0\0\0\0\0\0\0\255\2"  /* one publisher: client, last_seq */

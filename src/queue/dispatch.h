@@ -3,14 +3,14 @@
  * Events of a worker's hosts, each to the client that it is for: to one of this worker at once, to
  * one of another worker or node with the turn's mail. Who is of no living worker gets nothing.
  */
-#ifndef WARREN_QUEUE_OUTBOX_H
-#define WARREN_QUEUE_OUTBOX_H
+#ifndef WARREN_QUEUE_DISPATCH_H
+#define WARREN_QUEUE_DISPATCH_H
 
 #include "src/queue/event.h"
 
-struct outbox;
+struct dispatch;
 
-struct outbox_config {
+struct dispatch_config {
 	uint64_t self;                 /* id of the own node */
 	struct queue_clients *clients; /* this worker's */
 	/* The worker of this node whose clients have this id (client_id_worker), and their
@@ -23,28 +23,28 @@ struct outbox_config {
 	void *arg;
 };
 
-struct outbox *outbox_new(const struct outbox_config *config);
-void outbox_free(struct outbox *o);
+struct dispatch *dispatch_new(const struct dispatch_config *config);
+void dispatch_free(struct dispatch *o);
 /* End of the turn: sends the mail; returns whether there was any. */
-bool outbox_flush(struct outbox *o);
+bool dispatch_flush(struct dispatch *o);
 /* Is there anybody to get it? */
-bool outbox_reaches(struct outbox *o, uint64_t client);
+bool dispatch_reaches(struct dispatch *o, uint64_t client);
 
 /* `at` is where the message lies; of an answer NULL if it has none. */
-void outbox_deliver(struct outbox *o, uint64_t group, const struct machine_delivery *d,
+void dispatch_deliver(struct dispatch *o, uint64_t group, const struct machine_delivery *d,
 	const struct event_message *at);
-void outbox_answer(struct outbox *o, uint64_t group, const struct machine_answer *a,
+void dispatch_answer(struct dispatch *o, uint64_t group, const struct machine_answer *a,
 	const struct event_message *at);
-void outbox_refused(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq);
-void outbox_applied(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq);
-void outbox_cancelled(struct outbox *o, uint64_t client, uint64_t group, uint32_t consumer);
+void dispatch_refused(struct dispatch *o, uint64_t client, uint64_t group, uint64_t seq);
+void dispatch_applied(struct dispatch *o, uint64_t client, uint64_t group, uint64_t seq);
+void dispatch_cancelled(struct dispatch *o, uint64_t client, uint64_t group, uint32_t consumer);
 
 /* These may answer what a client is in the middle of sending: they always go by mail. */
-void outbox_moved(struct outbox *o, uint64_t client, uint64_t group, uint64_t to);
-void outbox_led(struct outbox *o, uint64_t client, uint64_t group, uint64_t term);
-void outbox_resumed(
-	struct outbox *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term);
-void outbox_gone(struct outbox *o, uint64_t client, uint64_t group);
-void outbox_unavailable(struct outbox *o, uint64_t client, uint64_t group);
+void dispatch_moved(struct dispatch *o, uint64_t client, uint64_t group, uint64_t to);
+void dispatch_led(struct dispatch *o, uint64_t client, uint64_t group, uint64_t term);
+void dispatch_resumed(
+	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term);
+void dispatch_gone(struct dispatch *o, uint64_t client, uint64_t group);
+void dispatch_unavailable(struct dispatch *o, uint64_t client, uint64_t group);
 
 #endif

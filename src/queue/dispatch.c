@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/queue/outbox.h"
+#include "src/queue/dispatch.h"
 
 #include "src/base/mem.h"
 
@@ -12,28 +12,28 @@ struct letter {
 	struct event_mail *mail;
 };
 
-struct outbox {
-	struct outbox_config config;
+struct dispatch {
+	struct dispatch_config config;
 	struct list letters; /* a few: as many as workers that clients of these hosts are on */
 	struct event_mail *own; /* of the letter to this worker, or NULL */
 };
 
-struct outbox *outbox_new(const struct outbox_config *config)
+struct dispatch *dispatch_new(const struct dispatch_config *config)
 {
-	struct outbox *o = MEM_NEW(struct outbox);
+	struct dispatch *o = MEM_NEW(struct dispatch);
 	o->config = *config;
 	list_init(&o->letters);
 	return o;
 }
 
-void outbox_free(struct outbox *o)
+void dispatch_free(struct dispatch *o)
 {
-	outbox_flush(o);
+	dispatch_flush(o);
 	mem_free(o);
 }
 
 static struct letter *letter_to(
-	struct outbox *o, uint64_t node, uint16_t no, struct worker *w, struct queue_clients *to)
+	struct dispatch *o, uint64_t node, uint16_t no, struct worker *w, struct queue_clients *to)
 {
 	LIST_EACH(link, &o->letters)
 	{
@@ -53,18 +53,18 @@ static struct letter *letter_to(
 }
 
 /* The mail to a client that is not of this worker; NULL: nobody. */
-static struct event_mail *mail_beyond(struct outbox *o, uint64_t client)
+static struct event_mail *mail_beyond(struct dispatch *o, uint64_t client)
 {
-	const struct outbox_config *c = &o->config;
+	const struct dispatch_config *c = &o->config;
 	uint64_t node = c->node_of != NULL ? c->node_of(c->arg, client) : 0;
 	return node != 0 ? letter_to(o, node, client_id_worker(client), NULL, NULL)->mail : NULL;
 }
 
 /* The registry if the client is of this worker; else NULL, and the mail or NULL. What is for this
  * worker goes straight unless something already waits for the turn's end: the order counts. */
-static struct queue_clients *find(struct outbox *o, uint64_t client, struct event_mail **ret)
+static struct queue_clients *find(struct dispatch *o, uint64_t client, struct event_mail **ret)
 {
-	const struct outbox_config *c = &o->config;
+	const struct dispatch_config *c = &o->config;
 	struct worker *w;
 	struct queue_clients *to = c->clients_of(c->arg, client, &w);
 	*ret = NULL;
@@ -75,23 +75,23 @@ static struct queue_clients *find(struct outbox *o, uint64_t client, struct even
 }
 
 /* By mail, whoever it is; NULL: nobody. */
-static struct event_mail *find_mail(struct outbox *o, uint64_t client)
+static struct event_mail *find_mail(struct dispatch *o, uint64_t client)
 {
-	const struct outbox_config *c = &o->config;
+	const struct dispatch_config *c = &o->config;
 	struct worker *w;
 	struct queue_clients *to = c->clients_of(c->arg, client, &w);
 	return to != NULL ? letter_to(o, 0, (uint16_t)w->no, w, to)->mail : mail_beyond(o, client);
 }
 
-bool outbox_reaches(struct outbox *o, uint64_t client)
+bool dispatch_reaches(struct dispatch *o, uint64_t client)
 {
-	const struct outbox_config *c = &o->config;
+	const struct dispatch_config *c = &o->config;
 	struct worker *w;
 	return c->clients_of(c->arg, client, &w) != NULL ||
 	       (c->node_of != NULL && c->node_of(c->arg, client) != 0);
 }
 
-static void letter_send(struct outbox *o, struct letter *l)
+static void letter_send(struct dispatch *o, struct letter *l)
 {
 	if (l->mail == o->own) {
 		o->own = NULL;
@@ -107,7 +107,7 @@ static void letter_send(struct outbox *o, struct letter *l)
 	o->config.send(o->config.arg, l->node, l->no, blob, n);
 }
 
-bool outbox_flush(struct outbox *o)
+bool dispatch_flush(struct dispatch *o)
 {
 	bool any = !list_empty(&o->letters);
 	struct list *link;
@@ -121,7 +121,7 @@ bool outbox_flush(struct outbox *o)
 
 /* ---- events ---- */
 
-void outbox_deliver(struct outbox *o, uint64_t group, const struct machine_delivery *d,
+void dispatch_deliver(struct dispatch *o, uint64_t group, const struct machine_delivery *d,
 	const struct event_message *at)
 {
 	struct event_mail *mail;
@@ -133,7 +133,7 @@ void outbox_deliver(struct outbox *o, uint64_t group, const struct machine_deliv
 		queue_clients_deliver(to, o->config.self, group, d->consumer, &qd);
 }
 
-void outbox_answer(struct outbox *o, uint64_t group, const struct machine_answer *a,
+void dispatch_answer(struct dispatch *o, uint64_t group, const struct machine_answer *a,
 	const struct event_message *at)
 {
 	struct event_mail *mail;
@@ -146,7 +146,7 @@ void outbox_answer(struct outbox *o, uint64_t group, const struct machine_answer
 		queue_clients_answer(to, o->config.self, group, a, has ? &qd : NULL);
 }
 
-void outbox_refused(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq)
+void dispatch_refused(struct dispatch *o, uint64_t client, uint64_t group, uint64_t seq)
 {
 	struct event_mail *mail;
 	struct queue_clients *to = find(o, client, &mail);
@@ -156,7 +156,7 @@ void outbox_refused(struct outbox *o, uint64_t client, uint64_t group, uint64_t 
 		queue_clients_refused(to, o->config.self, group, seq);
 }
 
-void outbox_applied(struct outbox *o, uint64_t client, uint64_t group, uint64_t seq)
+void dispatch_applied(struct dispatch *o, uint64_t client, uint64_t group, uint64_t seq)
 {
 	struct event_mail *mail;
 	struct queue_clients *to = find(o, client, &mail);
@@ -166,7 +166,7 @@ void outbox_applied(struct outbox *o, uint64_t client, uint64_t group, uint64_t 
 		queue_clients_applied(to, o->config.self, group, seq);
 }
 
-void outbox_cancelled(struct outbox *o, uint64_t client, uint64_t group, uint32_t consumer)
+void dispatch_cancelled(struct dispatch *o, uint64_t client, uint64_t group, uint32_t consumer)
 {
 	struct event_mail *mail;
 	struct queue_clients *to = find(o, client, &mail);
@@ -176,36 +176,36 @@ void outbox_cancelled(struct outbox *o, uint64_t client, uint64_t group, uint32_
 		queue_clients_cancelled(to, o->config.self, group, consumer);
 }
 
-void outbox_moved(struct outbox *o, uint64_t client, uint64_t group, uint64_t to)
+void dispatch_moved(struct dispatch *o, uint64_t client, uint64_t group, uint64_t to)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)
 		event_put_moved(mail, group, to);
 }
 
-void outbox_led(struct outbox *o, uint64_t client, uint64_t group, uint64_t term)
+void dispatch_led(struct dispatch *o, uint64_t client, uint64_t group, uint64_t term)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)
 		event_put_led(mail, group, term);
 }
 
-void outbox_resumed(
-	struct outbox *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term)
+void dispatch_resumed(
+	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)
 		event_put_resumed(mail, group, attempt, term);
 }
 
-void outbox_gone(struct outbox *o, uint64_t client, uint64_t group)
+void dispatch_gone(struct dispatch *o, uint64_t client, uint64_t group)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)
 		event_put_gone(mail, group);
 }
 
-void outbox_unavailable(struct outbox *o, uint64_t client, uint64_t group)
+void dispatch_unavailable(struct dispatch *o, uint64_t client, uint64_t group)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/daemon/queue_border.h"
+
+#include <assert.h>
+
+#include "src/base/mem.h"
+#include "src/daemon/node.h"
+#include "src/queue/event.h"
+
+/* What the envelope's tag says of a message to a host. */
+enum { TAG_SECTION = 0, TAG_RESUME = 1 };
+
+static struct broker *border_broker(const struct shard *s)
+{
+	return catalog_broker(s->catalog);
+}
+
+static struct shard *border_shard(const struct shard *s, uint64_t group)
+{
+	return &s->node->shards[group % s->node->n_shards];
+}
+
+/* ---- to the host ---- */
+
+struct host_mail {
+	struct mail mail;
+	uint64_t group;
+	struct blob *blob;
+	size_t n;
+	bool resume;
+};
+
+static void border_hand(struct shard *to, uint64_t group, struct blob *blob, size_t n, bool resume)
+{
+	if (!resume) {
+		queue_hosts_submit(to->hosts, group, blob, n);
+		return;
+	}
+	queue_hosts_resume(to->hosts, group, slice_make(blob->data, n));
+	blob_unref(blob);
+}
+
+static void border_on_host_mail(struct mail *m, struct worker *w)
+{
+	struct host_mail *hm = (struct host_mail *)m;
+	border_hand(w->data, hm->group, hm->blob, hm->n, hm->resume);
+	mem_free(hm);
+}
+
+static void border_here(struct shard *s, uint64_t group, struct blob *blob, size_t n, bool resume)
+{
+	struct shard *to = border_shard(s, group);
+	if (to == s) {
+		border_hand(s, group, blob, n, resume);
+		return;
+	}
+	struct host_mail *m = MEM_NEW(struct host_mail);
+	*m = (struct host_mail){{NULL, border_on_host_mail}, group, blob, n, resume};
+	worker_post(&to->worker, &m->mail);
+}
+
+static void border_submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct shard *s = arg;
+	if (node == s->node->identity.node_id)
+		border_here(s, group, blob, n, false);
+	else
+		link_port_send(s->links, node,
+			&(struct envelope){
+				.kind = ENVELOPE_SECTION, .tag = TAG_SECTION, .group = group},
+			blob, COMMAND_ENTRY_HEADER, n);
+}
+
+static void border_resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct shard *s = arg;
+	if (node == s->node->identity.node_id)
+		border_here(s, group, blob, n, true);
+	else
+		link_port_send(s->links, node,
+			&(struct envelope){
+				.kind = ENVELOPE_SECTION, .tag = TAG_RESUME, .group = group},
+			blob, 0, n);
+}
+
+/* ---- where the leader may be ---- */
+
+static bool border_serves(const struct shard *s, uint64_t node)
+{
+	return node == s->node->identity.node_id || link_port_linked(s->links, node);
+}
+
+/* The members' nodes that can be reached, beginning with the own one and the preferred one; returns
+ * how many. */
+static unsigned border_candidates(
+	const struct shard *s, const struct broker_queue *q, uint64_t ret[BROKER_MEMBERS_MAX])
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < q->n_members; i++) {
+		const struct broker_member *m = &q->members[i];
+		const struct broker_node *node = broker_node_by_number(border_broker(s), m->node);
+		if (m->state == BROKER_MEMBER_LEAVING || node == NULL || !border_serves(s, node->id))
+			continue;
+		ret[n++] = node->id;
+		if (node->id != s->node->identity.node_id)
+			continue;
+		ret[n - 1] = ret[0];
+		ret[0] = node->id;
+	}
+	return n;
+}
+
+static unsigned border_staying(const struct broker_queue *q)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < q->n_members; i++)
+		n += q->members[i].state != BROKER_MEMBER_LEAVING;
+	return n;
+}
+
+/* A queue that is not defined is for the own host to tell. */
+static uint64_t border_route(void *arg, uint64_t group, unsigned attempt)
+{
+	struct shard *s = arg;
+	const struct broker_queue *q = broker_queue_by_group(border_broker(s), group);
+	uint64_t nodes[BROKER_MEMBERS_MAX];
+	if (q == NULL)
+		return s->node->identity.node_id;
+	unsigned n = border_candidates(s, q, nodes);
+	if (n > 0)
+		return nodes[attempt % n];
+	return border_staying(q) > 1 ? 0 : QUEUE_NOWHERE;
+}
+
+struct queue_border queue_border_of(struct shard *s)
+{
+	return (struct queue_border){
+		.submit = border_submit, .resume = border_resume, .route = border_route, .arg = s};
+}
+
+/* ---- to the clients ---- */
+
+struct queue_clients *queue_border_clients(void *arg, uint64_t client, struct worker **ret_worker)
+{
+	struct shard *s = arg;
+	struct node *node = s->node;
+	unsigned no = client_id_worker(client);
+	if (no >= node->n_shards || client != queue_clients_id(node->shards[no].clients))
+		return NULL;
+	*ret_worker = &node->shards[no].worker;
+	return node->shards[no].clients;
+}
+
+uint64_t queue_border_node(void *arg, uint64_t client)
+{
+	struct shard *s = arg;
+	const struct broker_node *n =
+		broker_node_by_number(border_broker(s), client_id_node(client));
+	if (n == NULL || n->id == s->node->identity.node_id || queue_border_gone(arg, client) ||
+		!link_port_linked(s->links, n->id))
+		return 0;
+	return n->id;
+}
+
+bool queue_border_gone(void *arg, uint64_t client)
+{
+	struct shard *s = arg;
+	const struct broker_node *n =
+		broker_node_by_number(border_broker(s), client_id_node(client));
+	uint32_t incarnation = client_id_incarnation(client);
+	if (n == NULL)
+		return true; /* forgotten */
+	return incarnation < (uint32_t)n->incarnation ||
+	       (incarnation == (uint32_t)n->incarnation && !n->up);
+}
+
+void queue_border_send(void *arg, uint64_t node, uint16_t worker, struct blob *blob, size_t n)
+{
+	struct shard *s = arg;
+	link_port_send(s->links, node,
+		&(struct envelope){.kind = ENVELOPE_EVENTS, .worker = worker}, blob, 0, n);
+}
+
+/* ---- from other nodes ---- */
+
+/* The octets of a section, with room for an entry's header in front, and its lengths right. */
+static bool border_section_fits(const struct blob *blob, size_t n)
+{
+	return n >= ENVELOPE_SIZE + COMMAND_SECTION_HEADER &&
+	       load_u64le(blob->data + ENVELOPE_SIZE) != 0 &&
+	       load_u32le(blob->data + ENVELOPE_SIZE + 28) ==
+		       n - ENVELOPE_SIZE - COMMAND_SECTION_HEADER;
+}
+
+static bool border_on_section(struct shard *s, uint64_t group, struct blob *blob, size_t n)
+{
+	static_assert((int)ENVELOPE_SIZE == (int)COMMAND_ENTRY_HEADER,
+		"a section that arrives becomes a batch where it is");
+	if (!border_section_fits(blob, n)) {
+		blob_unref(blob);
+		return false;
+	}
+	queue_hosts_submit(s->hosts, group, blob, n);
+	return true;
+}
+
+bool queue_border_receive(struct shard *s, uint64_t node, const struct envelope *e,
+	struct blob *blob, size_t n)
+{
+	bool fine = true;
+	if (e->kind == ENVELOPE_SECTION && e->tag == TAG_SECTION)
+		return border_on_section(s, e->group, blob, n);
+	struct slice octets = slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE);
+	if (e->kind == ENVELOPE_SECTION && e->tag == TAG_RESUME)
+		fine = queue_hosts_resume(s->hosts, e->group, octets);
+	else if (e->kind == ENVELOPE_EVENTS)
+		fine = event_receive(s->clients, node, blob, octets.p, octets.n);
+	blob_unref(blob);
+	return fine;
+}
