@@ -51,7 +51,7 @@ struct contact {
 	struct link *link;
 	struct peer *peer;     /* whose dialled or link it is, or NULL */
 	struct caller *caller; /* or NULL */
-	uint64_t serial;       /* of a link that is up */
+	uint64_t serial;       /* of a link that is up, or was */
 };
 
 struct port {
@@ -79,14 +79,16 @@ struct links {
 	bool ticking;
 	bool paused; /* links are not read: workers have enough to look at */
 	bool closing, closed;
-	void (*closed_fn)(void *arg);
-	void *closed_arg;
+	bool away; /* no links are wanted */
+	void (*closed_fn)(void *arg), (*left_fn)(void *arg);
+	void *closed_arg, *left_arg;
 	char refusal[TEXT_MAX]; /* the last one that was logged */
 	uint64_t refusal_ms;
 };
 
 static void peer_redial(struct peer *p, unsigned delay_ms);
 static void links_check_closed(struct links *ls);
+static void links_check_left(struct links *ls);
 
 /* ---- contacts ------------------------------------------------------------------------------- */
 
@@ -185,6 +187,7 @@ static void contact_on_gone(void *arg, struct link *l)
 	list_remove(&c->dirty);
 	mem_free(c);
 	links_check_closed(ls);
+	links_check_left(ls);
 }
 
 /* ---- who is welcome ------------------------------------------------------------------------- */
@@ -243,6 +246,8 @@ static enum handshake_code judge_link(const struct contact *c, char *text, size_
 	const struct links *ls = c->links;
 	const struct handshake_identity *peer = link_peer(c->link), *self = &ls->self;
 	bool dialled = link_role(c->link) == HANDSHAKE_DIALLER;
+	if (ls->away)
+		return refuse(text, n, HANDSHAKE_BUSY, "the app of %.100s is stopped", self->name);
 	if (peer->node_id == self->node_id)
 		return refuse(text, n, HANDSHAKE_SELF, "%.100s has reached itself", self->name);
 	if (peer->cluster_id != 0 && self->cluster_id != 0 && peer->cluster_id != self->cluster_id)
@@ -637,7 +642,7 @@ static void peer_free(struct peer *p)
 void links_set_peer(struct links *ls, uint64_t id, const char *name, const char *address)
 {
 	struct peer *p = peer_find(ls, id);
-	if (id == ls->self.node_id || ls->closing)
+	if (id == ls->self.node_id || ls->closing || ls->away)
 		return;
 	bool known = p != NULL && strcmp(p->address, address) == 0;
 	if (p == NULL) {
@@ -667,6 +672,15 @@ void links_forget_peer(struct links *ls, uint64_t id)
 			"no member of the cluster any more");
 	HASH_DEL(ls->peers, p);
 	peer_free(p);
+}
+
+void links_set_self(
+	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id)
+{
+	ls->self.node_id = node_id;
+	ls->self.incarnation = incarnation;
+	ls->self.cluster_id = cluster_id;
+	ls->away = false;
 }
 
 void links_set_cluster(struct links *ls, uint64_t cluster_id)
@@ -791,18 +805,65 @@ static void links_check_closed(struct links *ls)
 	ls->closed_fn(ls->closed_arg);
 }
 
+static bool some_links_left(const struct links *ls)
+{
+	LIST_EACH(node, &ls->contacts)
+	{
+		const struct contact *c = LIST_ENTRY(node, struct contact, all);
+		if (c->serial != 0 || link_role(c->link) == HANDSHAKE_DIALLER)
+			return true;
+	}
+	return false;
+}
+
+static void links_check_left(struct links *ls)
+{
+	void (*left)(void *arg) = ls->left_fn;
+	if (left == NULL || some_links_left(ls))
+		return;
+	ls->left_fn = NULL;
+	left(ls->left_arg);
+}
+
 struct farewell {
 	struct mail mail;
 	struct links *links;
 };
 
-/* Not from inside links_close(). */
+/* Not from inside links_close() or links_leave(). */
 static void links_on_farewell(struct mail *m, struct worker *w)
 {
 	struct farewell *f = LIST_ENTRY(m, struct farewell, mail);
 	(void)w;
 	links_check_closed(f->links);
+	links_check_left(f->links);
 	mem_free(f);
+}
+
+static void links_post_farewell(struct links *ls)
+{
+	struct farewell *f = MEM_NEW(struct farewell);
+	*f = (struct farewell){{NULL, links_on_farewell}, ls};
+	worker_post(ls->worker, &f->mail);
+}
+
+void links_leave(struct links *ls, void (*left)(void *arg), void *arg)
+{
+	struct peer *p, *next;
+	char text[HANDSHAKE_TEXT_MAX + 1];
+	ls->away = true;
+	ls->left_fn = left;
+	ls->left_arg = arg;
+	snprintf(text, sizeof text, "the app of %.200s stops", ls->self.name);
+	HASH_ITER(hh, ls->peers, p, next)
+	{
+		peer_stop_dialling(p, NULL);
+		if (p->link != NULL)
+			contact_close(p->link, LINK_CLOSED, HANDSHAKE_BUSY, text);
+		HASH_DEL(ls->peers, p);
+		peer_free(p);
+	}
+	links_post_farewell(ls);
 }
 
 void links_close(struct links *ls, void (*closed)(void *arg), void *arg)
@@ -822,9 +883,7 @@ void links_close(struct links *ls, void (*closed)(void *arg), void *arg)
 		contact_close(
 			LIST_ENTRY(node, struct contact, all), LINK_CLOSED, HANDSHAKE_BUSY, text);
 	}
-	struct farewell *f = MEM_NEW(struct farewell);
-	*f = (struct farewell){{NULL, links_on_farewell}, ls};
-	worker_post(ls->worker, &f->mail);
+	links_post_farewell(ls);
 }
 
 void links_free(struct links *ls)

@@ -62,6 +62,14 @@ unsigned links_listen_port(const struct links *ls); /* 0: does not listen */
 void links_set_peer(struct links *ls, uint64_t id, const char *name, const char *address);
 /* It is no member any more: its link ends. */
 void links_forget_peer(struct links *ls, uint64_t id);
+/* Who we are from now on, to be told before the first peer after links_leave(): a new start, or a new
+ * identity. */
+void links_set_self(
+	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id);
+/* Says goodbye to all peers and forgets them; links are refused from now on, and control connections
+ * are taken on. left() is called when that is over and every parcel is back on its way, once; never
+ * from inside. */
+void links_leave(struct links *ls, void (*left)(void *arg), void *arg);
 /* After joining: the cluster that this node belongs to. */
 void links_set_cluster(struct links *ls, uint64_t cluster_id);
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A node: the store, the workers' shards, the home of the metadata, the listeners; and the order in
- * which they start and stop.
+ * A node: the process with its workers, the links' listener and the operators' API; and the app
+ * (src/daemon/app.h), which serves clients and may go down and up meanwhile.
  *
- *   start: ports taken -> store -> metadata (group 0) led -> this incarnation announced -> all shards
- *          have opened their queues -> listeners accept
- *   stop:  listeners -> connections (320) -> queues -> metadata -> workers -> store
+ *   start: ports taken, store opened -> cookie -> workers, API -> the app -> other nodes may connect
+ *   stop:  the app -> links -> API -> workers
  */
 #ifndef WARREN_DAEMON_NODE_H
 #define WARREN_DAEMON_NODE_H
 
 #include "src/cluster/cookie.h"
 #include "src/cluster/links.h"
-#include "src/daemon/alarms.h"
+#include "src/daemon/app.h"
 #include "src/daemon/config.h"
 #include "src/daemon/shard.h"
 #include "src/manage/control.h"
@@ -39,7 +38,8 @@ struct node {
 	const struct config *config;
 	const char *name; /* "warren@host" */
 	const char *data_dir;
-	struct store *store;
+	struct app app;
+	struct store *store; /* NULL while the app is down; the next two are its */
 	struct store_identity identity;
 	struct buf stored_groups; /* u64, sorted: what the store held when it was opened */
 	struct session_limits limits;
@@ -47,37 +47,36 @@ struct node {
 	struct catalog **catalogs; /* of the shards, in their order; likewise envs */
 	struct session_env **envs;
 	unsigned n_shards;
-	struct catalog_home *home;
 	struct cookie cookie; /* until the links have it */
 	struct links *links;
 	struct listener *cluster_listener; /* bound; NULL: the links have it */
-	struct alarms alarms;
 	struct api *api;
 	struct api_shard *api_shards;
 	struct control *control; /* NULL: there is none */
-	struct listener *listeners[CONFIG_LISTENERS_MAX];
-	unsigned n_listeners;
-	unsigned next_shard;                /* for the next connection */
-	unsigned serving, drained, stopped; /* shards that are */
 	uv_signal_t signals[2];
-	bool listening;
+	bool served; /* the app was up at least once */
 	bool stopping;
 	enum node_exit exit;
 };
 
 /* Runs a node until it is told to stop by SIGTERM or SIGINT; returns the exit status. */
 enum node_exit node_run(struct node *n);
-/* Exit status and a line for a failed store. */
+/* Exit statuses for a failed store and for a listener's errno. */
 enum node_exit node_store_exit(int store_err);
+enum node_exit node_listener_exit(int code);
+
+/* ---- from the app ---- */
+
+void node_on_app_down(struct node *n);
+void node_on_app_failed(struct node *n, enum node_exit why);
+/* "host:port" for other nodes; for mem_free(). */
+char *node_address(const struct node *n);
 
 /* ---- from the shards ---- */
 
 /* Makes n->links, which the ports of all shards belong to; worker 0 is there. */
 void node_open_links(struct node *n);
 
-void node_shard_serving(struct node *n, struct shard *s);
-void node_shard_drained(struct node *n, struct shard *s);
-void node_shard_stopped(struct node *n, struct shard *s);
 /* The store held a log of this group when it was opened. */
 bool node_has_log(const struct node *n, uint64_t group);
 

@@ -49,7 +49,7 @@ static void shard_check_empty(struct shard *s)
 	if (queue_clients_backlog(s->clients) > 0 && s->worker.now_ms < s->emptying_until_ms)
 		return;
 	s->emptying = false;
-	node_shard_drained(s->node, s);
+	app_shard_reached(s->node, s, APP_STEP_DRAINED, false);
 }
 
 static void shard_on_seek(void *arg)
@@ -70,9 +70,8 @@ static void shard_check_seek(struct shard *s)
 }
 
 /* In the order of a message's way, so that one round takes everything one step on. */
-static bool shard_turn(struct turn_hook *h)
+static bool shard_turn_of_app(struct shard *s)
 {
-	struct shard *s = (struct shard *)((char *)h - offsetof(struct shard, hook));
 	bool worked = store_port_poll(&s->port) > 0;
 	worked |= catalog_flush(s->catalog);
 	worked |= queue_clients_flush(s->clients);
@@ -80,18 +79,28 @@ static bool shard_turn(struct turn_hook *h)
 	store_port_flush(&s->port);
 	worked |= queue_hosts_flush(s->hosts);
 	worked |= session_env_flush(&s->env);
+	shard_check_empty(s);
+	shard_check_seek(s);
+	worked |= store_port_ready(&s->port);
+	s->worked |= worked;
+	return worked;
+}
+
+static bool shard_turn(struct turn_hook *h)
+{
+	struct shard *s = (struct shard *)((char *)h - offsetof(struct shard, hook));
+	bool worked = s->open && shard_turn_of_app(s);
 	worked |= link_port_flush(s->links);
 	if (s->worker.no == 0)
 		worked |= links_flush(s->node->links);
-	shard_check_empty(s);
-	shard_check_seek(s);
-	return worked || store_port_ready(&s->port);
+	return worked;
 }
 
 static void shard_on_tick(void *arg)
 {
 	struct shard *s = arg;
-	session_env_tick(&s->env);
+	if (s->open)
+		session_env_tick(&s->env);
 	timer_set(s->tick, TICK_MS);
 }
 
@@ -227,7 +236,7 @@ struct orphan {
 static void shard_check_stopped(struct shard *s)
 {
 	if (s->hosts_closed && s->orphans == 0)
-		node_shard_stopped(s->node, s);
+		app_shard_reached(s->node, s, APP_STEP_STOPPED, false);
 }
 
 static void shard_on_orphan_dropped(struct store_req *req)
@@ -285,7 +294,7 @@ static void shard_on_applied(void *arg)
 	s->serving = true;
 	shard_open_all(s);
 	shard_drop_orphans(s);
-	node_shard_serving(s->node, s);
+	app_shard_reached(s->node, s, APP_STEP_SERVING, false);
 }
 
 /* ---- borders ---- */
@@ -347,7 +356,8 @@ static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
 {
 	struct shard *s = arg;
 	(void)incarnation;
-	queue_clients_link_up(s->clients, node);
+	if (s->open)
+		queue_clients_link_up(s->clients, node);
 }
 
 static void shard_on_link_down(
@@ -356,13 +366,18 @@ static void shard_on_link_down(
 	struct shard *s = arg;
 	(void)incarnation;
 	(void)why;
-	queue_clients_link_down(s->clients, node);
+	if (s->open)
+		queue_clients_link_down(s->clients, node);
 }
 
 static bool shard_on_link_message(
 	void *arg, uint64_t node, const struct envelope *e, struct blob *blob, size_t n)
 {
-	return queue_border_receive(arg, node, e, blob, n);
+	struct shard *s = arg;
+	if (s->begun)
+		return queue_border_receive(s, node, e, blob, n);
+	blob_unref(blob);
+	return true;
 }
 
 static const struct link_port_owner shard_link_owner = {
@@ -402,8 +417,6 @@ static void shard_init_env(struct shard *s)
 
 void shard_init(struct shard *s, struct node *node, unsigned no)
 {
-	uint64_t client =
-		client_id_make(NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)no);
 	s->node = node;
 	if (getrandom(&s->random_state, sizeof s->random_state, 0) < 0)
 		s->random_state = (uint64_t)time(NULL) ^ no;
@@ -412,14 +425,18 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 	if (no == 0)
 		node_open_links(node);
 	s->links = link_port_new(node->links, &s->worker, no, &shard_link_owner, s);
-	store_port_init(&s->port, node->store, shard_wake, s);
-	s->groups = groups_new(&(struct groups_config){.port = &s->port,
-		.now_ms = shard_now,
-		.random = shard_random,
-		.arg = s,
-		.cache_bytes = CACHE_BYTES});
-	struct queue_border border = queue_border_of(s);
-	s->clients = queue_clients_new(client, node->identity.node_id, &border);
+	worker_hook(&s->worker, &s->hook, shard_turn);
+}
+
+void shard_start_clock(struct shard *s)
+{
+	s->tick = timer_new(&s->worker, shard_on_tick, s);
+	timer_set(s->tick, TICK_MS);
+	s->seek = timer_new(&s->worker, shard_on_seek, s);
+}
+
+static void shard_open_catalog(struct shard *s, uint64_t client)
+{
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
 		.queue_deleted = shard_on_queue_deleted,
@@ -430,6 +447,12 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.watch = &watch,
 		.applied = shard_on_applied,
 		.arg = s});
+	s->node->catalogs[s->worker.no] = s->catalog;
+	catalog_connect(s->catalog, s->node->catalogs, s->node->n_shards);
+}
+
+static void shard_open_hosts(struct shard *s)
+{
 	s->hosts = queue_hosts_new(&(struct queue_hosts_config){.worker = &s->worker,
 		.groups = s->groups,
 		.port = &s->port,
@@ -446,21 +469,39 @@ void shard_init(struct shard *s, struct node *node, unsigned no)
 		.failed = shard_on_queue_failed,
 		.dead = shard_on_dead,
 		.arg = s,
-		.self = node->identity.node_id,
-		.n_workers = node->n_shards,
+		.self = s->node->identity.node_id,
+		.n_workers = s->node->n_shards,
 		.node = NODE_NUMBER,
 		.state_max = alarms_machine_memory(),
-		.incarnation = (uint32_t)node->identity.incarnation});
+		.incarnation = (uint32_t)s->node->identity.incarnation});
+}
+
+void shard_open(struct shard *s)
+{
+	struct node *node = s->node;
+	uint64_t client = client_id_make(
+		NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)s->worker.no);
+	store_port_init(&s->port, node->store, shard_wake, s);
+	s->groups = groups_new(&(struct groups_config){.port = &s->port,
+		.now_ms = shard_now,
+		.random = shard_random,
+		.arg = s,
+		.cache_bytes = CACHE_BYTES});
+	struct queue_border border = queue_border_of(s);
+	s->clients = queue_clients_new(client, node->identity.node_id, &border);
+	shard_open_catalog(s, client);
+	shard_open_hosts(s);
 	shard_init_env(s);
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
-	worker_hook(&s->worker, &s->hook, shard_turn);
+	s->node->api_shards[s->worker.no].hosts = s->hosts;
+	s->serving = s->stopping = s->hosts_closed = s->emptying = false;
+	s->open = true;
+	app_shard_reached(node, s, APP_STEP_OPENED, false);
 }
 
 void shard_begin(struct shard *s)
 {
-	s->tick = timer_new(&s->worker, shard_on_tick, s);
-	timer_set(s->tick, TICK_MS);
-	s->seek = timer_new(&s->worker, shard_on_seek, s);
+	s->begun = true;
 }
 
 static void shard_on_hosts_closed(void *arg)
@@ -489,10 +530,19 @@ void shard_stop(struct shard *s)
 	session_env_stop(&s->env);
 }
 
-void shard_done(struct shard *s)
+void shard_leave(struct shard *s)
 {
-	while (worker_deliver(&s->worker))
-		; /* what is left finds everybody still there */
+	bool worked = s->worked;
+	s->begun = s->worked = false;
+	app_shard_reached(s->node, s, APP_STEP_LEFT, worked);
+}
+
+void shard_close(struct shard *s)
+{
+	s->open = false;
+	s->node->api_shards[s->worker.no].hosts = NULL;
+	timer_stop(s->seek);
+	s->seeking = false;
 	dead_letters_free(s->dead_letters);
 	session_env_done(&s->env);
 	queue_hosts_free(s->hosts);
@@ -500,5 +550,13 @@ void shard_done(struct shard *s)
 	catalog_free(s->catalog);
 	groups_free(s->groups);
 	store_port_done(&s->port);
+	s->env = (struct session_env){0};
+	app_shard_reached(s->node, s, APP_STEP_CLOSED, false);
+}
+
+void shard_done(struct shard *s)
+{
+	while (worker_deliver(&s->worker))
+		; /* what is left finds everybody still there */
 	worker_done(&s->worker);
 }

@@ -33,6 +33,9 @@ struct shard {
 	bool seeking;
 	struct turn_hook hook;
 	uint64_t random_state;
+	bool open;     /* shard_open() to shard_close(): the pointers above, but for links */
+	bool begun;    /* the metadata's rows are loaded: other nodes' messages are taken */
+	bool worked;   /* its turns have done something since the last round of leave-taking */
 	bool serving;  /* its queues are open */
 	bool stopping; /* no queue is opened any more */
 	bool hosts_closed;
@@ -41,18 +44,29 @@ struct shard {
 	uint64_t emptying_until_ms;
 };
 
-/* Before the threads start; other shards' pointers are used later only. */
+/* Before the threads start. */
 void shard_init(struct shard *s, struct node *node, unsigned no);
-/* All of it closed and the loop ended. */
+/* The loop has ended. */
 void shard_done(struct shard *s);
-/* On the shard's thread: starts the clock. */
+
+/* ---- on the shard's thread; each with an app_step tells when it is done ---- */
+
+void shard_start_clock(struct shard *s);
+/* Makes all that the app needs: APP_STEP_OPENED. The copy of the metadata is empty. */
+void shard_open(struct shard *s);
+/* The rows of the metadata are loaded. APP_STEP_SERVING follows when this start of the node is known
+ * to the metadata. */
 void shard_begin(struct shard *s);
-/* On the shard's thread: closes connections and lets finish what they have sent;
- * node_shard_drained() follows. */
+/* Closes connections and lets finish what they have sent: APP_STEP_DRAINED. */
 void shard_stop(struct shard *s);
-/* On the shard's thread, when all shards are drained: closes the queues; node_shard_stopped()
- * follows. */
+/* When all shards are drained, closes the queues: APP_STEP_STOPPED. */
 void shard_close_queues(struct shard *s);
+/* When the metadata is closed: APP_STEP_LEFT, again and again until nothing is on its way. Takes
+ * nothing from other nodes any more. */
+void shard_leave(struct shard *s);
+/* Ends what shard_open() made: APP_STEP_CLOSED. */
+void shard_close(struct shard *s);
+
 uint32_t shard_random(void *arg);
 
 #endif

@@ -11,6 +11,7 @@ enum { MESSAGE_MAX = 1024 };
 
 struct api {
 	struct api_node node;
+	struct list waiting; /* struct api_call.waiting: for the metadata or a queue */
 };
 
 static const struct api_verb *const tables[] = {
@@ -30,6 +31,7 @@ struct api *api_new(const struct api_node *node)
 {
 	struct api *a = MEM_NEW(struct api);
 	a->node = *node;
+	list_init(&a->waiting);
 	return a;
 }
 
@@ -54,6 +56,7 @@ static void call_end(struct api_call *c, json_t *reply)
 {
 	void (*done)(void *arg, json_t *reply) = c->done;
 	void *arg = c->arg;
+	list_remove(&c->waiting);
 	json_decref(c->args);
 	mem_free(c);
 	done(arg, reply);
@@ -104,6 +107,21 @@ struct broker_vhost *api_vhost(struct api_call *c)
 
 /* ---- waiting ---- */
 
+static void call_wait(struct api_call *c)
+{
+	list_remove(&c->waiting);
+	list_push_back(&c->api->waiting, &c->waiting);
+}
+
+void api_abandon(struct api *a)
+{
+	while (!list_empty(&a->waiting))
+		api_fail(LIST_ENTRY(a->waiting.next, struct api_call, waiting), API_UNAVAILABLE,
+			"node %s has stopped serving clients meanwhile: it is not known whether this "
+			"was done",
+			a->node.name);
+}
+
 static void call_on_result(struct catalog_request *r, const struct broker_result *result)
 {
 	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
@@ -121,6 +139,7 @@ void api_propose(struct api_call *c, struct buf *command,
 {
 	c->applied = applied;
 	c->catalog.done = call_on_result;
+	call_wait(c);
 	catalog_propose(api_node(c)->shards[0].env->catalog, buf_slice(command), &c->catalog);
 	buf_done(command);
 }
@@ -138,6 +157,7 @@ struct queue_request *api_queue_request(
 {
 	c->answered = answered;
 	c->queue.done = call_on_answer;
+	call_wait(c);
 	return &c->queue;
 }
 
@@ -159,6 +179,7 @@ void api_request(
 	const char *name = json_string_value(json_object_get(request, "verb"));
 	json_t *args = json_object_get(request, "args");
 	c->api = a;
+	list_init(&c->waiting);
 	c->args = json_is_object(args) ? json_incref(args) : json_object();
 	c->done = done;
 	c->arg = arg;

@@ -20,8 +20,8 @@ struct api_call;
 /* What a worker has, for verbs that ask all workers. */
 struct api_shard {
 	struct worker *worker;
-	struct session_env *env;
-	struct queue_hosts *hosts;
+	struct session_env *env;   /* env->broker is NULL while the app is stopped */
+	struct queue_hosts *hosts; /* likewise; the worker's thread */
 };
 
 struct api_listener {
@@ -50,6 +50,8 @@ void api_free(struct api *a);
  * or later. `request` is only borrowed. Anything may be in it. */
 void api_request(
 	struct api *a, json_t *request, void (*done)(void *arg, json_t *reply), void *arg);
+/* The app is stopped: no call that waits for the metadata or a queue will hear from them; they fail. */
+void api_abandon(struct api *a);
 
 /* ---- for the verbs ---- */
 
@@ -66,7 +68,8 @@ enum api_error {
 
 struct api_call {
 	struct api *api;
-	json_t *args; /* an object; owned */
+	struct list waiting; /* in api.waiting, or by itself */
+	json_t *args;        /* an object; owned */
 	void (*done)(void *arg, json_t *reply);
 	void *arg;
 	/* For verbs that propose: the answer of the metadata. */
@@ -90,7 +93,7 @@ void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 /* Reads the arguments as json_unpack() does; ends the call and returns false if they do not fit. */
 bool api_args(struct api_call *c, const char *format, ...);
 const struct api_node *api_node(const struct api_call *c);
-/* Worker 0's copy of the metadata. */
+/* Worker 0's copy of the metadata; NULL while the app is stopped. */
 struct broker *api_broker(const struct api_call *c);
 /* The vhost called args.vhost ("/" if absent); ends the call and returns NULL if there is none. */
 struct broker_vhost *api_vhost(struct api_call *c);

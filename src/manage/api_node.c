@@ -58,8 +58,8 @@ static void status(struct api_call *c)
 		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", ready(node));
 	json_object_set_new(r, "alarms", alarms(c));
 	json_object_set_new(r, "listeners", listeners(node));
-	json_object_set_new(r, "queues", json_integer((json_int_t)b->n_queues));
-	json_object_set_new(r, "vhosts", json_integer((json_int_t)b->n_vhosts));
+	json_object_set_new(r, "queues", json_integer(b != NULL ? (json_int_t)b->n_queues : 0));
+	json_object_set_new(r, "vhosts", json_integer(b != NULL ? (json_int_t)b->n_vhosts : 0));
 	json_object_set_new(r, "incarnation",
 		json_integer((json_int_t)node->shards[0].env->incarnation));
 	api_ok(c, r);
@@ -69,7 +69,7 @@ static void cluster_status(struct api_call *c)
 {
 	const struct api_node *node = api_node(c);
 	struct broker *b = api_broker(c);
-	json_t *name = b->cluster_name.n > 0 ? json_of_slice(b->cluster_name)
+	json_t *name = b != NULL && b->cluster_name.n > 0 ? json_of_slice(b->cluster_name)
 					     : json_string(node->name);
 	json_t *r = json_pack("{sos[s]s[]s[s]}", "cluster_name", name, "disk_nodes", node->name,
 		"ram_nodes", "running_nodes", node->name);

@@ -53,7 +53,8 @@ static void gather_on_visit(struct mail *m, struct worker *w)
 	const struct api_node *node = api_node(v->gather->call);
 	(void)w;
 	v->rows = json_array();
-	v->gather->collect(v->shard, node, v->gather->call->args, v->rows);
+	if (v->shard->hosts != NULL) /* the app runs */
+		v->gather->collect(v->shard, node, v->gather->call->args, v->rows);
 	v->mail.deliver = gather_on_back;
 	worker_post(node->shards[0].worker, &v->mail);
 }

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/daemon/app.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/broker/command.h"
+#include "src/broker/password.h"
+#include "src/broker/rows.h"
+#include "src/daemon/node.h"
+#include "src/session/connection.h"
+
+enum {
+	ERR_MAX = 512,
+	/* A mail that is answered by mail, which is answered: so many rounds at least until nobody
+	 * hears of anybody any more. */
+	ROUNDS_LEAST = 3,
+	ROUNDS_MOST = 1000,
+};
+
+/* A task for a shard's thread. */
+struct task {
+	struct mail mail;
+	struct node *node;
+	struct shard *shard;
+	int value; /* a descriptor, alarms, or a step */
+	bool worked;
+};
+
+static void app_post(
+	struct node *n, struct shard *to, int value, void (*run)(struct mail *m, struct worker *w))
+{
+	struct task *t = MEM_NEW(struct task);
+	*t = (struct task){{NULL, run}, n, to, value, false};
+	worker_post(&to->worker, &t->mail);
+}
+
+static void app_post_all(struct node *n, int value, void (*run)(struct mail *m, struct worker *w))
+{
+	for (unsigned i = 0; i < n->n_shards; i++)
+		app_post(n, &n->shards[i], value, run);
+}
+
+/* ---- listening ---- */
+
+static void app_on_connection(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	struct shard *s = w->data;
+	connection_new(&s->env, t->value);
+	mem_free(t);
+}
+
+static void app_on_accepted(void *arg, int fd)
+{
+	struct node *n = arg;
+	struct shard *to = &n->shards[n->app.next_shard++ % n->n_shards];
+	app_post(n, to, fd, app_on_connection);
+}
+
+static void app_close_listeners(struct app *a)
+{
+	for (unsigned i = 0; i < a->n_listeners; i++)
+		listener_close(a->listeners[i]);
+	a->n_listeners = 0;
+}
+
+static enum node_exit app_bind(struct node *n, char *err, size_t err_n)
+{
+	const struct config_listeners *ls = &n->config->listeners;
+	struct app *a = &n->app;
+	for (size_t i = 0; i < ls->n; i++) {
+		const struct config_address *at = &ls->p[i].address;
+		int code;
+		struct listener *l = listener_bind(at->host, at->port, err, err_n, &code);
+		if (l == NULL) {
+			log_error("node", "%s", err);
+			app_close_listeners(a);
+			return node_listener_exit(code);
+		}
+		a->listeners[a->n_listeners++] = l;
+	}
+	return NODE_EXIT_OK;
+}
+
+static enum node_exit app_listen(struct node *n, char *err, size_t err_n)
+{
+	struct app *a = &n->app;
+	for (unsigned i = 0; i < a->n_listeners; i++) {
+		struct listener *l = a->listeners[i];
+		const char *host = n->config->listeners.p[i].address.host;
+		int rc = listener_start(l, &n->shards[0].worker, (int)n->config->tcp_backlog,
+			app_on_accepted, n, err, err_n);
+		if (rc != 0) {
+			log_error("node", "%s", err);
+			return node_listener_exit(rc);
+		}
+		log_info("node", "started TCP listener on %s:%u", host != NULL ? host : "[::]",
+			listener_port(l));
+	}
+	return NODE_EXIT_OK;
+}
+
+static void app_on_alarm(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	session_env_alarm(&t->shard->env, (enum session_alarm)t->value);
+	mem_free(t);
+}
+
+static void app_on_alarms_changed(void *arg, enum session_alarm raised)
+{
+	app_post_all(arg, (int)raised, app_on_alarm);
+}
+
+/* ---- the store ---- */
+
+static void app_on_stored_group(void *arg, uint64_t group)
+{
+	struct node *n = arg;
+	buf_put_bytes(&n->stored_groups, &group, sizeof group);
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+	uint64_t x, y;
+	memcpy(&x, a, sizeof x);
+	memcpy(&y, b, sizeof y);
+	return x < y ? -1 : x > y;
+}
+
+static void app_list_stored_groups(struct node *n)
+{
+	struct buf *stored = &n->stored_groups;
+	store_each_group(n->store, app_on_stored_group, n);
+	if (stored->n > 0)
+		qsort(stored->p, stored->n / sizeof(uint64_t), sizeof(uint64_t), compare_groups);
+}
+
+bool node_has_log(const struct node *n, uint64_t group)
+{
+	const struct buf *stored = &n->stored_groups;
+	return stored->n > 0 && bsearch(&group, stored->p, stored->n / sizeof group, sizeof group,
+					compare_groups) != NULL;
+}
+
+static enum node_exit app_open_store(struct node *n, char *err, size_t err_n)
+{
+	int rc = store_open(&n->store, n->data_dir, err, err_n);
+	if (rc != 0) {
+		log_error("node", "%s", err);
+		n->store = NULL;
+		return node_store_exit(rc);
+	}
+	n->identity = *store_identity(n->store);
+	app_list_stored_groups(n);
+	log_info("node", "%s (Warren %s), data in %s, start number %lu", n->name, PACKAGE_VERSION,
+		n->data_dir, (unsigned long)n->identity.incarnation);
+	return NODE_EXIT_OK;
+}
+
+static void app_close_store(struct node *n)
+{
+	store_close(n->store);
+	n->store = NULL;
+	buf_done(&n->stored_groups);
+}
+
+/* The ports come first: nothing else is touched if one is in use. */
+int app_prepare(struct node *n, char *err, size_t err_n)
+{
+	enum node_exit wrong = app_bind(n, err, err_n);
+	if (wrong != NODE_EXIT_OK)
+		return wrong;
+	wrong = app_open_store(n, err, err_n);
+	if (wrong != NODE_EXIT_OK)
+		app_close_listeners(&n->app);
+	return wrong;
+}
+
+void app_unprepare(struct node *n)
+{
+	app_close_listeners(&n->app);
+	app_close_store(n);
+}
+
+/* ---- first boot ---- */
+
+static void app_propose(struct node *n, struct buf *b)
+{
+	catalog_propose(n->catalogs[0], buf_slice(b), NULL);
+	buf_clear(b);
+}
+
+static void app_join_names(struct buf *b, const struct config_names *names)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (i > 0)
+			buf_put_u8(b, ',');
+		buf_put_slice(b, slice_str(names->p[i]));
+	}
+}
+
+/* The default vhost and user, only into an empty store. */
+static void app_seed(struct node *n)
+{
+	const struct config *c = n->config;
+	struct buf b = BUF_EMPTY, tags = BUF_EMPTY;
+	char hash[BROKER_PASSWORD_HASH_MAX];
+	uint8_t salt[BROKER_SALT_SIZE] = {0};
+	struct slice none = slice_make(NULL, 0);
+	struct slice user = slice_str(c->default_user), vhost = slice_str(c->default_vhost);
+	ssize_t ignored = getrandom(salt, sizeof salt, 0);
+	(void)ignored;
+	size_t hash_n = broker_password_hash(
+		hash, BROKER_PASSWORD_SHA256, salt, slice_str(c->default_pass));
+	app_join_names(&tags, &c->default_user_tags);
+	broker_put_add_vhost(&b, vhost, slice_str("Default virtual host"), none, none);
+	app_propose(n, &b);
+	broker_put_add_user(
+		&b, user, slice_make(hash, hash_n), BROKER_PASSWORD_SHA256, buf_slice(&tags));
+	app_propose(n, &b);
+	broker_put_set_permissions(&b, user, vhost, slice_str(c->default_configure),
+		slice_str(c->default_write), slice_str(c->default_read));
+	app_propose(n, &b);
+	if (c->cluster_name[0] != '\0') {
+		broker_put_set_cluster_name(&b, slice_str(c->cluster_name));
+		app_propose(n, &b);
+	}
+	buf_done(&b);
+	buf_done(&tags);
+}
+
+static void app_on_leading(void *arg, bool yes)
+{
+	struct node *n = arg;
+	struct broker *broker = catalog_broker(n->catalogs[0]);
+	if (!yes)
+		return;
+	if (broker->n_vhosts == 0 && broker->n_users == 0)
+		app_seed(n);
+	struct buf b = BUF_EMPTY;
+	char *address = node_address(n);
+	broker_put_node_up(&b, n->identity.node_id, n->identity.incarnation, slice_str(n->name),
+		slice_str(address));
+	app_propose(n, &b);
+	buf_done(&b);
+	mem_free(address);
+}
+
+/* ---- up ---- */
+
+struct row_load {
+	struct node *node;
+	bool failed;
+};
+
+static void app_load_row(void *arg, struct slice key, struct slice value)
+{
+	struct row_load *l = arg;
+	for (unsigned i = 0; i < l->node->n_shards && !l->failed; i++)
+		l->failed = !broker_load_row(catalog_broker(l->node->catalogs[i]), key, value);
+}
+
+static int app_load_rows(struct node *n)
+{
+	struct row_load l = {n, false};
+	int rc = store_each_row(n->store, app_load_row, &l);
+	return rc == 0 && l.failed ? STORE_DAMAGED : rc;
+}
+
+static void app_on_home_closed(void *arg);
+
+static int app_open_home(struct node *n)
+{
+	return catalog_home_open(
+		&n->app.home, &(struct catalog_home_config){
+				      .groups = n->shards[0].groups,
+				      .log = store_log_open(&n->shards[0].port, 0),
+				      .self = n->identity.node_id,
+				      .catalogs = n->catalogs,
+				      .n_catalogs = n->n_shards,
+				      .leading = app_on_leading,
+				      .closed = app_on_home_closed,
+				      .arg = n,
+			      });
+}
+
+static void app_tell_started(struct app *a, const char *why)
+{
+	app_done *done = a->started;
+	a->started = NULL;
+	if (done != NULL)
+		done(a->started_arg, why);
+}
+
+static void app_fail(struct node *n, enum node_exit exit, const char *why)
+{
+	app_tell_started(&n->app, why);
+	node_on_app_failed(n, exit);
+}
+
+static void app_on_begin(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_begin(t->shard);
+	mem_free(t);
+}
+
+static void app_on_all_opened(struct node *n)
+{
+	struct app *a = &n->app;
+	char why[ERR_MAX];
+	a->opened = true;
+	if (a->stop_wanted) {
+		a->state = APP_STARTING;
+		app_stop(n, NULL, NULL);
+		return;
+	}
+	int rc = app_load_rows(n);
+	if (rc == 0) {
+		app_post_all(n, 0, app_on_begin);
+		rc = app_open_home(n);
+	}
+	if (rc == 0)
+		return;
+	snprintf(why, sizeof why, "the metadata cannot be read: %s", store_strerror(rc));
+	log_error("node", "%s", why);
+	app_fail(n, node_store_exit(rc), why);
+}
+
+static void app_on_all_serving(struct node *n)
+{
+	struct app *a = &n->app;
+	char why[ERR_MAX];
+	if (a->state != APP_STARTING)
+		return;
+	enum node_exit wrong = app_listen(n, why, sizeof why);
+	if (wrong != NODE_EXIT_OK) {
+		app_fail(n, wrong, why);
+		return;
+	}
+	a->state = APP_UP;
+	log_info("node", "%s is ready", n->name);
+	app_tell_started(a, NULL);
+}
+
+static void app_on_open(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_open(t->shard);
+	mem_free(t);
+}
+
+void app_start(struct node *n, app_done *done, void *arg)
+{
+	struct app *a = &n->app;
+	a->state = APP_STARTING;
+	a->started = done;
+	a->started_arg = arg;
+	a->opened = a->stop_wanted = false;
+	memset(a->reached, 0, sizeof a->reached);
+	links_set_self(n->links, n->identity.node_id, n->identity.incarnation, 0);
+	app_post_all(n, 0, app_on_open);
+	a->alarms = (struct alarms){.store = n->store,
+		.data_dir = n->data_dir,
+		.changed = app_on_alarms_changed,
+		.arg = n};
+	alarms_start(&a->alarms, &n->shards[0].worker, n->config);
+}
+
+/* ---- down ---- */
+
+static void app_on_close(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_close(t->shard);
+	mem_free(t);
+}
+
+static void app_on_leave(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_leave(t->shard);
+	mem_free(t);
+}
+
+static void app_next_round(struct node *n)
+{
+	struct app *a = &n->app;
+	bool quiet = a->rounds >= ROUNDS_LEAST && !a->worked;
+	if (quiet || a->rounds == ROUNDS_MOST) {
+		api_abandon(n->api);
+		app_post_all(n, 0, app_on_close);
+		return;
+	}
+	a->rounds++;
+	a->worked = false;
+	app_post_all(n, 0, app_on_leave);
+}
+
+static void app_on_links_left(void *arg)
+{
+	struct node *n = arg;
+	n->app.rounds = 0;
+	app_next_round(n);
+}
+
+static void app_on_home_closed(void *arg)
+{
+	struct node *n = arg;
+	n->app.home = NULL;
+	links_leave(n->links, app_on_links_left, n);
+}
+
+static void app_on_all_stopped(struct node *n)
+{
+	if (n->app.home != NULL)
+		catalog_home_close(n->app.home);
+	else
+		app_on_home_closed(n);
+}
+
+static void app_on_close_queues(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_close_queues(t->shard);
+	mem_free(t);
+}
+
+static void app_on_stop_shard(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	shard_stop(t->shard);
+	mem_free(t);
+}
+
+static void app_on_all_closed(struct node *n)
+{
+	struct app *a = &n->app;
+	app_done *done = a->stopped;
+	app_close_store(n);
+	a->state = APP_DOWN;
+	a->stopped = NULL;
+	log_info("node", "%s does not serve clients any more", n->name);
+	if (done != NULL)
+		done(a->stopped_arg, NULL);
+	node_on_app_down(n);
+}
+
+void app_stop(struct node *n, app_done *done, void *arg)
+{
+	struct app *a = &n->app;
+	if (done != NULL) {
+		a->stopped = done;
+		a->stopped_arg = arg;
+	}
+	if (a->state == APP_STOPPING)
+		return;
+	a->state = APP_STOPPING;
+	a->stop_wanted = true;
+	app_close_listeners(a);
+	app_tell_started(a, "it is being stopped");
+	if (!a->opened)
+		return; /* app_on_all_opened() comes back */
+	alarms_stop(&a->alarms);
+	app_post_all(n, 0, app_on_stop_shard);
+}
+
+/* ---- the shards' steps ---- */
+
+static void (*const on_all_reached[APP_STEPS])(struct node *n) = {
+	[APP_STEP_OPENED] = app_on_all_opened,
+	[APP_STEP_SERVING] = app_on_all_serving,
+	[APP_STEP_STOPPED] = app_on_all_stopped,
+	[APP_STEP_LEFT] = app_next_round,
+	[APP_STEP_CLOSED] = app_on_all_closed,
+};
+
+static void app_on_reached(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	struct node *n = t->node;
+	struct app *a = &n->app;
+	int step = t->value;
+	(void)w;
+	a->worked |= t->worked;
+	mem_free(t);
+	if (++a->reached[step] < n->n_shards)
+		return;
+	a->reached[step] = 0;
+	/* Queues stay until nobody on any worker has anything under way to them. */
+	if (step == APP_STEP_DRAINED)
+		app_post_all(n, 0, app_on_close_queues);
+	else
+		on_all_reached[step](n);
+}
+
+void app_shard_reached(struct node *n, struct shard *s, enum app_step step, bool worked)
+{
+	struct task *t = MEM_NEW(struct task);
+	*t = (struct task){{NULL, app_on_reached}, n, s, (int)step, worked};
+	worker_post(&n->shards[0].worker, &t->mail);
+}

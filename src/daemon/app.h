@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The app: what serves clients. The node is the process, its workers, the links' listener and the
+ * operators' API, and stays; the app goes down and up again, as often as it is told to.
+ *
+ *   up:    ports taken, store opened (app_prepare) -> shards opened -> metadata (group 0) led, or
+ *          heard of -> this incarnation announced -> all shards have opened their queues -> listeners
+ *          accept
+ *   down:  listeners -> connections (320) -> queues -> metadata -> links to other nodes -> rounds until
+ *          no worker has anything under way -> shards closed -> store closed
+ *
+ * While it is down, the store is closed: it may be wiped. Each time it comes up is a new incarnation.
+ * Worker 0's thread, but for app_shard_reached().
+ */
+#ifndef WARREN_DAEMON_APP_H
+#define WARREN_DAEMON_APP_H
+
+#include "src/cluster/catalog.h"
+#include "src/daemon/alarms.h"
+#include "src/net/listener.h"
+
+struct node;
+struct shard;
+
+enum app_state { APP_DOWN, APP_STARTING, APP_UP, APP_STOPPING };
+
+/* How far a shard has come; the app goes on when all have. */
+enum app_step {
+	APP_STEP_OPENED,  /* shard_open() */
+	APP_STEP_SERVING, /* its queues are open */
+	APP_STEP_DRAINED, /* connections are gone, and what they sent is done */
+	APP_STEP_STOPPED, /* its queues are closed */
+	APP_STEP_LEFT,    /* a round of leave-taking: what was in its mailbox is looked at */
+	APP_STEP_CLOSED,  /* shard_close() */
+	APP_STEPS
+};
+
+/* Tells how a start or a stop has ended; `why` is NULL if well, else a sentence. */
+typedef void app_done(void *arg, const char *why);
+
+struct app {
+	enum app_state state;
+	struct catalog_home *home;
+	struct alarms alarms;
+	struct listener *listeners[CONFIG_LISTENERS_MAX];
+	unsigned n_listeners;
+	unsigned next_shard; /* for the next connection */
+	unsigned reached[APP_STEPS];
+	unsigned rounds;  /* of leave-taking */
+	bool worked;      /* a shard did something in the present one */
+	bool opened;      /* all shards are */
+	bool stop_wanted; /* before they were */
+	app_done *started, *stopped; /* who waits, or NULL */
+	void *started_arg, *stopped_arg;
+};
+
+/* Takes the listeners' ports and opens the store; before the first app_start() also without the
+ * workers' threads. NODE_EXIT_OK, or after a line in the log and in `err` why not, with nothing
+ * left behind. */
+int app_prepare(struct node *n, char *err, size_t err_n);
+/* Prepared and not started: gives it all back. */
+void app_unprepare(struct node *n);
+/* Prepared, goes up. `done` (may be NULL) is called when clients are served, or not any more. */
+void app_start(struct node *n, app_done *done, void *arg);
+/* Goes down, from whatever state but APP_DOWN. `done` (may be NULL) follows; so does
+ * node_on_app_down(). */
+void app_stop(struct node *n, app_done *done, void *arg);
+
+/* A shard's thread. `worked`: of APP_STEP_LEFT, it has done something since the last round. */
+void app_shard_reached(struct node *n, struct shard *s, enum app_step step, bool worked);
+
+#endif
