@@ -181,6 +181,20 @@ static int set_cluster_name(struct ctl *c)
 	return ctl_do(c, "set_cluster_name", json_pack("{ss}", "name", ctl_arg(c, 0)));
 }
 
+/* ---- the app ---- */
+
+static int start_app(struct ctl *c)
+{
+	ctl_say(c, "Starting node %s ...", c->node);
+	return ctl_do(c, "start_app", NULL);
+}
+
+static int stop_app(struct ctl *c)
+{
+	ctl_say(c, "Stopping warren application on node %s ...", c->node);
+	return ctl_do(c, "stop_app", NULL);
+}
+
 /* ---- the end ---- */
 
 static int stop(struct ctl *c)
@@ -213,7 +227,11 @@ const struct ctl_verb verbs_node[] = {
 		await_startup},
 	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0, 0,
 		shutdown_node},
+	{"start_app", "Nodes", "", "Starts what serves clients, in a running node", 0, 0, 0,
+		start_app},
 	{"stop", "Nodes", "[<pidfile>]", "Stops the node", 0, 1, 0, stop},
+	{"stop_app", "Nodes", "", "Stops what serves clients; the node's process stays", 0, 0, 0,
+		stop_app},
 	{"cluster_status", "Cluster", "", "Displays the nodes of the cluster", 0, 0, 0,
 		cluster_status},
 	{"ping", "Monitoring, observability and health checks", "",

@@ -115,10 +115,35 @@ static void node_on_signal(uv_signal_t *handle, int signum)
 
 /* ---- the operators' API ---- */
 
-static bool node_ready(void *arg)
+static enum api_app node_app(void *arg)
+{
+	static const enum api_app states[] = {
+		[APP_DOWN] = API_APP_STOPPED,
+		[APP_STARTING] = API_APP_STARTING,
+		[APP_UP] = API_APP_RUNNING,
+		[APP_STOPPING] = API_APP_STOPPING,
+	};
+	const struct node *n = arg;
+	return states[n->app.state];
+}
+
+static void node_on_start_app(void *arg, api_app_done *done, void *done_arg)
 {
 	struct node *n = arg;
-	return n->app.state == APP_UP;
+	char err[ERR_MAX];
+	log_info("node", "an operator starts the app");
+	if (n->stopping)
+		done(done_arg, "it is being stopped");
+	else if (app_prepare(n, err, sizeof err) != NODE_EXIT_OK)
+		done(done_arg, err);
+	else
+		app_start(n, done, done_arg);
+}
+
+static void node_on_stop_app(void *arg, api_app_done *done, void *done_arg)
+{
+	log_info("node", "an operator stops the app");
+	app_stop(arg, done, done_arg);
 }
 
 static void node_on_stop_wanted(void *arg)
@@ -160,7 +185,9 @@ static void node_open_api(struct node *n)
 		.started_ms = n->shards[0].worker.wall_ms,
 		.shards = n->api_shards,
 		.n_shards = n->n_shards,
-		.ready = node_ready,
+		.app = node_app,
+		.start_app = node_on_start_app,
+		.stop_app = node_on_stop_app,
 		.stop = node_on_stop_wanted,
 		.listener = node_listener_at,
 		.arg = n});

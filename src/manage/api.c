@@ -15,7 +15,8 @@ struct api {
 };
 
 static const struct api_verb *const tables[] = {
-	api_access_verbs, api_policy_verbs, api_topology_verbs, api_traffic_verbs, api_node_verbs};
+	api_access_verbs, api_policy_verbs, api_topology_verbs, api_traffic_verbs, api_node_verbs,
+	api_cluster_verbs};
 
 static const char *const error_names[] = {
 	[API_BAD_REQUEST] = "bad_request",
@@ -43,6 +44,12 @@ void api_free(struct api *a)
 const struct api_node *api_node(const struct api_call *c)
 {
 	return &c->api->node;
+}
+
+bool api_ready(const struct api_call *c)
+{
+	const struct api_node *n = api_node(c);
+	return n->app(n->arg) == API_APP_RUNNING;
 }
 
 struct broker *api_broker(const struct api_call *c)
@@ -172,6 +179,21 @@ static const struct api_verb *verb_find(const char *name)
 	return NULL;
 }
 
+/* RabbitMQ's sense: its tools say that the app does not run there. */
+static const char *why_not_ready(const struct api_node *n)
+{
+	switch (n->app(n->arg)) {
+	case API_APP_STOPPED:
+		return "this command requires the 'warren' app to be running on the target node. "
+		       "Start it with 'warrenctl start_app'.";
+	case API_APP_STOPPING:
+		return "the 'warren' app on the target node is being stopped";
+	default:
+		return "the 'warren' app on the target node is starting and does not serve clients "
+		       "yet. Wait for it with 'warrenctl await_startup'.";
+	}
+}
+
 void api_request(
 	struct api *a, json_t *request, void (*done)(void *arg, json_t *reply), void *arg)
 {
@@ -190,8 +212,8 @@ void api_request(
 	const struct api_verb *verb = verb_find(name);
 	if (verb == NULL)
 		api_fail(c, API_UNKNOWN_VERB, "this node does not know '%s'", name);
-	else if (!verb->always && !a->node.ready(a->node.arg))
-		api_fail(c, API_NOT_READY, "node %s does not serve clients now", a->node.name);
+	else if (!verb->always && !api_ready(c))
+		api_fail(c, API_NOT_READY, "%s", why_not_ready(&a->node));
 	else
 		verb->run(c);
 }

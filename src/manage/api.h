@@ -29,6 +29,12 @@ struct api_listener {
 	unsigned port;
 };
 
+/* What serves clients; the API runs without it, too. */
+enum api_app { API_APP_STOPPED, API_APP_STARTING, API_APP_RUNNING, API_APP_STOPPING };
+
+/* How starting or stopping it has ended: NULL, or a sentence that says why not. */
+typedef void api_app_done(void *arg, const char *why);
+
 /* What the API needs of the node; filled in by the daemon. */
 struct api_node {
 	const char *name; /* "warren@host" */
@@ -36,7 +42,10 @@ struct api_node {
 	uint64_t started_ms;             /* wall clock */
 	const struct api_shard *shards;  /* of all workers, by number */
 	unsigned n_shards;
-	bool (*ready)(void *arg);        /* clients are served */
+	enum api_app (*app)(void *arg);
+	/* Of a stopped app, and of one that is not; at once or later. */
+	void (*start_app)(void *arg, api_app_done *done, void *done_arg);
+	void (*stop_app)(void *arg, api_app_done *done, void *done_arg);
 	void (*stop)(void *arg);         /* the process is to end */
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
@@ -93,6 +102,8 @@ void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 /* Reads the arguments as json_unpack() does; ends the call and returns false if they do not fit. */
 bool api_args(struct api_call *c, const char *format, ...);
 const struct api_node *api_node(const struct api_call *c);
+/* Clients are served. */
+bool api_ready(const struct api_call *c);
 /* Worker 0's copy of the metadata; NULL while the app is stopped. */
 struct broker *api_broker(const struct api_call *c);
 /* The vhost called args.vhost ("/" if absent); ends the call and returns NULL if there is none. */
@@ -106,6 +117,6 @@ struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_topology_verbs[],
-	api_traffic_verbs[], api_node_verbs[]; /* each ends with a NULL name */
+	api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[]; /* each ends with a NULL name */
 
 #endif

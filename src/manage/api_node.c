@@ -9,14 +9,9 @@
 #include "src/manage/api.h"
 #include "src/manage/json.h"
 
-static bool ready(const struct api_node *n)
-{
-	return n->ready(n->arg);
-}
-
 static void ping(struct api_call *c)
 {
-	api_ok(c, json_pack("{sssb}", "node", api_node(c)->name, "ready", ready(api_node(c))));
+	api_ok(c, json_pack("{sssb}", "node", api_node(c)->name, "ready", api_ready(c)));
 }
 
 static const char *alarm_name(enum session_alarm a)
@@ -55,7 +50,7 @@ static void status(struct api_call *c)
 	uint64_t now = node->shards[0].worker->wall_ms;
 	json_t *r = json_pack("{sssisIsssssb}", "node", node->name, "pid", (int)getpid(),
 		"uptime_s", (json_int_t)((now - node->started_ms) / 1000), "version",
-		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", ready(node));
+		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", api_ready(c));
 	json_object_set_new(r, "alarms", alarms(c));
 	json_object_set_new(r, "listeners", listeners(node));
 	json_object_set_new(r, "queues", json_integer(b != NULL ? (json_int_t)b->n_queues : 0));
@@ -71,8 +66,11 @@ static void cluster_status(struct api_call *c)
 	struct broker *b = api_broker(c);
 	json_t *name = b != NULL && b->cluster_name.n > 0 ? json_of_slice(b->cluster_name)
 					     : json_string(node->name);
-	json_t *r = json_pack("{sos[s]s[]s[s]}", "cluster_name", name, "disk_nodes", node->name,
-		"ram_nodes", "running_nodes", node->name);
+	json_t *r = json_pack("{sos[s]s[]s[]}", "cluster_name", name, "disk_nodes", node->name,
+		"ram_nodes", "running_nodes");
+	if (api_ready(c))
+		json_array_append_new(
+			json_object_get(r, "running_nodes"), json_string(node->name));
 	json_object_set_new(r, "versions", json_pack("{ss}", node->name, PACKAGE_VERSION));
 	json_object_set_new(r, "alarms", alarms(c));
 	json_object_set_new(r, "listeners", listeners(node));
