@@ -79,6 +79,11 @@ bool store_blocked(struct store *s)
 	return atomic_load_explicit(&s->writer.blocked, memory_order_relaxed);
 }
 
+void store_watch(struct store *s, void (*changed)(void *arg), void *arg)
+{
+	writer_watch(&s->writer, changed, arg);
+}
+
 void store_each_group(struct store *s, void (*each)(void *arg, uint64_t group), void *arg)
 {
 	/* Before any log is open the writer has nothing to do with groups; and `each` may open one, so

@@ -25,8 +25,11 @@
  * request, in one transaction, puts it in that one's place. A crash leaves the one or the other, and
  * what was staged and not switched to is gone when the store is opened again.
  *
- * Failures: a request never fails. Disk full: a reserve is spent first, so that requests go on for a
- * while; then they stay pending and are retried until there is space (store_blocked() tells). EIO or a failed sync: the process is aborted, nothing is guessed.
+ * Failures: a request never fails. Disk nearly full: store_blocked() says so, while there is still
+ * some space for what is under way. Full: a reserve is spent, so that requests go on for a while; then
+ * they stay pending and are retried until there is space. EIO, a failed sync, or no space for writing
+ * over one of LMDB's two first pages (a file system that copies on write): the process is aborted,
+ * nothing is guessed; what had completed is there when the store is opened again.
  */
 #ifndef WARREN_STORAGE_STORE_H
 #define WARREN_STORAGE_STORE_H
@@ -258,9 +261,14 @@ int store_open(struct store **ret, const char *dir, char *err, size_t err_n);
 void store_close(struct store *s);
 const struct store_identity *store_identity(const struct store *s);
 void store_stats(struct store *s, struct store_stats *ret); /* any thread */
-/* True while the disk is full: publishers should be held back. What is submitted all the same is
- * carried out as long as the reserve lasts, and waits after that. Any thread. */
+/* True while the disk is full or nearly (less than 16 MiB free, or the reserve not held): publishers
+ * should be held back. What is submitted all the same is carried out as long as the reserve lasts, and
+ * waits after that. Any thread. */
 bool store_blocked(struct store *s);
+/* `changed(arg)` is called from the writer thread when store_blocked() has another answer, as cheap
+ * and thread-safe as a port's wake. NULL: nobody; not called any more once this returns. Any thread,
+ * but not from `changed`. */
+void store_watch(struct store *s, void (*changed)(void *arg), void *arg);
 /* Every group with hard state. Before any log is opened; `each` may open them. */
 void store_each_group(struct store *s, void (*each)(void *arg, uint64_t group), void *arg);
 /* Rows of the metadata table in key order, before the first snapshot with rows of this run. The

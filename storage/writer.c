@@ -17,6 +17,10 @@
 
 enum {
 	WRITER_ROUND_BYTES = 8 << 20,   /* of requests; LMDB is as fast from 1 MiB on */
+	WRITER_TIGHT_BYTES = 1 << 20,   /* the same while space is short: what fits goes through */
+	WRITER_LOW = 16 << 20,          /* bytes free on the disk; publishers are held below this, so
+	                                 * that the reserve is left for what makes room */
+	WRITER_LOW_MARGIN = 2 << 20,    /* so many more when they are released */
 	WRITER_MUCH_DEAD = 1 << 20,     /* bytes worth a commit of their own soon */
 	WRITER_IDLE_SOON_MS = 20,
 	WRITER_IDLE_MS = 1000,
@@ -35,12 +39,17 @@ static uint64_t now_ns(void)
 /* LMDB reports a write that came out short, which is how a disk gets full, as EIO. A real EIO on a
  * disk that happens to be full is taken for the same: trying again writes every page of the
  * transaction again, so nothing is believed to be there that is not. */
-static bool disk_has_room(struct writer *w)
+static uint64_t disk_free(const struct writer *w)
 {
 	struct statvfs fs;
 	if (statvfs(w->env->path, &fs) != 0)
-		return true;
-	return (uint64_t)fs.f_bavail * fs.f_frsize > 4 * (uint64_t)w->round.bytes + (1 << 20);
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static bool disk_has_room(const struct writer *w)
+{
+	return disk_free(w) > 4 * (uint64_t)w->round.bytes + (1 << 20);
 }
 
 static bool is_full(struct writer *w, int rc)
@@ -56,29 +65,56 @@ static void writer_fatal(struct writer *w, int rc)
 	abort();
 }
 
-static void writer_set_blocked(struct writer *w, const char *why)
+static bool writer_is_blocked(const struct writer *w)
 {
-	if (!atomic_exchange(&w->blocked, true))
-		log_warning("storage", "store %s: %s; blocked until there is space", w->env->path, why);
+	return atomic_load_explicit(&w->blocked, memory_order_relaxed);
 }
 
-/* No space: what is held back for this case is spent at once, after that there is only waiting. */
+/* Told at once: what publishers send until they are held has to fit, too. */
+static void writer_tell_watch(struct writer *w)
+{
+	pthread_mutex_lock(&w->watch_lock);
+	if (w->watch != NULL)
+		w->watch(w->watch_arg);
+	pthread_mutex_unlock(&w->watch_lock);
+}
+
+static void writer_block(struct writer *w, const char *why)
+{
+	if (atomic_exchange(&w->blocked, true))
+		return;
+	log_warning("storage", "store %s: %s; blocked until there is space", w->env->path, why);
+	writer_tell_watch(w);
+}
+
+static void writer_unblock(struct writer *w)
+{
+	if (!atomic_exchange(&w->blocked, false))
+		return;
+	log_info("storage", "store %s: there is space again", w->env->path);
+	writer_tell_watch(w);
+}
+
+/* No space: what is held back for this case is spent at once, after that there is only waiting, and
+ * giving back what the file has free in pieces that are too small for LMDB. */
 static void writer_wait_for_space(struct writer *w, int rc)
 {
-	writer_set_blocked(w, mdb_strerror(rc));
+	writer_block(w, mdb_strerror(rc));
 	if (reserve_spend(&w->env->reserve))
 		return;
+	reclaim_step(&w->reclaim, w->records->footprint, true, now_ns());
 	const struct timespec t = {.tv_nsec = WRITER_RETRY_MS * 1000000L};
 	nanosleep(&t, NULL);
 }
 
-/* Tried at the start, after each commit while blocked, and now and then. */
-static void writer_fill_reserve(struct writer *w)
+/* At the start, after each commit, and now and then while blocked. */
+static void writer_look_for_space(struct writer *w)
 {
-	if (!reserve_fill(&w->env->reserve))
-		writer_set_blocked(w, "little space is left on the disk");
-	else if (atomic_exchange(&w->blocked, false))
-		log_info("storage", "store %s: there is space again", w->env->path);
+	uint64_t low = WRITER_LOW + (writer_is_blocked(w) ? WRITER_LOW_MARGIN : 0);
+	if (!reserve_fill(&w->env->reserve) || disk_free(w) < low)
+		writer_block(w, "little space is left on the disk");
+	else
+		writer_unblock(w);
 }
 
 static void writer_count(struct writer *w, uint64_t begun)
@@ -101,7 +137,7 @@ static void writer_commit(struct writer *w)
 		writer_wait_for_space(w, rc);
 	}
 	journal_restart(&env->journal, generation);
-	writer_fill_reserve(w);
+	writer_look_for_space(w);
 	reclaim_committed(&w->reclaim);
 	writer_count(w, begun);
 }
@@ -183,8 +219,9 @@ static struct group_state *request_group(struct store_req *req)
 static bool writer_plan(struct writer *w)
 {
 	struct round *r = &w->round;
+	size_t most = writer_is_blocked(w) ? WRITER_TIGHT_BYTES : WRITER_ROUND_BYTES;
 	bool awaited = false;
-	while (r->bytes < WRITER_ROUND_BYTES && !list_empty(&w->pending)) {
+	while (r->bytes < most && !list_empty(&w->pending)) {
 		struct list *node = list_pop(&w->pending);
 		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
 		list_push_back(&r->requests, node);
@@ -229,7 +266,7 @@ static void writer_end_round(struct writer *w)
 static bool writer_must_commit(const struct writer *w)
 {
 	return w->records->dead_footprint > WRITER_MUCH_DEAD || cleaner_wanted(w->records) ||
-		atomic_load_explicit(&w->blocked, memory_order_relaxed);
+		writer_is_blocked(w);
 }
 
 /* One step of a round, which may be its last. `idle`: nothing was asked for in a while. */
@@ -254,7 +291,7 @@ static int writer_patience_ms(const struct writer *w)
 		return 0;
 	if (w->records->dead_footprint > WRITER_MUCH_DEAD || cleaner_wanted(w->records))
 		return WRITER_IDLE_SOON_MS;
-	if (atomic_load_explicit(&w->blocked, memory_order_relaxed))
+	if (writer_is_blocked(w))
 		return WRITER_RETRY_MS;
 	if (!list_empty(&w->records->dead) || round_pending(&w->round))
 		return WRITER_IDLE_MS;
@@ -263,10 +300,10 @@ static int writer_patience_ms(const struct writer *w)
 
 static void writer_give_back(struct writer *w)
 {
-	bool blocked = atomic_load_explicit(&w->blocked, memory_order_relaxed);
+	bool blocked = writer_is_blocked(w);
 	reclaim_step(&w->reclaim, w->records->footprint, blocked, now_ns());
 	if (blocked)
-		writer_fill_reserve(w);
+		writer_look_for_space(w);
 }
 
 static void *writer_main(void *arg)
@@ -288,6 +325,7 @@ void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct 
 	struct groups *groups)
 {
 	*w = (struct writer){.inbox = inbox, .env = env, .records = records, .groups = groups};
+	pthread_mutex_init(&w->watch_lock, NULL);
 	pthread_mutex_init(&w->stats_lock, NULL);
 	list_init(&w->pending);
 	round_init(&w->round, records, groups);
@@ -331,7 +369,7 @@ int writer_replay(struct writer *w, struct env_text err)
 int writer_start(struct writer *w)
 {
 	writer_publish(w);
-	writer_fill_reserve(w);
+	writer_look_for_space(w);
 	return pthread_create(&w->thread, NULL, writer_main, w);
 }
 
@@ -348,7 +386,16 @@ void writer_done(struct writer *w)
 	round_finish(&w->round); /* of a start that failed */
 	round_done(&w->round);
 	buf_done(&w->scratch);
+	pthread_mutex_destroy(&w->watch_lock);
 	pthread_mutex_destroy(&w->stats_lock);
+}
+
+void writer_watch(struct writer *w, void (*changed)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&w->watch_lock);
+	w->watch = changed;
+	w->watch_arg = arg;
+	pthread_mutex_unlock(&w->watch_lock);
 }
 
 void writer_stats(struct writer *w, struct store_stats *ret)

@@ -38,7 +38,10 @@ struct writer {
 	struct round round;
 	struct list pending; /* taken from the inbox, for the next rounds */
 	struct buf scratch;
-	_Atomic bool blocked; /* the disk is full */
+	_Atomic bool blocked; /* the disk is full, or nearly */
+	pthread_mutex_t watch_lock;
+	void (*watch)(void *arg); /* told when that changes */
+	void *watch_arg;
 	pthread_mutex_t stats_lock;
 	struct store_stats stats; /* as of the last round; file_bytes is not set */
 };
@@ -53,6 +56,8 @@ int writer_start(struct writer *w);
 /* Finishes everything that was handed over, then ends the thread. */
 void writer_stop(struct writer *w);
 void writer_done(struct writer *w);
+/* store_watch(). */
+void writer_watch(struct writer *w, void (*changed)(void *arg), void *arg);
 /* Any thread. */
 void writer_stats(struct writer *w, struct store_stats *ret);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/base/mem.h"
 
 enum {
 	CHECK_MS = 250,
@@ -68,9 +69,8 @@ static void tell(const struct alarms *a, enum session_alarm which, const char *n
 		log_warning("alarm", "%s resource limit alarm cleared", name);
 }
 
-static void alarms_on_timer(void *arg)
+static void alarms_check(struct alarms *a)
 {
-	struct alarms *a = arg;
 	enum session_alarm before = a->raised;
 	a->raised = alarms_judge(a, memory_used(), disk_free(a->data_dir), store_blocked(a->store));
 	enum session_alarm changed = before ^ a->raised;
@@ -81,6 +81,34 @@ static void alarms_on_timer(void *arg)
 	if (changed != SESSION_ALARM_NONE)
 		a->changed(a->arg, a->raised);
 	timer_set(a->timer, CHECK_MS);
+}
+
+static void alarms_on_timer(void *arg)
+{
+	alarms_check(arg);
+}
+
+struct store_news {
+	struct mail mail;
+	struct alarms *alarms;
+};
+
+static void alarms_on_store_news(struct mail *m, struct worker *w)
+{
+	struct store_news *s = (struct store_news *)m;
+	(void)w;
+	if (s->alarms->timer != NULL)
+		alarms_check(s->alarms);
+	mem_free(s);
+}
+
+/* The writer's thread. A fast publisher fills much of a disk between two checks. */
+static void alarms_on_store(void *arg)
+{
+	struct alarms *a = arg;
+	struct store_news *s = MEM_NEW(struct store_news);
+	*s = (struct store_news){{NULL, alarms_on_store_news}, a};
+	worker_post(a->worker, &s->mail);
 }
 
 uint64_t alarms_machine_memory(void)
@@ -101,14 +129,17 @@ void alarms_start(struct alarms *a, struct worker *w, const struct config *confi
 	uint64_t memory = alarms_machine_memory();
 	a->memory_bytes = alarms_amount(&config->memory_limit, memory);
 	a->disk_free_bytes = alarms_amount(&config->disk_free_limit, memory);
+	a->worker = w;
 	a->timer = timer_new(w, alarms_on_timer, a);
+	store_watch(a->store, alarms_on_store, a);
 	log_info("alarm", "memory high watermark set to %lu MiB, disk free limit to %lu MiB",
 		(unsigned long)(a->memory_bytes >> 20), (unsigned long)(a->disk_free_bytes >> 20));
-	alarms_on_timer(a); /* before the first client comes */
+	alarms_check(a); /* before the first client comes */
 }
 
 void alarms_stop(struct alarms *a)
 {
+	store_watch(a->store, NULL, NULL);
 	timer_free(a->timer);
 	a->timer = NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The node's resource alarms: memory above its watermark, and a disk without space. While one is
- * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, told
- * to all shards.
+ * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, now and
+ * then and whenever the store has something to say of the disk; told to all shards.
  */
 #ifndef WARREN_DAEMON_ALARMS_H
 #define WARREN_DAEMON_ALARMS_H
@@ -13,7 +13,8 @@
 #include "storage/store.h"
 
 struct alarms {
-	struct timer *timer;
+	struct timer *timer;   /* NULL: stopped */
+	struct worker *worker; /* that they are checked on */
 	struct store *store;
 	const char *data_dir;
 	uint64_t memory_bytes;    /* watermark; 0: none */

@@ -42,6 +42,7 @@ struct file {
 
 static struct {
 	_Atomic int fault;
+	_Atomic uint64_t capacity;
 	_Atomic unsigned failed;
 	_Atomic bool reserve_spent;
 	_Atomic bool no_room; /* the last write did not fit */
@@ -59,19 +60,33 @@ void fake_disk_set(enum disk_fault fault)
 	atomic_store(&disk.fault, fault);
 }
 
+void fake_disk_capacity(uint64_t bytes)
+{
+	atomic_store(&disk.capacity, bytes);
+}
+
 unsigned fake_disk_failed(void)
 {
 	return atomic_load(&disk.failed);
 }
 
+/* Its length; 0: not known. */
+static size_t path_of(int fd, char path[256])
+{
+	char link[64];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, 255);
+	path[n > 0 ? n : 0] = 0;
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* Files only: completions and logs must get through. */
 static bool is_file(int fd, enum file_no no)
 {
-	char link[64], path[256];
+	char path[256];
 	size_t suffix = strlen(file_names[no]) + 1;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(link, path, sizeof path - 1);
-	if (n <= (ssize_t)suffix || path[n - (ssize_t)suffix] != '/')
+	size_t n = path_of(fd, path);
+	if (n <= suffix || path[n - suffix] != '/')
 		return false;
 	return memcmp(path + n + 1 - suffix, file_names[no], suffix - 1) == 0;
 }
@@ -114,12 +129,56 @@ static enum event_kind write_kind(int fd)
 	return (fcntl(fd, F_GETFL) & O_DSYNC) != 0 ? EVENT_DURABLE_WRITE : EVENT_WRITE;
 }
 
+/* ---- a small disk ---- */
+
+static uint64_t bytes_of(const char *dir, const char *name)
+{
+	char path[512];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+static uint64_t room_in(const char *dir)
+{
+	uint64_t used = bytes_of(dir, "data.mdb") + bytes_of(dir, "journal") + bytes_of(dir, "reserve");
+	uint64_t capacity = atomic_load(&disk.capacity);
+	return capacity > used ? capacity - used : 0;
+}
+
+/* Bytes of the range for which there is no block yet. */
+static uint64_t missing(const char *path, off_t offset, size_t n)
+{
+	uint64_t sum = 0;
+	off_t end = offset + (off_t)n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC); /* of its own: lseek() moves the writer's */
+	while (fd >= 0 && offset < end) {
+		off_t data = lseek(fd, offset, SEEK_DATA);
+		off_t until = data < 0 || data > end ? end : data;
+		sum += (uint64_t)(until - offset);
+		offset = until < end ? lseek(fd, until, SEEK_HOLE) : end;
+	}
+	close(fd);
+	return sum;
+}
+
+static bool fits(int fd, off_t offset, size_t n)
+{
+	char path[256];
+	if (path_of(fd, path) == 0)
+		return true;
+	uint64_t need = missing(path, offset, n);
+	*strrchr(path, '/') = 0;
+	return need == 0 || need <= room_in(path);
+}
+
 /* The number of bytes that may be written, or -1. */
-static ssize_t allowed(int fd, size_t n)
+static ssize_t allowed(int fd, size_t n, off_t offset)
 {
 	int fault = atomic_load(&disk.fault);
 	bool full = fault == DISK_FULL || fault == DISK_NEARLY ||
-		(fault == DISK_TIGHT && !atomic_load(&disk.reserve_spent));
+		(fault == DISK_TIGHT && !atomic_load(&disk.reserve_spent)) ||
+		(fault == DISK_SMALL && is_data_file(fd) && !fits(fd, offset, n));
 	if (fault == DISK_NO_OVERWRITE && is_file(fd, FILE_JOURNAL)) {
 		atomic_fetch_add(&disk.failed, 1);
 		errno = ENOSPC;
@@ -141,7 +200,7 @@ static ssize_t allowed(int fd, size_t n)
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
 {
-	ssize_t may = allowed(fd, n);
+	ssize_t may = allowed(fd, n, offset);
 	if (may < 0)
 		return -1;
 	add_event(fd, write_kind(fd), p, (size_t)may, offset);
@@ -155,7 +214,7 @@ ssize_t writev(int fd, const struct iovec *iov, int n_iov)
 		n += iov[i].iov_len;
 	if (!is_data_file(fd))
 		return syscall(SYS_writev, fd, iov, n_iov);
-	ssize_t may = allowed(fd, n);
+	ssize_t may = allowed(fd, n, lseek(fd, 0, SEEK_CUR));
 	if (may < 0)
 		return -1;
 	uint8_t *all = mem_alloc(n);
@@ -186,9 +245,15 @@ int ftruncate(int fd, off_t n)
 	return (int)syscall(SYS_ftruncate, fd, n);
 }
 
+static bool may_allocate(int fd, off_t offset, off_t n)
+{
+	int fault = atomic_load(&disk.fault);
+	return fault == DISK_WORKS || (fault == DISK_SMALL && fits(fd, offset, (size_t)n));
+}
+
 int fallocate(int fd, int mode, off_t offset, off_t n)
 {
-	if (mode == 0 && atomic_load(&disk.fault) != DISK_WORKS) {
+	if (mode == 0 && !may_allocate(fd, offset, n)) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -198,10 +263,12 @@ int fallocate(int fd, int mode, off_t offset, off_t n)
 
 int statvfs(const char *path, struct statvfs *st)
 {
-	(void)path;
 	memset(st, 0, sizeof *st);
 	st->f_frsize = PAGE;
-	st->f_bavail = atomic_load(&disk.no_room) ? 3 : 1 << 20;
+	if (atomic_load(&disk.fault) == DISK_SMALL)
+		st->f_bavail = room_in(path) / PAGE;
+	else
+		st->f_bavail = atomic_load(&disk.no_room) ? 3 : 1 << 20;
 	return 0;
 }
 

@@ -18,10 +18,13 @@ enum disk_fault {
 	DISK_TIGHT,      /* so, until the reserve is given up; it cannot be taken again */
 	DISK_NEARLY,     /* they come out short, and statvfs() says there is no room */
 	DISK_FAILS_SYNC, /* fdatasync() of data.mdb or journal fails with EIO */
+	DISK_SMALL,      /* there is so much room as fake_disk_capacity() said, for all files */
 	DISK_NO_OVERWRITE, /* writes to journal fail with ENOSPC: a file system that copies on write */
 };
 
 void fake_disk_set(enum disk_fault fault);
+/* Bytes, of DISK_SMALL. */
+void fake_disk_capacity(uint64_t bytes);
 /* Calls that were made to fail so far. */
 unsigned fake_disk_failed(void);
 

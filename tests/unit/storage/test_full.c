@@ -7,6 +7,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +93,106 @@ static void the_reserve_lets_requests_through_while_blocked(void **state)
 	wait_until(is_not_blocked, &r); /* by itself */
 	check_load(log, 0, 0, 0, 120, 1000);
 	store_log_close(log);
+	rig_done(&r);
+}
+
+static void on_store_news(void *arg)
+{
+	atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+static bool holds_reserve(const struct rig *r)
+{
+	struct stat st;
+	char path[128];
+	snprintf(path, sizeof path, "%s/reserve", r->dir);
+	return stat(path, &st) == 0 && st.st_blocks * 512LL >= 16 << 20;
+}
+
+/* Messages of 64 KiB, 1 MiB at a time and 4 MiB at once, and little ones that the journal takes
+ * between them, until the store says that the disk is nearly full; then what was under way. Returns
+ * the last index. */
+static uint64_t publish_until_blocked(struct rig *r, struct store_log *log, uint64_t last,
+	struct store_log *other, uint64_t *other_last)
+{
+	bool more;
+	do {
+		struct rig_req q[4];
+		more = !store_blocked(r->store);
+		for (unsigned i = 0; i < 4; i++, last += 16)
+			append_submit(log, &q[i], last + 1, 16, 1, 65536);
+		for (unsigned i = 0; i < 4; i++)
+			rig_wait(r, &q[i]);
+		do_append(r, other, ++*other_last, 1, 1, 1000);
+	} while (more);
+	return last;
+}
+
+/* A node whose publishers are held when the store says so never stands still: what they had sent by
+ * then fits, and so does what makes room. */
+static void held_in_time_publishers_leave_room_for_acknowledgements(void **state)
+{
+	(void)state;
+	struct rig r;
+	_Atomic unsigned told = 0;
+	uint64_t last = 0, other_last = 0;
+	rig_init_disk(&r);
+	fake_disk_capacity(96 << 20);
+	fake_disk_set(DISK_SMALL);
+	struct store_log *log = rig_log(&r, 1), *other = rig_log(&r, 2);
+	store_watch(r.store, on_store_news, (void *)&told);
+	unsigned failed = fake_disk_failed();
+	for (unsigned turn = 0; turn < 4; turn++) {
+		unsigned before = told;
+		last = publish_until_blocked(&r, log, last, other, &other_last);
+		assert_true(told > before);
+		assert_true(holds_reserve(&r)); /* it is for what follows */
+		for (unsigned i = 0; i < 8; i++) /* acknowledgements are appended, too */
+			do_append(&r, log, ++last, 1, 1, 1000);
+		do_snapshot(&r, log, last, 1, NULL, 0);
+		wait_until(is_not_blocked, &r);
+	}
+	assert_int_equal(told % 2, 0); /* of each change */
+	assert_int_equal(fake_disk_failed(), failed); /* never was it full */
+	store_watch(r.store, NULL, NULL);
+	check_load(other, 0, 0, 0, other_last, 1000);
+	fake_disk_set(DISK_WORKS);
+	store_log_close(log);
+	store_log_close(other);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
+	rig_done(&r);
+}
+
+/* Somebody else has taken all there was; what waits goes through when it is given back. */
+static void a_reserve_that_is_used_up_is_no_end(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct rig_req q, a;
+	uint64_t other_last = 0;
+	rig_init_disk(&r);
+	fake_disk_capacity(96 << 20);
+	fake_disk_set(DISK_SMALL);
+	struct store_log *log = rig_log(&r, 1), *other = rig_log(&r, 2);
+	uint64_t last = publish_until_blocked(&r, log, 0, other, &other_last);
+	unsigned failed = fake_disk_failed();
+	append_submit(log, &q, last + 1, 16 * 48, 1, 65536); /* more than there is, reserve and all */
+	append_submit(other, &a, other_last + 1, 1, 1, 1000);
+	store_port_flush(&r.port);
+	wait_until(failed_twice, &failed);
+	assert_true(store_blocked(r.store));
+	assert_false(holds_reserve(&r));
+	fake_disk_capacity(160 << 20);
+	rig_wait(&r, &q);
+	rig_wait(&r, &a);
+	wait_until(is_not_blocked, &r);
+	assert_true(holds_reserve(&r));
+	fake_disk_set(DISK_WORKS);
+	store_log_close(log);
+	store_log_close(other);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
 	rig_done(&r);
 }
 
@@ -230,6 +333,8 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_waited_out),
 		cmocka_unit_test(a_write_that_comes_out_short_is_a_full_disk),
 		cmocka_unit_test(the_reserve_lets_requests_through_while_blocked),
+		cmocka_unit_test(held_in_time_publishers_leave_room_for_acknowledgements),
+		cmocka_unit_test(a_reserve_that_is_used_up_is_no_end),
 		cmocka_unit_test(small_requests_need_no_space_until_they_are_committed),
 		cmocka_unit_test(a_journal_that_cannot_be_written_is_done_without),
 		cmocka_unit_test(a_store_opens_on_a_full_disk),
