@@ -312,7 +312,7 @@ void group_tick_begins(struct group *g)
 
 /* R8: a follower that becomes candidate while it writes mishandles what it is writing. Nor may it
  *     while appends wait for a snapshot to be written: it hears from its leader. */
-static bool may_tick(const struct group *g)
+bool group_may_tick(const struct group *g)
 {
 	if (g->removed != NOT_REMOVED)
 		return false;
@@ -340,7 +340,7 @@ void group_tick(struct group *g)
 	}
 	install_tick(g);
 	stall_tick(g);
-	if (freeze_tick(g) && may_tick(g) && tick_is_due(g))
+	if (freeze_tick(g) && group_may_tick(g) && tick_is_due(g))
 		g->io.tick(&g->io.raft);
 	group_settle(g);
 }
@@ -364,6 +364,8 @@ void group_do(struct group *g)
 		return;
 	install_do(g);
 	membership_do(g);
+	if (g->phase == GROUP_RUNNING)
+		haste_do(g);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -389,6 +391,7 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 	list_init(&g->todo);
 	group_net_init(g);
 	install_init(g);
+	haste_init(g, spec);
 	group_fsm_init(g);
 	int rv = group_io_open(g, spec);
 	if (rv != 0) {
@@ -425,6 +428,7 @@ void group_start(struct group *g)
 	g->started = true;
 	g->phase = GROUP_RUNNING;
 	g->freeze.quiet_ms = groups_now(g->groups);
+	haste_started(g);
 }
 
 void group_close(struct group *g, bool drop)
@@ -438,6 +442,7 @@ void group_close(struct group *g, bool drop)
 	list_remove(&g->dirty);
 	list_remove(&g->ticking);
 	list_remove(&g->thaw);
+	list_remove(&g->haste.link);
 	list_remove(&g->todo);
 	if (g->io.writes == 0)
 		list_push_back(&g->groups->closable, &g->closable);

@@ -80,6 +80,9 @@ struct group_spec {
 	 * this member joins a group that exists, and waits until the leader reaches it. */
 	const struct group_member *members;
 	unsigned n_members;
+	/* Of a first configuration: the member that is to lead first, the same on all. It does not
+	 * wait for an election timeout. 0: whoever comes to it. */
+	uint64_t preferred;
 	/* This member has had a log: one that is empty now is lost, not new. */
 	bool begun;
 	struct store_log *log; /* taken over: closed with the group */
@@ -121,7 +124,7 @@ typedef void (*group_done)(void *arg, int status);
  * group closes); otherwise it will not. Asking for what is so already succeeds. */
 int group_add_standby(
 	struct group *g, const struct group_member *member, group_done done, void *arg);
-/* Waits as long as it takes until the standby has caught up. */
+/* Waits as long as it takes until the standby has caught up, and its node is linked. */
 int group_promote(struct group *g, uint64_t id, group_done done, void *arg);
 int group_demote(struct group *g, uint64_t id, group_done done, void *arg);
 int group_remove(struct group *g, uint64_t id, group_done done, void *arg);

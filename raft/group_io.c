@@ -617,6 +617,7 @@ static void open_first(
 	struct group *g, const struct group_spec *spec, const struct store_load *load)
 {
 	struct io_start *s = io_start_new(g);
+	g->haste.born = spec->n_members > 1;
 	/* Hard state without an entry: the process ended between the two. */
 	start_hard(s, load->term != 0 ? load->term : 1, load->vote);
 	start_first_entry(s, encode_members(g, spec));

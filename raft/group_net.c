@@ -801,7 +801,36 @@ void group_net_answer(struct group *g, const struct peer *from, uint64_t last)
 static bool leader_is_silent(const struct group *g)
 {
 	return raft_state((struct raft *)&g->raft) == RAFT_FOLLOWER &&
-	       freeze_clock(g) - g->net.leader_ms >= groups_election_ms(g->groups);
+	       (freeze_clock(g) - g->net.leader_ms >= groups_election_ms(g->groups) ||
+		       group_net_leader_lost(g));
+}
+
+uint64_t group_net_leader_node(const struct group *g)
+{
+	uint64_t id = group_leader(g);
+	const struct conf_at *c = confs_newest(&g->io.confs);
+	const struct raft_server *s =
+		id != 0 && id != g->self && c != NULL ? conf_find(&c->conf, id) : NULL;
+	return s != NULL ? member_node(id, s->address) : 0;
+}
+
+bool group_net_leader_lost(const struct group *g)
+{
+	uint64_t node = group_net_leader_node(g);
+	return node != 0 && !groups_linked(g->groups, node);
+}
+
+/* A member that rested was asked for its vote and follows a leader whom it can reach: that one rests,
+ * too, and says nothing. It is to hear that somebody does not, before an election timeout has
+ * passed here. */
+static void wake_leader(struct group *g)
+{
+	uint64_t node = group_net_leader_node(g);
+	struct wire w = wire_to(g, WIRE_APPENDED, group_leader(g));
+	w.term = libraft_term(&g->raft);
+	w.last = g->fsm.applied;
+	if (node != 0 && groups_linked(g->groups, node))
+		group_net_post(g, node, &w, slice_make(NULL, 0), NULL, 0);
 }
 
 static void vote(struct group *g, uint64_t node, const struct wire *w, struct raft_message *message)
@@ -902,6 +931,9 @@ static void handle(struct group *g, uint64_t node, const struct wire *w, struct 
 	case WIRE_REMOVED:
 		membership_removed(g, w);
 		break;
+	case WIRE_HERE:
+		haste_receive(g);
+		break;
 	case WIRE_INSTALL:
 	case WIRE_INSTALL_STATE:
 	case WIRE_INSTALL_ENTRIES:
@@ -933,12 +965,15 @@ static bool too_much_to_write(const struct group *g, const struct wire *w)
 
 void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob)
 {
+	bool rested = g->freeze.frozen;
 	if (w->kind != WIRE_FREEZE && w->kind != WIRE_FROZEN)
 		freeze_thaw(g);
 	if (too_much_to_write(g, w))
 		return;
 	if (!must_wait(g, w)) {
 		handle(g, node, w, blob);
+		if (rested && w->kind == WIRE_VOTE)
+			wake_leader(g);
 		return;
 	}
 	if (g->net.inbox_n + blob->cap > INBOX_BYTES)
@@ -996,6 +1031,7 @@ void group_net_link_down(struct group *g, uint64_t node)
 		}
 		install_link_down(g, p);
 	}
+	membership_link_down(g, node);
 	group_settle(g);
 }
 

@@ -51,6 +51,10 @@ int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct ra
 void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
 	const struct net_part *parts, unsigned n_parts);
 
+/* The node of the leader that this member follows; 0: it knows none, or leads. */
+uint64_t group_net_leader_node(const struct group *g);
+/* There is one, and no link to it. */
+bool group_net_leader_lost(const struct group *g);
 /* A message for this group has arrived: in `blob`, decoded as `w`. */
 void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob);
 /* Something that held messages back may have ended: a write. */

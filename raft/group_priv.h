@@ -19,6 +19,7 @@
 #include "raft/group_io.h"
 #include "raft/group_net.h"
 #include "raft/groups.h"
+#include "raft/haste.h"
 #include "raft/install.h"
 #include "raft/membership.h"
 #include "raft/rules.h"
@@ -80,6 +81,7 @@ struct group {
 	struct transfer transfer;
 	struct installs installs;
 	struct stall stall;
+	struct haste haste;
 	bool was_member;    /* a configuration that is applied has this member */
 	uint64_t looked_at; /* index of the last one looked at */
 	enum { NOT_REMOVED, REMOVED_UNTOLD, REMOVED_TOLD } removed;
@@ -110,6 +112,8 @@ void group_do(struct group *g);
 /* The group needs a clock, if it has other members. */
 void group_tick_begins(struct group *g);
 void group_tick(struct group *g);
+/* A follower's clock may bring about an election now (R8). */
+bool group_may_tick(const struct group *g);
 /* A closing group without writes under way: closes raft, and then the log. */
 void group_finish(struct group *g);
 
@@ -122,6 +126,7 @@ struct groups {
 	struct log_budget log_budget;
 	struct list ticking; /* groups that need a clock */
 	struct list thawing; /* frozen groups that will */
+	struct list hasty;   /* groups that will campaign: raft/haste.h */
 	struct list todo;    /* groups with something to do that may not be done where it came up */
 	struct list undeliverable; /* struct net_message for nodes without a link */
 	struct node_link *links;   /* by node */

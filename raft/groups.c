@@ -30,6 +30,7 @@ struct groups *groups_new(const struct groups_config *config)
 	list_init(&gs->closable);
 	list_init(&gs->ticking);
 	list_init(&gs->thawing);
+	list_init(&gs->hasty);
 	list_init(&gs->todo);
 	list_init(&gs->undeliverable);
 	entry_cache_init(&gs->cache, config->cache_bytes);
@@ -184,7 +185,7 @@ static unsigned thaw_due(struct groups *gs)
 unsigned groups_tick(struct groups *gs)
 {
 	/* Groups that are alone have nobody to hear from and nobody to beat for. */
-	unsigned n = thaw_due(gs);
+	unsigned n = thaw_due(gs) + haste_tick(gs);
 	struct list due;
 	struct list *node;
 	list_init(&due);
@@ -219,27 +220,27 @@ int groups_receive(struct groups *gs, uint64_t node, struct blob *blob, const ui
 	return 0;
 }
 
-/* The node's loss concerns those who follow a leader there; its return also a leader that rested
- * without a member there. */
-static bool concerns(const struct group *g, uint64_t node, bool up)
+/* The node's return concerns those who follow a leader there, and a leader that rested without a
+ * member there. */
+static bool concerns(const struct group *g, uint64_t node)
 {
 	const struct conf_at *c = confs_newest(&g->io.confs);
 	uint64_t leader = group_leader(g);
 	for (unsigned i = 0; c != NULL && i < c->conf.n; i++) {
 		const struct raft_server *s = &c->conf.servers[i];
 		if (member_node(s->id, s->address) == node &&
-			(g->leading_raft ? up : s->id == leader))
+			(g->leading_raft || s->id == leader))
 			return true;
 	}
 	return false;
 }
 
-static void thaw_concerned(struct groups *gs, uint64_t node, bool up)
+static void thaw_concerned(struct groups *gs, uint64_t node)
 {
 	struct group *g, *next;
 	HASH_ITER(hh, gs->by_id, g, next)
 	{
-		if (g->freeze.frozen && concerns(g, node, up) && RULE(g, thaw_on_link))
+		if (g->freeze.frozen && concerns(g, node) && RULE(g, thaw_on_link))
 			freeze_thaw_soon(g);
 	}
 }
@@ -256,7 +257,8 @@ void groups_link_up(struct groups *gs, uint64_t node, uint64_t incarnation)
 		groups_link_down(gs, node);
 	l->up = true;
 	l->incarnation = incarnation;
-	thaw_concerned(gs, node, true);
+	thaw_concerned(gs, node);
+	haste_link_up(gs);
 }
 
 void groups_link_down(struct groups *gs, uint64_t node)
@@ -271,7 +273,7 @@ void groups_link_down(struct groups *gs, uint64_t node)
 		if (g->phase == GROUP_RUNNING)
 			group_net_link_down(g, node);
 	}
-	thaw_concerned(gs, node, false);
+	haste_link_down(gs, node);
 }
 
 unsigned groups_count(const struct groups *gs)

@@ -456,6 +456,13 @@ void membership_caught_up(struct group *g)
 		group_todo(g);
 }
 
+void membership_link_down(struct group *g, uint64_t node)
+{
+	const struct change *c = &g->change;
+	if (c->step == CHANGE_PROMOTE && !c->in_raft && c->node == node)
+		change_over(g, GROUP_TIMEOUT);
+}
+
 void membership_do(struct group *g)
 {
 	if (g->removed == REMOVED_UNTOLD) {

@@ -55,6 +55,8 @@ struct transfer {
 void membership_settle(struct group *g);
 /* From groups_flush(): takes the next step. */
 void membership_do(struct group *g);
+/* Nobody waits for a standby to catch up whose node cannot be reached. */
+void membership_link_down(struct group *g, uint64_t node);
 /* A member's match rose. */
 void membership_caught_up(struct group *g);
 /* Leading: the other voters that answer are a majority even without the vote of this one. */

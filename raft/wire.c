@@ -30,6 +30,7 @@ static uint8_t *put_by_kind(uint8_t *p, const struct wire *w, size_t more)
 	case WIRE_FROZEN:
 		return put64(p, w->last);
 	case WIRE_VOTED:
+	case WIRE_HERE:
 		return p;
 	case WIRE_REMOVED:
 		return put64(p, w->index);
@@ -119,6 +120,7 @@ static int get_by_kind(struct reader *r, struct wire *w)
 		w->last = get_u64le(r);
 		return WIRE_OK;
 	case WIRE_VOTED:
+	case WIRE_HERE:
 		return WIRE_OK;
 	case WIRE_REMOVED:
 		w->index = get_u64le(r);

@@ -17,6 +17,7 @@
  *   FREEZE          u64 last, u64 last_term            "nothing will come: stop your clock"
  *   FROZEN          u64 last                           "I did"
  *   REMOVED         u64 index                          "you are no member (since this entry)"
+ *   HERE            -                                  "this new group has started here"
  *   INSTALL         u64 stream, u64 index, u64 index_term, u64 conf_index, u64 data bytes,
  *                   u64 entries, u32 conf bytes, u32 0; the configuration
  *   INSTALL_STATE   u64 stream, u64 part; bytes of the state
@@ -52,6 +53,7 @@ enum wire_kind { /* numbers are never used again */
 	WIRE_INSTALL_STATE = 10,
 	WIRE_INSTALL_ENTRIES = 11,
 	WIRE_INSTALL_ACK = 12,
+	WIRE_HERE = 13,
 };
 
 enum wire_flag {

@@ -577,6 +577,7 @@ static void open_member(struct node *n)
 		.self = n->raft_id,
 		.members = first,
 		.n_members = founder ? c->o.voters : 0,
+		.preferred = c->o.preferred,
 		.log = sim_disk_open(&n->disk, &n->port, THE_GROUP),
 		.app = &cell_app,
 		.arg = n->cell,

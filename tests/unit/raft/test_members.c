@@ -428,9 +428,80 @@ static void test_a_change_of_members_wakes_a_resting_group(void **state)
 	assert_true(scene_holds(a_change_wakes, NULL));
 }
 
+/* ---- elections without waiting -------------------------------------------------------------- */
+
+static bool new_group_is_led_at_once(const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(3, 3, off);
+	o.preferred = 2;
+	cluster_init(&C, &o);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 200));
+	return end(cluster_leader(&C)->i == 1);
+}
+
+static void test_a_new_group_is_led_by_the_preferred_member_at_once(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(new_group_is_led_at_once, NULL));
+}
+
+static bool lost_leader_is_replaced_soon(bool resting, const struct rules_off *off)
+{
+	if (resting) {
+		SCENE_NEEDS(rests(3, off));
+	} else {
+		begin(3, 3, 0, off);
+		SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 5));
+	}
+	node_crash(&C.nodes[0], false);
+	return end(cluster_until(&C, scene_has_leader, 450));
+}
+
+static bool lost_leader_is_replaced(const struct rules_off *off)
+{
+	return lost_leader_is_replaced_soon(false, off);
+}
+
+static bool lost_leader_at_rest_is_replaced(const struct rules_off *off)
+{
+	return lost_leader_is_replaced_soon(true, off);
+}
+
+static void test_a_leader_whose_node_is_lost_is_replaced_within_half_a_second(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(lost_leader_is_replaced, NULL));
+	assert_true(scene_holds(lost_leader_at_rest_is_replaced, NULL));
+}
+
+/* One follower cannot reach the leader, the other one can: whoever asks it for a vote gets none, also
+ * if all were at rest. */
+static bool leader_survives_a_lost_link(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	uint64_t term = C.nodes[0].cell->term;
+	cluster_cut(&C, 0, 1, true);
+	cluster_cut(&C, 1, 0, true);
+	cluster_run(&C, 20000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
+	cluster_heal(&C);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
+	return end(C.nodes[0].cell->term == term);
+}
+
+static void test_a_leader_that_lost_one_link_of_two_stays(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(leader_survives_a_lost_link, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_new_group_is_led_by_the_preferred_member_at_once),
+		cmocka_unit_test(
+			test_a_leader_whose_node_is_lost_is_replaced_within_half_a_second),
+		cmocka_unit_test(test_a_leader_that_lost_one_link_of_two_stays),
 		cmocka_unit_test(test_a_standby_joins_catches_up_and_is_promoted),
 		cmocka_unit_test(test_a_group_of_one_grows_to_three),
 		cmocka_unit_test(test_a_lagging_member_is_installed_while_commands_go_on),

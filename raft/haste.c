@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "raft/haste.h"
+
+#include "raft/group_priv.h"
+
+/* Over what time the followers that lost their leader campaign: long enough that usually one has won
+ * before the next one tries, and that the disk is not asked for thousands of votes at once. */
+enum {
+	SPREAD_MS = 200,
+	SPREAD_GROUPS = 2, /* so many more groups make it longer by 1 ms */
+	SPREAD_MAX_MS = 3000,
+	SOON_MS = 10,
+};
+
+void haste_init(struct group *g, const struct group_spec *spec)
+{
+	list_init(&g->haste.link);
+	g->haste.preferred = spec->n_members > 1 ? spec->preferred : 0;
+}
+
+/* ---- campaigning ---------------------------------------------------------------------------- */
+
+static void move_clock(struct group *g)
+{
+	freeze_thaw(g);
+	/* Behind by less than nothing: the clock is a difference, and may run ahead. */
+	g->freeze.paused_ms -= 2 * (uint64_t)groups_election_ms(g->groups);
+}
+
+static bool has_leader(const struct group *g)
+{
+	return g->leading_raft || (group_leader(g) != 0 && !group_net_leader_lost(g));
+}
+
+static bool is_wanted(const struct group *g)
+{
+	return g->phase == GROUP_RUNNING && !has_leader(g) &&
+	       libraft_term(&g->raft) == g->haste.term;
+}
+
+/* False: a write is under way that must end first. */
+static bool campaign(struct group *g)
+{
+	if (!is_wanted(g))
+		return true;
+	if (!group_may_tick(g))
+		return false;
+	move_clock(g);
+	group_tick(g);
+	return true;
+}
+
+static void campaign_at(struct group *g, uint64_t at_ms)
+{
+	g->haste.at_ms = at_ms;
+	if (list_empty(&g->haste.link))
+		list_push_back(&g->groups->hasty, &g->haste.link);
+}
+
+unsigned haste_tick(struct groups *gs)
+{
+	uint64_t now = groups_now(gs);
+	unsigned n = 0;
+	LIST_EACH_SAFE(node, &gs->hasty)
+	{
+		struct group *g = LIST_ENTRY(node, struct group, haste.link);
+		if (now < g->haste.at_ms || !campaign(g))
+			n++;
+		else
+			list_remove(&g->haste.link);
+	}
+	return n;
+}
+
+void haste_do(struct group *g)
+{
+	if (!g->haste.now)
+		return;
+	g->haste.now = false;
+	if (!campaign(g))
+		campaign_at(g, groups_now(g->groups) + SOON_MS);
+}
+
+/* ---- new groups ----------------------------------------------------------------------------- */
+
+static void campaign_now(struct group *g)
+{
+	g->haste.now = true;
+	group_todo(g);
+}
+
+static void tell_preferred(struct group *g)
+{
+	const struct raft_server *s =
+		conf_find(&confs_newest(&g->io.confs)->conf, g->haste.preferred);
+	struct wire w = {
+		.kind = WIRE_HERE,
+		.group = g->id,
+		.from = g->self,
+		.to = g->haste.preferred,
+		.term = libraft_term(&g->raft),
+	};
+	if (s == NULL)
+		return;
+	uint64_t node = member_node(s->id, s->address);
+	if (groups_linked(g->groups, node))
+		group_net_post(g, node, &w, slice_make(NULL, 0), NULL, 0);
+}
+
+void haste_started(struct group *g)
+{
+	if (!g->haste.born || g->haste.preferred == 0)
+		return;
+	g->haste.term = libraft_term(&g->raft);
+	if (g->haste.preferred == g->self)
+		campaign_now(g);
+	else
+		tell_preferred(g);
+}
+
+void haste_receive(struct group *g)
+{
+	if (g->haste.born && g->haste.preferred == g->self && is_wanted(g))
+		campaign_now(g);
+}
+
+void haste_link_up(struct groups *gs)
+{
+	struct group *g, *next;
+	HASH_ITER(hh, gs->by_id, g, next)
+	{
+		if (!g->haste.born || !is_wanted(g))
+			continue;
+		if (g->haste.preferred == g->self)
+			campaign_now(g);
+		else if (g->haste.preferred != 0)
+			tell_preferred(g);
+	}
+}
+
+/* ---- lost leaders --------------------------------------------------------------------------- */
+
+/* Which of those that may be elected instead of the leader this member is, and of how many. The
+ * first one is another one in each group, so that not all leaders end up on one node. */
+static unsigned rank(const struct group *g, unsigned *ret_n)
+{
+	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	uint64_t leader = group_leader(g);
+	unsigned own = 0, n = 0;
+	for (unsigned i = 0; i < conf->n; i++) {
+		const struct raft_server *s = &conf->servers[i];
+		if (s->role != RAFT_VOTER || s->id == leader)
+			continue;
+		if (s->id == g->self)
+			own = n;
+		n++;
+	}
+	*ret_n = n > 0 ? n : 1;
+	return (own + (unsigned)(g->id % *ret_n)) % *ret_n;
+}
+
+static bool is_concerned(const struct group *g, uint64_t node)
+{
+	if (g->phase != GROUP_RUNNING || g->leading_raft)
+		return false;
+	return group_net_leader_node(g) == node && RULE(g, thaw_on_link);
+}
+
+static void leader_lost(struct group *g, unsigned spread)
+{
+	struct groups *gs = g->groups;
+	unsigned n;
+	unsigned mine = rank(g, &n);
+	unsigned part = spread / n > 0 ? spread / n : 1;
+	unsigned delay = SOON_MS + mine * part + gs->config.random(gs->config.arg) % part;
+	g->haste.term = libraft_term(&g->raft);
+	campaign_at(g, groups_now(gs) + delay);
+}
+
+void haste_link_down(struct groups *gs, uint64_t node)
+{
+	struct group *g, *next;
+	unsigned n = 0;
+	HASH_ITER(hh, gs->by_id, g, next)
+	n += is_concerned(g, node);
+	unsigned spread = SPREAD_MS + n / SPREAD_GROUPS;
+	if (spread > SPREAD_MAX_MS)
+		spread = SPREAD_MAX_MS;
+	HASH_ITER(hh, gs->by_id, g, next)
+	{
+		if (is_concerned(g, node))
+			leader_lost(g, spread);
+	}
+}
