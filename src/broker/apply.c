@@ -277,6 +277,7 @@ static struct broker_queue *new_queue(
 	broker_row_touch(b, &b->row);
 	struct broker_queue *q = broker_queue_new(v, b->next_group++, name, spec);
 	broker_members_place(q, NULL);
+	q->begun = broker_members_initial(q) > 1;
 	broker_queue_enter(q);
 	return q;
 }

@@ -459,6 +459,22 @@ static void put_leader_first(struct broker_queue *q)
 	q->members[0] = m;
 }
 
+unsigned broker_members_initial(const struct broker_queue *q)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < q->n_members; i++)
+		n += q->members[i].state == BROKER_MEMBER_INITIAL;
+	return n;
+}
+
+/* The row is to be written, and who opens a member of a queue that has begun knows that the first
+ * configuration is not the present one. */
+static void reshape(struct broker_queue *q)
+{
+	q->reshaped = q->begun;
+	broker_row_touch(q->vhost->broker, &q->row);
+}
+
 bool broker_members_place(struct broker_queue *q, const struct broker_node *avoid)
 {
 	struct broker *b = q->vhost->broker;
@@ -471,7 +487,7 @@ bool broker_members_place(struct broker_queue *q, const struct broker_node *avoi
 	changed |= engage(q, &w);
 	if (changed) {
 		put_leader_first(q);
-		broker_row_touch(b, &q->row);
+		reshape(q);
 	}
 	count(q, 1);
 	return changed;
@@ -486,18 +502,16 @@ void broker_members_place_all(struct broker *b, const struct broker_node *avoid)
 
 void broker_member_promote(struct broker_queue *q, struct broker_member *m)
 {
-	struct broker *b = q->vhost->broker;
 	count(q, -1);
 	m->state = BROKER_MEMBER_VOTER;
 	count(q, 1);
-	broker_row_touch(b, &q->row);
+	reshape(q);
 	broker_members_place(q, NULL);
 	broker_queue_changed(q);
 }
 
 void broker_member_remove(struct broker_queue *q, struct broker_member *m)
 {
-	struct broker *b = q->vhost->broker;
 	count(q, -1);
 	size_t at = (size_t)(m - q->members);
 	q->n_members--;
@@ -505,7 +519,7 @@ void broker_member_remove(struct broker_queue *q, struct broker_member *m)
 		q->members[at] = q->members[at + 1];
 	put_leader_first(q);
 	count(q, 1);
-	broker_row_touch(b, &q->row);
+	reshape(q);
 	broker_queue_changed(q);
 }
 
@@ -540,7 +554,7 @@ static bool lose(struct broker_queue *q, uint16_t node, bool memory_only)
 	}
 	if (changed) {
 		put_leader_first(q);
-		broker_row_touch(q->vhost->broker, &q->row);
+		reshape(q);
 	}
 	count(q, 1);
 	return changed;

@@ -78,6 +78,8 @@ bool broker_locator_of(struct slice name, enum broker_locator *ret);
 
 /* ---- for apply*.c, rows*.c, policy.c, queue.c only ---- */
 
+/* How many are of the first configuration. */
+unsigned broker_members_initial(const struct broker_queue *q);
 /* Makes the queue's members those that are wanted; `avoid` is a node (or NULL) that keeps none if
  * another can take its place. True if anything changed; the watch is not told. */
 bool broker_members_place(struct broker_queue *q, const struct broker_node *avoid);

@@ -51,8 +51,10 @@ struct broker_queue {
 	enum broker_queue_type type;   /* of x-queue-type */
 	/* Somebody has used it: its group's log is on disk. Set before the group takes its first
 	 * command, so a begun queue without a log has lost it, while one that has not begun has
-	 * nothing to lose. Of durable queues only. */
+	 * nothing to lose. Of durable queues with one first member; one with several has begun when
+	 * it is declared, and their logs may be empty. */
 	bool begun;
+	bool reshaped; /* its members are others than when it began: the first ones are history */
 	uint8_t n_members;
 	struct broker_member *members;      /* owned; see member.h */
 	struct broker_effective *effective; /* its policies; NULL: none applies */

@@ -9,7 +9,7 @@
  *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
- *               begun:8 members:8 { id:64 node:16 state:8 memory:8 }*
+ *               begun:8 (1: begun, 2: reshaped) members:8 { id:64 node:16 state:8 memory:8 }*
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long max-connections:64 max-channels:64
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
@@ -75,7 +75,7 @@ static void put_queue(struct buf *out, const struct broker_queue *q)
 	buf_put_u64le(out, q->vhost->row.number);
 	broker_put_name(out, q->name);
 	broker_put_queue_spec(out, &q->spec);
-	buf_put_u8(out, q->begun);
+	buf_put_u8(out, (uint8_t)(q->begun | q->reshaped << 1));
 	buf_put_u8(out, q->n_members);
 	for (size_t i = 0; i < q->n_members; i++) {
 		buf_put_u64le(out, q->members[i].id);
@@ -445,12 +445,13 @@ static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
 	struct slice name = broker_get_name(r);
 	struct broker_queue_spec spec;
 	broker_get_queue_spec(r, &spec);
-	bool begun = broker_get_enum(r, 2) == 1;
+	unsigned life = broker_get_enum(r, 4);
 	if (r->bad || group == 0 || group >= b->next_group || v == NULL || !name_ok(name) ||
 		broker_queue_find(v, name) != NULL || broker_queue_by_group(b, group) != NULL)
 		return false;
 	struct broker_queue *q = broker_queue_new(v, group, name, &spec);
-	q->begun = begun;
+	q->begun = life & 1;
+	q->reshaped = life & 2;
 	loaded(&q->row);
 	if (!load_members(q, r))
 		return false;
