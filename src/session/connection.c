@@ -140,7 +140,7 @@ void connection_release(struct connection *c)
 	leave_end(c);
 }
 
-void connection_shut(struct connection *c)
+static void connection_end(struct connection *c, unsigned linger_ms)
 {
 	if (c->state == CONNECTION_DEAD)
 		return;
@@ -149,7 +149,12 @@ void connection_shut(struct connection *c)
 	leave_hurry(c);
 	list_remove(&c->dirty);
 	connection_enter(c, CONNECTION_DEAD);
-	stream_close(c->stream, CLOSE_LINGER_MS);
+	stream_close(c->stream, linger_ms);
+}
+
+void connection_shut(struct connection *c)
+{
+	connection_end(c, c->env->stopping ? STOPPING_MAX_MS : CLOSE_LINGER_MS);
 }
 
 void connection_error(struct connection *c, int code, uint32_t method, const char *fmt, ...)
@@ -583,10 +588,13 @@ static void connection_heartbeat(struct connection *c, uint64_t now)
 	}
 }
 
-/* A client that does not answer must not hold up the node's end. */
-static uint64_t closing_max(const struct connection *c)
+/* A client that does not answer must not hold up the node's end: it has had its time. */
+static void connection_check_closing(struct connection *c, uint64_t waited_ms)
 {
-	return c->env->stopping ? STOPPING_MAX_MS : CLOSING_MAX_MS;
+	if (c->env->stopping && waited_ms >= STOPPING_MAX_MS)
+		connection_end(c, 0);
+	else if (waited_ms > CLOSING_MAX_MS)
+		connection_shut(c);
 }
 
 static void connection_tick(struct connection *c)
@@ -598,8 +606,8 @@ static void connection_tick(struct connection *c)
 		log_error("connection", "closing AMQP connection (%s): handshake_timeout",
 			stream_name(c->stream));
 		connection_shut(c);
-	} else if (c->state == CONNECTION_CLOSING && now - c->since_ms > closing_max(c)) {
-		connection_shut(c);
+	} else if (c->state == CONNECTION_CLOSING) {
+		connection_check_closing(c, now - c->since_ms);
 	} else {
 		connection_heartbeat(c, now);
 	}

@@ -342,6 +342,16 @@ class Startup(unittest.TestCase):
             self.assertEqual(s.recv(1), b"")
         node.wait_for("handshake_timeout")
 
+    def test_a_stop_waits_two_seconds_for_clients_that_do_not_answer_and_no_more(self):
+        node = self.node().ready()
+        with Client(node.port()) as idle, socket.create_connection(("127.0.0.1", node.port())):
+            self.assertEqual(idle.login("guest", "guest", "/"), "open")
+            began = time.monotonic()
+            self.assertEqual(node.end(), OK)
+            took = time.monotonic() - began
+        self.assertGreaterEqual(took, 1.9)
+        self.assertLess(took, 5)  # looked at each second; with a linger behind that it would be 6
+
     def test_default_user_of_the_configuration_is_made_in_an_empty_store(self):
         node = self.node("default_user=alice", "default_pass=secret", "default_vhost=shop").ready()
         self.assertEqual(login(node.port(), "alice", "secret", "shop"), "open")
