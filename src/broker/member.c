@@ -530,6 +530,22 @@ void broker_member_load(struct broker_queue *q, const struct broker_member *m)
 	count(q, 1);
 }
 
+void broker_members_copy(struct broker_queue *q, const struct broker_queue *from)
+{
+	size_t n = from->n_members * sizeof *from->members;
+	mem_free(q->members);
+	q->members = n > 0 ? mem_dup(from->members, n) : NULL;
+	q->n_members = from->n_members;
+}
+
+void broker_members_recount(struct broker *b)
+{
+	for (size_t i = 0; i < b->n_nodes; i++)
+		b->nodes[i]->n_members = b->nodes[i]->n_leaders = 0;
+	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next)
+		count(q, 1);
+}
+
 void broker_members_done(struct broker_queue *q)
 {
 	count(q, -1);

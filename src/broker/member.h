@@ -95,6 +95,10 @@ void broker_member_remove(struct broker_queue *q, struct broker_member *m);
 void broker_members_lose(struct broker *b, uint16_t node, bool memory_only);
 /* A member as a row has it. */
 void broker_member_load(struct broker_queue *q, const struct broker_member *m);
+/* The members that another state's same queue has, in place of its own; counted by
+ * broker_members_recount(). */
+void broker_members_copy(struct broker_queue *q, const struct broker_queue *from);
+void broker_members_recount(struct broker *b);
 /* The queue is being deleted: its nodes count it no longer. */
 void broker_members_done(struct broker_queue *q);
 

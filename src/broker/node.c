@@ -57,6 +57,27 @@ const char *broker_node_type_name(enum broker_node_type type)
 	return type == BROKER_NODE_RAM ? "ram" : "disc";
 }
 
+/* Into the table, which has room for it. */
+static void enter(struct broker_node *n)
+{
+	struct broker *b = n->broker;
+	size_t at = b->n_nodes++;
+	for (; at > 0 && b->nodes[at - 1]->number > n->number; at--)
+		b->nodes[at] = b->nodes[at - 1];
+	b->nodes[at] = n;
+}
+
+static void leave(struct broker_node *n)
+{
+	struct broker *b = n->broker;
+	size_t at = 0;
+	while (b->nodes[at] != n)
+		at++;
+	b->n_nodes--;
+	for (; at < b->n_nodes; at++)
+		b->nodes[at] = b->nodes[at + 1];
+}
+
 struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint16_t number,
 	enum broker_node_type type, struct slice name, struct slice address)
 {
@@ -69,11 +90,7 @@ struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint16_t numb
 	n->address = broker_own(address);
 	broker_row_init(b, &n->row, BROKER_ROW_NODE, id);
 	b->nodes = mem_realloc(b->nodes, (b->n_nodes + 1) * sizeof(*b->nodes));
-	/* Rows are loaded in the order of ids. */
-	size_t at = b->n_nodes++;
-	for (; at > 0 && b->nodes[at - 1]->number > number; at--)
-		b->nodes[at] = b->nodes[at - 1];
-	b->nodes[at] = n;
+	enter(n);
 	return n;
 }
 
@@ -88,16 +105,20 @@ void broker_node_set(struct broker_node *n, struct slice name, struct slice addr
 	broker_row_touch(n->broker, &n->row);
 }
 
+void broker_node_set_number(struct broker_node *n, uint16_t number)
+{
+	if (n->number == number)
+		return;
+	leave(n);
+	n->number = number;
+	enter(n);
+	broker_row_touch(n->broker, &n->row);
+}
+
 void broker_node_delete(struct broker_node *n)
 {
-	struct broker *b = n->broker;
-	size_t at = 0;
-	while (b->nodes[at] != n)
-		at++;
-	b->n_nodes--;
-	for (; at < b->n_nodes; at++)
-		b->nodes[at] = b->nodes[at + 1];
-	broker_row_gone(b, &n->row);
+	leave(n);
+	broker_row_gone(n->broker, &n->row);
 	broker_disown(&n->name);
 	broker_disown(&n->address);
 	mem_free(n);

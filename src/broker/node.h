@@ -53,6 +53,7 @@ const char *broker_node_type_name(enum broker_node_type type);
 struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint16_t number,
 	enum broker_node_type type, struct slice name, struct slice address);
 void broker_node_set(struct broker_node *n, struct slice name, struct slice address);
+void broker_node_set_number(struct broker_node *n, uint16_t number);
 void broker_node_delete(struct broker_node *n);
 
 #endif

@@ -47,6 +47,26 @@ static void proposer_free(struct broker_proposer *p)
 	mem_free(p);
 }
 
+void broker_proposer_delete(struct broker *b, struct broker_proposer *p)
+{
+	size_t i = rank(b, p->id);
+	broker_row_gone(b, &p->row);
+	b->n_proposers--;
+	memmove(b->proposers + i, b->proposers + i + 1, (b->n_proposers - i) * sizeof(void *));
+	proposer_free(p);
+}
+
+void broker_proposer_copy(
+	struct broker *b, struct broker_proposer *p, const struct broker_proposer *from)
+{
+	size_t n = from->n_answers * sizeof *from->answers;
+	mem_free(p->answers);
+	p->answers = n > 0 ? mem_dup(from->answers, n) : NULL;
+	p->n_answers = p->answers_cap = from->n_answers;
+	p->last_seq = from->last_seq;
+	broker_row_touch(b, &p->row);
+}
+
 void broker_proposers_free(struct broker *b)
 {
 	for (size_t i = 0; i < b->n_proposers; i++)
@@ -126,6 +146,8 @@ static struct broker_result result_of(const struct broker *b, const struct broke
 
 static void forget_answers(struct broker_proposer *p, uint32_t n)
 {
+	if (n == 0)
+		return;
 	p->n_answers -= n;
 	memmove(p->answers, p->answers + n, p->n_answers * sizeof *p->answers);
 	if (p->n_answers == 0) {

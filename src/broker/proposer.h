@@ -46,6 +46,10 @@ void broker_heard(struct broker *b, uint64_t proposer, uint64_t seq);
 
 struct broker_proposer *broker_proposer_find(const struct broker *b, uint64_t id);
 struct broker_proposer *broker_proposer_new(struct broker *b, uint64_t id);
+void broker_proposer_delete(struct broker *b, struct broker_proposer *p);
+/* Makes one what the other is, but for its id. */
+void broker_proposer_copy(
+	struct broker *b, struct broker_proposer *p, const struct broker_proposer *from);
 void broker_proposers_free(struct broker *b);
 /* The row's value behind its version. */
 void broker_put_proposer(struct buf *out, const struct broker_proposer *p);

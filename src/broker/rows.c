@@ -138,7 +138,7 @@ static void put_topic_permission(struct buf *out, const struct broker_topic_perm
 		broker_put_long(out, p->pattern[i]);
 }
 
-static void put_value(struct buf *out, const struct broker_row *r)
+void broker_put_row(struct buf *out, const struct broker_row *r)
 {
 	buf_put_u8(out, VERSION);
 	switch ((enum broker_row_kind)r->kind) {
@@ -181,7 +181,7 @@ static void put_value(struct buf *out, const struct broker_row *r)
 	}
 }
 
-static void put_key(uint8_t key[BROKER_ROW_KEY_SIZE], const struct broker_row *r)
+void broker_put_row_key(uint8_t key[BROKER_ROW_KEY_SIZE], const struct broker_row *r)
 {
 	key[0] = r->kind;
 	store_u64be(key + 1, r->number);
@@ -190,9 +190,9 @@ static void put_key(uint8_t key[BROKER_ROW_KEY_SIZE], const struct broker_row *r
 static void tell(const struct broker_row *r, struct buf *scratch, broker_row_cb each, void *arg)
 {
 	uint8_t key[BROKER_ROW_KEY_SIZE];
-	put_key(key, r);
+	broker_put_row_key(key, r);
 	buf_clear(scratch);
-	put_value(scratch, r);
+	broker_put_row(scratch, r);
 	each(arg, slice_make(key, sizeof key), buf_slice(scratch));
 }
 
@@ -266,13 +266,17 @@ static void collect_user(struct collection *c, const struct broker_user *u)
 		collect(c, &p->row);
 }
 
-static int compare_rows(const void *a, const void *b)
+int broker_row_order(const struct broker_row *x, const struct broker_row *y)
 {
-	const struct broker_row *x = *(const struct broker_row *const *)a;
-	const struct broker_row *y = *(const struct broker_row *const *)b;
 	if (x->kind != y->kind)
 		return x->kind < y->kind ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	return broker_row_order(
+		*(const struct broker_row *const *)a, *(const struct broker_row *const *)b);
 }
 
 static void collect_all(struct collection *c, const struct broker *b)
@@ -290,6 +294,13 @@ static void collect_all(struct collection *c, const struct broker *b)
 	for (size_t i = 0; i < b->n_proposers; i++)
 		collect(c, &b->proposers[i]->row);
 	qsort(c->rows, c->n, sizeof *c->rows, compare_rows);
+}
+
+struct broker_rows broker_rows_of(const struct broker *b)
+{
+	struct collection c = {0};
+	collect_all(&c, b);
+	return (struct broker_rows){c.rows, c.n};
 }
 
 void broker_all_rows(struct broker *b, broker_row_cb each, void *arg)
@@ -607,8 +618,9 @@ static bool load_row(struct broker *b, struct slice key, struct slice value)
 
 bool broker_load_row(struct broker *b, struct slice key, struct slice value)
 {
+	bool was = b->loading;
 	b->loading = true;
 	bool ok = load_row(b, key, value);
-	b->loading = false;
+	b->loading = was;
 	return ok;
 }

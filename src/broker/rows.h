@@ -10,9 +10,10 @@
 #ifndef WARREN_BROKER_ROWS_H
 #define WARREN_BROKER_ROWS_H
 
-#include "src/base/bytes.h"
+#include "src/base/buf.h"
 
 struct broker;
+struct broker_row;
 
 #define BROKER_ROW_KEY_SIZE 9
 
@@ -36,5 +37,20 @@ bool broker_load_row(struct broker *b, struct slice key, struct slice value);
 
 /* A hash of all rows in the order of their keys: equal on all nodes at the same applied index. */
 uint64_t broker_digest(struct broker *b);
+
+/* ---- for src/broker only ---- */
+
+/* All rows in the order of their keys. */
+struct broker_rows {
+	const struct broker_row **p; /* for mem_free() */
+	size_t n;
+};
+
+struct broker_rows broker_rows_of(const struct broker *b);
+/* Below, at or above 0 as x's key is below y's, the same, or above. */
+int broker_row_order(const struct broker_row *x, const struct broker_row *y);
+void broker_put_row_key(uint8_t key[BROKER_ROW_KEY_SIZE], const struct broker_row *r);
+/* The value, with its version. */
+void broker_put_row(struct buf *out, const struct broker_row *r);
 
 #endif

@@ -5,7 +5,8 @@
  *   input := step*        step := what u8 | its choices
  *
  * Step RAW applies bytes as they are; the others build a command from few names, so that commands
- * meet each other; ROUTE routes a message; STORE moves changed rows into a model of the store.
+ * meet each other; ROUTE routes a message; STORE moves changed rows into a model of the store; WHOLE
+ * hands the whole state over as bytes, damaged ones, too.
  *
  * Invariants:
  *  - any bytes can be applied; what is not answered with OK has changed nothing (digest);
@@ -13,7 +14,9 @@
  *  - routing gives distinct queues that exist;
  *  - the rows told as dirty make a store from which a broker of the same digest can be loaded, and
  * so do all rows;
- *  - a loaded broker answers further commands as the original does.
+ *  - a loaded broker answers further commands as the original does;
+ *  - a broker that was handed the whole state is the same one; from bytes that are refused nothing has
+ *    changed.
  */
 #include "src/amqp/table.h"
 #include "src/base/buf.h"
@@ -22,6 +25,7 @@
 #include "src/broker/command.h"
 #include "src/broker/route.h"
 #include "src/broker/rows.h"
+#include "src/broker/whole.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { STEPS_MAX = 120, RAW_MAX = 600, DIGEST_EACH = 8, RELOADS_MAX = 2 };
@@ -43,6 +47,10 @@ enum step {
 	STEP_MAY,
 	STEP_STORE,
 	STEP_RELOAD,
+	STEP_POLICY,
+	STEP_SETTING,
+	STEP_CLUSTER,
+	STEP_WHOLE,
 	STEPS
 };
 
@@ -262,6 +270,112 @@ static void put_permissions(struct run *r)
 		broker_put_set_permissions(&r->command, user, vhost, any, own, n & 64 ? own : any);
 }
 
+static void put_definition(struct run *r, struct buf *d)
+{
+	uint8_t what = get_u8(&r->in);
+	if (what & 1)
+		amqp_table_put_string(d, "ha-mode", PICK(r, "all", "exactly", "nodes", "some"));
+	if (what & 2)
+		amqp_table_put_long(d, "ha-params", get_u8(&r->in) % 5);
+	if (what & 4) {
+		size_t mark = amqp_table_begin_array(d, "ha-params");
+		amqp_array_put_string(d, node_name(get_u8(&r->in)));
+		amqp_array_put_string(d, node_name(get_u8(&r->in)));
+		amqp_table_end(d, mark);
+	}
+	if (what & 8)
+		amqp_table_put_long(d, "max-length", get_u8(&r->in));
+	if (what & 16)
+		amqp_table_put_string(d, "alternate-exchange", some_exchange(r));
+	if (what & 32)
+		amqp_table_put_string(d, "queue-master-locator",
+			PICK(r, "min-masters", "client-local", "random", "?"));
+}
+
+static void put_policy(struct run *r)
+{
+	struct buf d = BUF_EMPTY;
+	uint8_t what = get_u8(&r->in);
+	struct slice vhost = some_vhost(r), name = PICK(r, "p", "o", "n", "");
+	enum broker_policy_kind kind = what & 1;
+	put_definition(r, &d);
+	struct slice raw = what & 2 ? some_table(r) : buf_slice(&d);
+	struct slice pattern = what & 4 ? some_key(r) : PICK(r, "", "q", "^[rs]", "(");
+	if (what & 8)
+		broker_put_clear_policy(&r->command, vhost, name, kind);
+	else
+		broker_put_set_policy(&r->command, vhost, name, kind,
+			&(struct broker_policy_spec){.pattern = pattern,
+				.apply_to = (what >> 4) % BROKER_APPLY_TO_VALUES,
+				.priority = what >> 6,
+				.definition = raw});
+	buf_done(&d);
+}
+
+static void put_setting(struct run *r)
+{
+	uint8_t what = get_u8(&r->in);
+	struct slice vhost = some_vhost(r), user = some_name(r), name = some_queue(r);
+	struct slice exchange = some_exchange(r), text = fuzz_take(&r->in, what / 16);
+	struct buf *b = &r->command;
+	int64_t limit = (int8_t)get_u8(&r->in);
+	switch (what % 8) {
+	case 0:
+		broker_put_set_parameter(b, vhost, PICK(r, "", "shovel"), name, text);
+		break;
+	case 1:
+		broker_put_clear_parameter(b, vhost, PICK(r, "", "shovel"), name);
+		break;
+	case 2:
+		broker_put_set_vhost_limits(
+			b, vhost, &(struct broker_vhost_limits){BROKER_LIMIT_KEEP, limit});
+		break;
+	case 3:
+		broker_put_set_user_limits(
+			b, user, &(struct broker_user_limits){limit, BROKER_LIMIT_NONE});
+		break;
+	case 4:
+	case 5:
+		broker_put_set_topic_permissions(b, user, vhost, exchange, text, text);
+		break;
+	case 6:
+		broker_put_clear_topic_permissions(b, user, vhost, exchange);
+		break;
+	default:
+		broker_put_set_vhost_metadata(b, vhost, text, text, text);
+	}
+}
+
+static void put_cluster(struct run *r)
+{
+	uint8_t what = get_u8(&r->in), id = 1 + get_u8(&r->in) % 4, group = get_u8(&r->in);
+	struct buf *b = &r->command;
+	switch (what % 8) {
+	case 0:
+	case 1:
+		broker_put_join_node(
+			b, id, node_name(id), slice_str("h:1"), what / 8 % BROKER_NODE_TYPES);
+		break;
+	case 2:
+		broker_put_forget_node(b, id);
+		break;
+	case 3:
+		broker_put_node_down(b, id, broker_node_incarnation(r->broker, id));
+		break;
+	case 4:
+		broker_put_set_node_type(b, id, what / 8 % BROKER_NODE_TYPES);
+		break;
+	case 5:
+		broker_put_replace_members(b, id);
+		break;
+	case 6:
+		broker_put_member_promoted(b, group, what / 8);
+		break;
+	default:
+		broker_put_member_gone(b, group, what / 8);
+	}
+}
+
 static void put_raw(struct run *r)
 {
 	uint16_t n = get_u16le(&r->in);
@@ -306,6 +420,15 @@ static bool put_command(struct run *r, enum step what)
 		return true;
 	case STEP_PERMISSIONS:
 		put_permissions(r);
+		return true;
+	case STEP_POLICY:
+		put_policy(r);
+		return true;
+	case STEP_SETTING:
+		put_setting(r);
+		return true;
+	case STEP_CLUSTER:
+		put_cluster(r);
 		return true;
 	case STEP_NODE: {
 		uint8_t n = get_u8(&r->in);
@@ -420,6 +543,34 @@ static void reload(struct run *r)
 	CHECK(broker_digest(r->twin) == broker_digest(r->broker));
 }
 
+/* A broker that lags becomes the one that does not; bytes that are no state change nothing. */
+static void whole(struct run *r)
+{
+	struct buf b = BUF_EMPTY;
+	uint8_t damage = get_u8(&r->in);
+	if (r->reloads == RELOADS_MAX)
+		return;
+	r->reloads++;
+	broker_whole(r->broker, &b);
+	if (r->twin == NULL)
+		r->twin = broker_new(NULL);
+	if (damage & 1)
+		b.p[get_u16le(&r->in) % b.n] ^= (uint8_t)(damage | 1);
+	uint64_t before = broker_digest(r->twin);
+	struct slice exact = fuzz_exact(buf_slice(&b));
+	bool taken = broker_become(r->twin, exact);
+	fuzz_free(exact);
+	CHECK(taken || broker_digest(r->twin) == before);
+	CHECK(taken || (damage & 1));
+	if (damage & 1) {
+		broker_free(r->twin);
+		r->twin = NULL;
+	} else {
+		CHECK(broker_digest(r->twin) == broker_digest(r->broker));
+	}
+	buf_done(&b);
+}
+
 static void step(struct run *r)
 {
 	enum step what = get_u8(&r->in) % STEPS;
@@ -431,6 +582,8 @@ static void step(struct run *r)
 		may(r);
 	else if (what == STEP_STORE)
 		save(r);
+	else if (what == STEP_WHOLE)
+		whole(r);
 	else
 		reload(r);
 }

@@ -224,6 +224,60 @@ SNAPSHOTS = [bytes.fromhex(text) for text in [
      "020100010a00000003000000000000000200000004000000000000000501000101080000000000090e1e020201140102"
      "0814010202140202131400021a0a0102020a0202130a0002050a010100"),
 ]]
+
+
+def _name(text):
+    return struct.pack("<H", len(text)) + text
+
+
+def _long(text):
+    return struct.pack("<I", len(text)) + text
+
+
+def _command(number, *fields):
+    return struct.pack("<HB", number, 1) + b"".join(fields)
+
+
+def _policy(name, definition, kind=0, priority=0):
+    return _command(18, _name(b"/"), _name(name), bytes([kind]), _long(b""), b"\0", struct.pack("<q", priority),
+                    _long(definition))
+
+
+def _text(key, value):
+    return bytes([len(key)]) + key + b"S" + struct.pack(">I", len(value)) + value
+
+
+def _number(key, value):
+    return bytes([len(key)]) + key + b"l" + struct.pack(">q", value)
+
+
+_HA = _text(b"ha-mode", b"exactly") + _number(b"ha-params", 2)
+_NODE = struct.Struct("<Q")
+# Policies, settings, nodes, members.
+CLUSTER_COMMANDS = {
+    "policy": _policy(b"p", _HA + _number(b"max-length", 5)),
+    "operator": _policy(b"o", _number(b"max-length", 3) + _text(b"ha-mode", b"all"), kind=1),
+    "alternate": _policy(b"a", _text(b"alternate-exchange", b"amq.fanout"), priority=2),
+    "clear_policy": _command(19, _name(b"/"), _name(b"p"), b"\0"),
+    "parameter": _command(20, _name(b"/"), _name(b"shovel"), _name(b"s"), _long(b"{}")),
+    "global_parameter": _command(20, _name(b""), _name(b""), _name(b"g"), _long(b"1")),
+    "clear_parameter": _command(21, _name(b"/"), _name(b"shovel"), _name(b"s")),
+    "vhost_limits": _command(22, _name(b"/"), struct.pack("<qq", -1, 2)),
+    "user_limits": _command(23, _name(b"guest"), struct.pack("<qq", 1, 2)),
+    "topic_permissions": _command(24, _name(b"guest"), _name(b"/"), _name(b"amq.topic"), _long(b"^a"), _long(b".*")),
+    "clear_topic_permissions": _command(25, _name(b"guest"), _name(b"/"), _name(b"")),
+    "vhost_metadata": _command(26, _name(b"/"), _long(b"d"), _long(b"t"), _name(b"quorum")),
+    "join": _command(27, _NODE.pack(2), _name(b"b@host"), _name(b"h:1"), b"\0"),
+    "second_up": _command(16, _NODE.pack(2), _NODE.pack(1), _name(b"b@host"), _name(b"h:1")),
+    "join_ram": _command(27, _NODE.pack(3), _name(b"c@host"), _name(b"h:2"), b"\1"),
+    "third_up": _command(16, _NODE.pack(3), _NODE.pack(1), _name(b"c@host"), _name(b"h:2")),
+    "promoted": _command(31, _NODE.pack(1), _NODE.pack(2)),
+    "down": _command(29, _NODE.pack(2), _NODE.pack(1)),
+    "replace": _command(33, _NODE.pack(2)),
+    "type": _command(30, _NODE.pack(2), b"\1"),
+    "forget": _command(28, _NODE.pack(2)),
+    "gone": _command(32, _NODE.pack(1), _NODE.pack(2)),
+}
 COMMANDS = {name: bytes.fromhex(text) for name, text in {
     "add_vhost": "01000101002f1400000044656661756c74207669727475616c20686f7374000000000000",
     "add_user": "030001050067756573740400000068617368000d00000061646d696e6973747261746f72",
@@ -259,6 +313,12 @@ def brokers():
     def raw(*names):
         return b"".join(b"\0" + struct.pack("<H", len(COMMANDS[n])) + COMMANDS[n] for n in names)
     yield "raw", raw(*COMMANDS)
+    cluster = [b"\0" + struct.pack("<H", len(c)) + c for c in CLUSTER_COMMANDS.values()]
+    begin = raw("add_vhost", "add_user", "node_up", "queue")
+    yield "raw-cluster", begin + b"".join(cluster) + b"\x0e\x0f"
+    yield "raw-cluster-stored", begin + b"".join(c + b"\x0e" for c in cluster) + b"\x13\0"
+    yield "raw-cluster-whole", begin + b"".join(c + b"\x13\0" for c in cluster[:12]) + b"\x0e"
+    yield "raw-cluster-damaged", begin + b"".join(cluster[:14]) + b"\x13\x01\x40\0\x13\x01\x90\0"
     yield "raw-bind", raw("queue", "bind", "unbind", "exchange", "delete_queue")
     queue, route = b"\x02\0%c\0\1\1", b"\x0c\0%c\0%s\0"
     topic = queue % 0 + queue % 1 + b"".join(b"\x03\0\x02\0%c%c\0" % (q, key) for q in (0, 1) for key in b"\xb6\xb7\xb8\xb9\xba\xbb")

@@ -1,80 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/broker/commands.h"
-
-/* A store of rows: an array, sorted when it is read. */
-struct row {
-	uint8_t key[BROKER_ROW_KEY_SIZE];
-	struct buf value;
-};
-
-struct store {
-	struct row rows[4096];
-	size_t n;
-};
-
-static struct row *store_find(struct store *s, struct slice key)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		if (memcmp(s->rows[i].key, key.p, key.n) == 0)
-			return &s->rows[i];
-	}
-	return NULL;
-}
-
-static void store_delete(struct store *s, struct row *r)
-{
-	assert_non_null(r);
-	buf_done(&r->value);
-	*r = s->rows[--s->n];
-}
-
-static void store_put(void *arg, struct slice key, struct slice value)
-{
-	struct store *s = arg;
-	assert_int_equal(key.n, BROKER_ROW_KEY_SIZE);
-	struct row *r = store_find(s, key);
-	if (value.p == NULL) {
-		store_delete(s, r);
-		return;
-	}
-	if (r == NULL) {
-		assert_true(s->n < 4096);
-		r = &s->rows[s->n++];
-		memcpy(r->key, key.p, key.n);
-		r->value = BUF_EMPTY;
-	}
-	buf_clear(&r->value);
-	buf_put_slice(&r->value, value);
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-	return memcmp(
-		((const struct row *)a)->key, ((const struct row *)b)->key, BROKER_ROW_KEY_SIZE);
-}
-
-static void store_clear(struct store *s)
-{
-	for (size_t i = 0; i < s->n; i++)
-		buf_done(&s->rows[i].value);
-	s->n = 0;
-}
-
-static struct broker *store_load(struct store *s)
-{
-	struct broker *b = broker_new(NULL);
-	qsort(s->rows, s->n, sizeof s->rows[0], compare_rows);
-	for (size_t i = 0; i < s->n; i++)
-		assert_true(broker_load_row(b, slice_make(s->rows[i].key, BROKER_ROW_KEY_SIZE),
-			buf_slice(&s->rows[i].value)));
-	return b;
-}
-
-static void store_save(struct store *s, struct broker *b)
-{
-	broker_dirty_rows(b, store_put, s);
-	broker_rows_clean(b);
-}
+#include "tests/unit/broker/store.h"
 
 static void apply_some(struct dice *d, struct broker *b, struct broker *twin)
 {
@@ -362,7 +288,66 @@ static void the_bytes_of_a_row(void **state)
 	assert_true(slice_eq(
 		buf_slice(&r->value), S("\3\2\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0k\0\0\0\0")));
 	r = store_find(&store, S("\1\0\0\0\0\0\0\0\0"));
-	assert_true(slice_eq(buf_slice(&r->value), S("\3\2\0\0\0\0\0\0\0\11\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0")));
+	assert_true(slice_eq(buf_slice(&r->value), S("\3\2\0\0\0\0\0\0\0\11\0\0\0\0\0\0\0"
+						     "\1\0\0\0\0\0\0\0\1\0\0\0")));
+	store_clear(&store);
+}
+
+static void assert_row(struct store *s, struct slice key, struct slice value)
+{
+	const struct row *r = store_find(s, key);
+	assert_non_null(r);
+	assert_true(slice_eq(buf_slice(&r->value), value));
+}
+
+static void the_bytes_of_nodes_members_and_settings(void **state)
+{
+	struct broker *b = *state;
+	static struct store store;
+	struct buf c = BUF_EMPTY;
+	node_up(b, 5, 3);
+	const struct broker_queue_spec spec = {.durable = true, .locator = BROKER_LOCATOR_RANDOM};
+	declare_queue_spec(b, "q", spec);
+	set_policy(b, BROKER_POLICY_OPERATOR, "p",
+		&(struct broker_policy_spec){.pattern = S("^q"),
+			.apply_to = BROKER_APPLY_TO_QUEUES,
+			.priority = -2,
+			.definition = S("\1nV")});
+	broker_put_set_parameter(&c, NONE, NONE, S("g"), S("1"));
+	apply(b, &c);
+	broker_put_set_parameter(&c, S("/"), S("c"), S("n"), S("{}"));
+	apply(b, &c);
+	broker_put_add_user(&c, S("u"), S("h"), BROKER_PASSWORD_SHA512, S("t"));
+	apply(b, &c);
+	broker_put_set_user_limits(&c, S("u"), &(struct broker_user_limits){5, BROKER_LIMIT_KEEP});
+	apply(b, &c);
+	broker_put_set_vhost_limits(&c, S("/"), &(struct broker_vhost_limits){-1, 9});
+	apply(b, &c);
+	broker_put_set_topic_permissions(&c, S("u"), S("/"), S("x"), S("w"), S("r"));
+	apply(b, &c);
+	broker_all_rows(b, store_put, &store);
+	assert_row(&store, S("\2\0\0\0\0\0\0\0\5"),
+		S("\3\1\0\0\1\3\0\0\0\0\0\0\0\7\0n5@host\12\0host:25672"));
+	assert_row(&store, S("\3\0\0\0\0\0\0\0\1"),
+		S("\3\1\0/\0\0\0\0\0\0\0\0\0\0\377\377\377\377\377\377\377\377"
+		  "\11\0\0\0\0\0\0\0"));
+	assert_row(&store, S("\5\0\0\0\0\0\0\0\1"),
+		S("\3\1\0\0\0\0\0\0\0\1\0q\21"
+		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		  "\0\0\0\0\0\1\1\0\0\0\0\0\0\0\1\0\0\0"));
+	/* The policy is 8. */
+	assert_row(&store, S("\11\0\0\0\0\0\0\0\10"),
+		S("\3\1\0\0\0\0\0\0\0\1\1\0p\2\0\0\0^q\1"
+		  "\376\377\377\377\377\377\377\377\3\0\0\0\1nV"));
+	assert_row(&store, S("\12\0\0\0\0\0\0\0\11"),
+		S("\3\0\0\0\0\0\0\0\0\0\0\1\0g\1\0\0\0""1"));
+	assert_row(&store, S("\12\0\0\0\0\0\0\0\12"),
+		S("\3\1\0\0\0\0\0\0\0\1\0c\1\0n\2\0\0\0{}"));
+	assert_row(&store, S("\7\0\0\0\0\0\0\0\13"),
+		S("\3\1\0u\1\0\0\0h\1\1\0\0\0t\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\200"));
+	assert_row(&store, S("\13\0\0\0\0\0\0\0\14"),
+		S("\3\13\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0x\1\0\0\0w\1\0\0\0r"));
 	store_clear(&store);
 }
 
@@ -461,6 +446,7 @@ int main(void)
 		cmocka_unit_test(an_empty_broker_is_an_empty_store),
 		cmocka_unit_test(all_rows_make_the_same_broker),
 		cmocka_unit_test_setup_teardown(the_bytes_of_a_row, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_bytes_of_nodes_members_and_settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_row_whose_parent_is_missing_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_binding_never_leaves_its_vhost, setup, teardown),
