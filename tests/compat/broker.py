@@ -100,6 +100,13 @@ class Broker:
     def log_path(self):
         return os.path.join(self.datadir, "log")
 
+    @classmethod
+    def sanitized(cls):
+        """Built with --enable-sanitizer."""
+        with open(cls.program(), "rb") as f:
+            code = f.read()
+        return b"__tsan_init" in code or b"__asan_init" in code
+
     @staticmethod
     def program():
         return os.environ.get("WARREND") or os.path.normpath(os.path.join(HERE, "..", "..", "warrend"))

@@ -1846,7 +1846,12 @@ class TestQos(Case):
 
 @contextlib.contextmanager
 def peak_memory_below(limit_mib):
-    """What the broker's memory grows by meanwhile, at its peak, is less than that."""
+    """What the broker's memory grows by meanwhile, at its peak, is less than that. With a sanitizer most
+    of it is the sanitizer's: nothing can be said then."""
+    if broker.sanitized():
+        yield
+        return
+
     def status(key):
         with open("/proc/%d/status" % broker.process.pid) as lines:
             return next(int(line.split()[1]) >> 10 for line in lines if line.startswith(key + ":"))

@@ -23,6 +23,9 @@ struct rig {
 	unsigned wakes;
 };
 
+/* Directories are made in memory from now on, if there is room and TMPDIR says nothing else: for tests
+ * with thousands of stores, in which fake_disk.h is the disk that matters. */
+void rig_in_memory(void);
 /* A rig of memory logs. */
 void rig_init_memory(struct rig *r);
 /* A rig with a new store in a new directory. */

@@ -244,6 +244,7 @@ static void crashes_around_holes_lose_nothing(void **state)
 
 int main(void)
 {
+	rig_in_memory();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_crash_leaves_a_prefix),
 		cmocka_unit_test(crashes_around_holes_lose_nothing),
