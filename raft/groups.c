@@ -198,6 +198,11 @@ unsigned groups_tick(struct groups *gs)
 	return n;
 }
 
+bool groups_need_clock(const struct groups *gs)
+{
+	return !list_empty(&gs->ticking) || !list_empty(&gs->thawing);
+}
+
 /* ---- other nodes ---------------------------------------------------------------------------- */
 
 int groups_receive(struct groups *gs, uint64_t node, struct blob *blob, const uint8_t *p, size_t n)

@@ -44,6 +44,8 @@ bool groups_flush(struct groups *gs);
 /* Lets time pass for the groups that need a clock; returns how many do (0: no timer needed until
  * the next message, request or event). To be called every heartbeat_ms or twice as often. */
 unsigned groups_tick(struct groups *gs);
+/* Whether any group needs a clock now: groups_tick() is to be called from now on. Cheap. */
+bool groups_need_clock(const struct groups *gs);
 /* A message that a link has brought from `node`: n bytes at p, inside `blob`, of which references
  * are taken where more than a look is needed (a block of its own for each large message is best).
  * 0, or -1 if it cannot be understood: the link is worth nothing. What is for no group or for a

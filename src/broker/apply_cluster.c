@@ -74,8 +74,8 @@ static struct broker_node *new_node(struct broker *b, uint64_t id, enum broker_n
 }
 
 /* The node that a NODE_UP tells of; the first one makes the table. */
-static struct broker_node *known_node(struct broker *b, uint64_t id, struct slice name,
-	struct slice address, struct broker_result *ret)
+static struct broker_node *known_node(struct broker *b, uint64_t id, uint64_t incarnation,
+	struct slice name, struct slice address, struct broker_result *ret)
 {
 	if (b->n_nodes > 0 && find_node(b, id, ret) == NULL)
 		return NULL;
@@ -85,8 +85,11 @@ static struct broker_node *known_node(struct broker *b, uint64_t id, struct slic
 		apply_refuse(ret, BROKER_FULL, BROKER_NODE);
 		return NULL;
 	}
-	return b->n_nodes > 0 ? broker_node_find(b, id)
-			      : new_node(b, id, BROKER_NODE_DISC, name, address);
+	if (b->n_nodes > 0)
+		return broker_node_find(b, id);
+	if (b->cluster_id == 0)
+		b->cluster_id = broker_cluster_id(id, incarnation);
+	return new_node(b, id, BROKER_NODE_DISC, name, address);
 }
 
 static void begin_incarnation(struct broker_node *n, uint64_t incarnation)
@@ -111,7 +114,7 @@ void apply_node_up(struct broker *b, struct reader *r, struct broker_result *ret
 		reader_fail(r);
 	if (!apply_decoded(r, ret))
 		return;
-	struct broker_node *n = known_node(b, id, name, address, ret);
+	struct broker_node *n = known_node(b, id, incarnation, name, address, ret);
 	ret->node = n;
 	if (n == NULL || incarnation <= n->incarnation)
 		return;

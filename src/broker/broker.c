@@ -94,6 +94,7 @@ const char *broker_code_text(enum broker_code code)
 		[BROKER_UNCHANGED] = "unchanged",
 		[BROKER_NAME_TAKEN] = "name taken",
 		[BROKER_FULL] = "no number left",
+		[BROKER_UNAVAILABLE] = "no leader",
 		[BROKER_MALFORMED] = "malformed command",
 		[BROKER_UNKNOWN] = "unknown command",
 	};
@@ -111,6 +112,12 @@ void broker_set_cluster_name(struct broker *b, struct slice name)
 	broker_disown(&b->cluster_name);
 	b->cluster_name = broker_own(name);
 	broker_row_touch(b, &b->row);
+}
+
+uint64_t broker_cluster_id(uint64_t founder, uint64_t incarnation)
+{
+	uint64_t h = XXH3_64bits_withSeed(&founder, sizeof founder, incarnation);
+	return h != 0 ? h : 1;
 }
 
 void broker_queue_changed(struct broker_queue *q)

@@ -60,6 +60,7 @@ struct broker {
 	uint64_t auth_version;
 
 	struct slice cluster_name;   /* owned; empty until set */
+	uint64_t cluster_id;         /* made of the first node's NODE_UP; 0: there was none yet */
 	uint64_t next_group;         /* group of the next queue; from 1 */
 	uint64_t next_number;        /* of the next row of the other kinds; from 1 */
 	uint64_t next_member;        /* of the next member of a queue; from 1 */
@@ -118,6 +119,7 @@ enum broker_code {
 	BROKER_UNCHANGED = 12,  /* SET_NODE_TYPE: it is one already */
 	BROKER_NAME_TAKEN = 13, /* JOIN_NODE, NODE_UP: another node has the name */
 	BROKER_FULL = 14,       /* JOIN_NODE: all numbers of nodes have been given out */
+	BROKER_UNAVAILABLE = 15, /* never from here: nobody leads group 0 (src/cluster/catalog.h) */
 	BROKER_CODES
 };
 
@@ -161,6 +163,8 @@ const char *broker_code_text(enum broker_code code);
 /* The number of a new row. */
 uint64_t broker_next_number(struct broker *b);
 void broker_set_cluster_name(struct broker *b, struct slice name);
+/* Never 0. A node that was reset founds another cluster when it starts again. */
+uint64_t broker_cluster_id(uint64_t founder, uint64_t incarnation);
 /* Tells the watch. */
 void broker_queue_changed(struct broker_queue *q);
 

@@ -69,8 +69,10 @@ void broker_proposer_copy(
 
 void broker_proposers_free(struct broker *b)
 {
-	for (size_t i = 0; i < b->n_proposers; i++)
+	for (size_t i = 0; i < b->n_proposers; i++) {
+		broker_row_gone(b, &b->proposers[i]->row);
 		proposer_free(b->proposers[i]);
+	}
 	mem_free(b->proposers);
 	b->proposers = NULL;
 	b->n_proposers = 0;
@@ -176,6 +178,12 @@ static const struct broker_answer *recall(const struct broker_proposer *p, uint6
 {
 	uint64_t back = p->last_seq - seq;
 	return back < p->n_answers ? &p->answers[p->n_answers - 1 - back] : NULL;
+}
+
+uint64_t broker_proposer_last(const struct broker *b, uint64_t proposer)
+{
+	const struct broker_proposer *p = broker_proposer_find(b, proposer);
+	return p != NULL ? p->last_seq : 0;
 }
 
 void broker_heard(struct broker *b, uint64_t proposer, uint64_t seq)

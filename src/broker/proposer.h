@@ -39,6 +39,9 @@ struct broker_proposer {
  * past incarnation of a node says, is answered with BROKER_STALE and changes nothing. */
 void broker_apply_once(struct broker *b, uint64_t proposer, uint64_t seq, struct slice command,
 	struct broker_result *ret);
+/* The last sequence of the proposer that has been applied; 0: none. One that does not follow it is
+ * not to be applied: what is between was lost on the way, and comes again in order. */
+uint64_t broker_proposer_last(const struct broker *b, uint64_t proposer);
 /* The proposer knows the answers up to this sequence. */
 void broker_heard(struct broker *b, uint64_t proposer, uint64_t seq);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (3):
+ * Values, each after a version (4):
  *
- *   global      next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
+ *   global      cluster-id:64 next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
  *   node        number:16 type:8 up:8 incarnation:64 name:name address:name
  *   vhost       name:name description:long tags:long default-queue-type:name max-connections:64
  *               max-queues:64
@@ -28,7 +28,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-#define VERSION 3
+#define VERSION 4
 
 /* ---- from the state ---- */
 
@@ -36,6 +36,7 @@
 
 static void put_global(struct buf *out, const struct broker *b)
 {
+	buf_put_u64le(out, b->cluster_id);
 	buf_put_u64le(out, b->next_group);
 	buf_put_u64le(out, b->next_number);
 	buf_put_u64le(out, b->next_member);
@@ -356,6 +357,7 @@ static bool number_ok(const struct broker *b, uint64_t number)
 
 static bool load_global(struct broker *b, uint64_t number, struct reader *r)
 {
+	uint64_t cluster_id = get_u64le(r);
 	uint64_t next_group = get_u64le(r), next_number = get_u64le(r), next_member = get_u64le(r);
 	uint16_t next_node = get_u16le(r);
 	struct slice cluster_name = broker_get_name(r);
@@ -363,6 +365,7 @@ static bool load_global(struct broker *b, uint64_t number, struct reader *r)
 		next_number == 0 || next_member == 0 || cluster_name.n > BROKER_NAME_MAX)
 		return false;
 	broker_set_cluster_name(b, cluster_name);
+	b->cluster_id = cluster_id;
 	b->next_group = next_group;
 	b->next_number = next_number;
 	b->next_member = next_member;

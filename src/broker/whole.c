@@ -104,6 +104,11 @@ static bool topic_permission_is_same(
 	       number_of(a->vhost) == number_of(b->vhost) && slice_eq(a->exchange, b->exchange);
 }
 
+static bool is_of_cluster(const struct broker *a, const struct broker *b)
+{
+	return a->cluster_id == 0 || a->cluster_id == b->cluster_id;
+}
+
 #define BOTH(type) ENTITY(a, struct type), ENTITY(b, struct type)
 
 /* Two rows with the same key are of the same entity, maybe changed. */
@@ -111,7 +116,8 @@ static bool is_same(const struct broker_row *a, const struct broker_row *b)
 {
 	switch ((enum broker_row_kind)a->kind) {
 	case BROKER_ROW_GLOBAL:
-		return ENTITY(a, struct broker)->next_group <= ENTITY(b, struct broker)->next_group &&
+		return is_of_cluster(BOTH(broker)) &&
+		       ENTITY(a, struct broker)->next_group <= ENTITY(b, struct broker)->next_group &&
 		       ENTITY(a, struct broker)->next_number <=
 			       ENTITY(b, struct broker)->next_number;
 	case BROKER_ROW_VHOST:
@@ -235,6 +241,7 @@ static void delete_entity(struct broker *b, const struct broker_row *r)
 static void renew_global(struct broker *b, const struct broker *from)
 {
 	broker_set_cluster_name(b, from->cluster_name);
+	b->cluster_id = from->cluster_id;
 	b->next_group = from->next_group;
 	b->next_number = from->next_number;
 	b->next_member = from->next_member;

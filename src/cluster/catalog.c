@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "src/cluster/catalog.h"
+#include "src/cluster/catalog_priv.h"
 
 #include <sched.h>
 
@@ -7,28 +7,9 @@
 #include "src/base/mem.h"
 #include "src/broker/proposer.h"
 #include "src/broker/rows.h"
+#include "src/broker/whole.h"
+#include "src/cluster/catalog_entry.h"
 #include "src/queue/command.h"
-
-enum { CATALOG_KIND = 'M', CATALOG_ENTRY_VERSION = 2, METADATA_GROUP = 0 };
-
-struct catalog {
-	struct catalog_config config;
-	struct broker *broker;
-	struct catalog *const *all;
-	unsigned n_all;
-	struct catalog_home *home; /* of the catalog on the home's worker; else NULL */
-	struct buf out;            /* commands not yet sent, behind room for a section's header */
-	uint32_t out_count;
-	uint64_t next_seq;
-	uint64_t heard; /* the last command that is answered */
-	struct list requests; /* by seq */
-};
-
-struct catalog_home {
-	struct catalog_home_config config;
-	struct group *group;
-	struct buf row_bytes; /* of the snapshot under way */
-};
 
 /* ---- a worker's copy ---- */
 
@@ -44,6 +25,12 @@ struct catalog *catalog_new(const struct catalog_config *config)
 
 void catalog_free(struct catalog *c)
 {
+	const struct broker_result none = {.code = BROKER_UNAVAILABLE};
+	struct list *node;
+	while ((node = list_pop(&c->requests)) != NULL) {
+		struct catalog_request *r = LIST_ENTRY(node, struct catalog_request, link);
+		r->done(r, &none);
+	}
 	broker_free(c->broker);
 	buf_done(&c->out);
 	mem_free(c);
@@ -58,6 +45,18 @@ void catalog_connect(struct catalog *c, struct catalog *const *all, unsigned n)
 {
 	c->all = all;
 	c->n_all = n;
+}
+
+void catalog_set_client(struct catalog *c, uint64_t client_id)
+{
+	c->config.client_id = client_id;
+	worker_wake(c->config.worker);
+}
+
+void catalog_reachable(const struct catalog *c, unsigned *ret, unsigned *ret_nodes)
+{
+	*ret = c->reachable;
+	*ret_nodes = c->nodes;
 }
 
 void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r)
@@ -89,6 +88,8 @@ static void catalog_answer(struct catalog *c, uint64_t seq, const struct broker_
 static void catalog_apply_section(struct catalog *c, struct section *s)
 {
 	broker_heard(c->broker, s->client, s->heard);
+	if (s->first_seq > broker_proposer_last(c->broker, s->client) + 1)
+		return; /* one before it was lost on the way, and both are sent again */
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct slice command = get_slice(&s->commands, get_u32le(&s->commands));
 		if (s->commands.bad)
@@ -103,7 +104,7 @@ static void catalog_apply_section(struct catalog *c, struct section *s)
 	}
 }
 
-static void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
+void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
 {
 	struct reader r = reader_make(p, n);
 	struct slice header = get_slice(&r, GROUP_ENTRY_HEADER);
@@ -117,6 +118,39 @@ static void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
 	c->config.applied(c->config.arg);
 }
 
+/* What was applied on the way to this state is answered from what it remembers. */
+static void catalog_answer_from_state(struct catalog *c)
+{
+	uint64_t id = c->config.client_id, last = broker_proposer_last(c->broker, id);
+	struct broker_result result;
+	while (id != 0 && c->heard < last) {
+		c->heard++;
+		broker_apply_once(c->broker, id, c->heard, slice_make(NULL, 0), &result);
+		catalog_answer(c, c->heard, &result);
+	}
+}
+
+void catalog_restore(struct catalog *c, const uint8_t *p, size_t n)
+{
+	if (!broker_become(c->broker, slice_make(p, n)))
+		abort();
+	catalog_answer_from_state(c);
+	c->config.applied(c->config.arg);
+}
+
+/* Each is told again and again until somebody leads; it stays in the list, as its command does. */
+static void catalog_unavailable(struct catalog *c, unsigned reachable, unsigned nodes)
+{
+	c->reachable = reachable;
+	c->nodes = nodes;
+	LIST_EACH_SAFE(node, &c->requests)
+	{
+		struct catalog_request *r = LIST_ENTRY(node, struct catalog_request, link);
+		if (r->unavailable != NULL)
+			r->unavailable(r);
+	}
+}
+
 /* ---- mail between workers ---- */
 
 /* Closed until an entry is in the mailbox of every worker. The first of them must not act on it
@@ -127,14 +161,15 @@ struct catalog_gate {
 	_Atomic unsigned refs;
 };
 
-/* A section on its way to the home, or an entry on its way to a copy. */
+/* A section on its way to the home, or what the home tells a copy. */
 struct catalog_mail {
 	struct mail mail;
 	struct catalog *to;
-	struct catalog_gate *gate; /* of an entry */
+	struct catalog_gate *gate; /* NULL: of a section */
 	struct blob *blob;
 	const uint8_t *p;
 	size_t n;
+	catalog_take_fn *take;
 };
 
 static struct catalog_gate *gate_new(unsigned refs)
@@ -158,40 +193,64 @@ static void gate_pass(struct catalog_gate *g)
 	gate_unref(g);
 }
 
-static void catalog_post(struct catalog *to, struct catalog_gate *gate, struct blob *blob,
-	const uint8_t *p, size_t n, void (*deliver)(struct mail *m, struct worker *w))
-{
-	struct catalog_mail *m = MEM_NEW(struct catalog_mail);
-	*m = (struct catalog_mail){{NULL, deliver}, to, gate, blob, p, n};
-	worker_post(to->config.worker, &m->mail);
-}
-
-static void home_take(struct catalog_home *h, const uint8_t *p, size_t n)
-{
-	group_roll(h->group, n);
-	memcpy(batch_put(group_batch(h->group), n), p, n);
-	group_dirty(h->group);
-}
-
 static void catalog_on_section(struct mail *mail, struct worker *w)
 {
 	struct catalog_mail *m = (struct catalog_mail *)mail;
 	(void)w;
 	if (m->to->home != NULL)
-		home_take(m->to->home, m->p, m->n);
+		home_take_own(m->to->home, m->p, m->n);
 	blob_unref(m->blob);
 	mem_free(m);
 }
 
-static void catalog_on_entry(struct mail *mail, struct worker *w)
+static void catalog_on_told(struct mail *mail, struct worker *w)
 {
 	struct catalog_mail *m = (struct catalog_mail *)mail;
 	(void)w;
 	gate_pass(m->gate);
-	catalog_apply(m->to, m->p, m->n);
+	m->take(m->to, m->p, m->n);
 	broker_rows_clean(m->to->broker); /* only the home's copy writes rows */
 	blob_unref(m->blob);
 	mem_free(m);
+}
+
+void catalog_tell(struct catalog *const *all, unsigned n_all, struct blob *blob, const uint8_t *p,
+	size_t n, catalog_take_fn *take)
+{
+	struct catalog_gate *gate = gate_new(n_all);
+	for (unsigned i = 1; i < n_all; i++) {
+		struct catalog_mail *m = MEM_NEW(struct catalog_mail);
+		*m = (struct catalog_mail){
+			{NULL, catalog_on_told}, all[i], gate, blob_ref(blob), p, n, take};
+		worker_post(all[i]->config.worker, &m->mail);
+	}
+	atomic_store_explicit(&gate->open, true, memory_order_release);
+	gate_unref(gate);
+}
+
+struct unavailable_mail {
+	struct mail mail;
+	struct catalog *to;
+	unsigned reachable, nodes;
+};
+
+static void catalog_on_unavailable(struct mail *mail, struct worker *w)
+{
+	struct unavailable_mail *m = (struct unavailable_mail *)mail;
+	(void)w;
+	catalog_unavailable(m->to, m->reachable, m->nodes);
+	mem_free(m);
+}
+
+void catalog_tell_unavailable(
+	struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes)
+{
+	for (unsigned i = 0; i < n_all; i++) {
+		struct unavailable_mail *m = MEM_NEW(struct unavailable_mail);
+		*m = (struct unavailable_mail){
+			{NULL, catalog_on_unavailable}, all[i], reachable, nodes};
+		worker_post(all[i]->config.worker, &m->mail);
+	}
 }
 
 /* How many of the commands may be sent: their answers must be remembered until they are heard. */
@@ -224,171 +283,32 @@ static void catalog_drop_sent(struct catalog *c, uint32_t count, size_t n)
 	c->out.n = COMMAND_SECTION_HEADER + left;
 }
 
-bool catalog_flush(struct catalog *c)
+/* Nothing leaves before the node has its number: the id is what its commands are known by. */
+static bool catalog_send(struct catalog *c)
 {
-	uint32_t count = catalog_room(c);
+	uint32_t count = c->config.client_id != 0 ? catalog_room(c) : 0;
 	if (count == 0)
 		return false;
 	size_t n = catalog_section_size(c, count);
 	command_put_section_header(c->out.p, c->config.client_id, c->next_seq - c->out_count,
 		c->heard, count, (uint32_t)(n - COMMAND_SECTION_HEADER));
 	if (c->home != NULL) {
-		home_take(c->home, c->out.p, n);
+		home_take_own(c->home, c->out.p, n);
 	} else {
+		struct catalog_mail *m = MEM_NEW(struct catalog_mail);
 		struct blob *blob = blob_new(n);
 		memcpy(blob->data, c->out.p, n);
-		catalog_post(c->all[0], NULL, blob, blob->data, n, catalog_on_section);
+		*m = (struct catalog_mail){{NULL, catalog_on_section}, c->all[0], NULL, blob,
+			blob->data, n, NULL};
+		worker_post(c->all[0]->config.worker, &m->mail);
 	}
 	catalog_drop_sent(c, count, n);
 	return true;
 }
 
-/* ---- group 0 ---- */
-
-static void home_seal(void *arg, uint8_t *header)
+bool catalog_flush(struct catalog *c)
 {
-	struct catalog_home *h = arg;
-	memset(header, 0, GROUP_ENTRY_HEADER);
-	header[0] = CATALOG_ENTRY_VERSION;
-	header[1] = CATALOG_KIND;
-	store_u64le(header + 8, h->config.catalogs[0]->config.worker->wall_ms);
-}
-
-static void home_apply(void *arg, uint64_t index, struct blob *blob, const uint8_t *p, size_t n)
-{
-	struct catalog_home *h = arg;
-	(void)index;
-	struct catalog_gate *gate = gate_new(h->config.n_catalogs);
-	for (unsigned i = 1; i < h->config.n_catalogs; i++)
-		catalog_post(h->config.catalogs[i], gate, blob_ref(blob), p, n, catalog_on_entry);
-	atomic_store_explicit(&gate->open, true, memory_order_release);
-	gate_unref(gate);
-	catalog_apply(h->config.catalogs[0], p, n);
-}
-
-struct row_sink {
-	struct catalog_home *home;
-	struct buf *rows; /* struct store_row with offsets in place of pointers */
-};
-
-static void home_add_row(void *arg, struct slice key, struct slice value)
-{
-	struct row_sink *s = arg;
-	struct buf *bytes = &s->home->row_bytes;
-	struct store_row row = {
-		.key = {(const uint8_t *)bytes->n, key.n},
-		.value = {value.p != NULL ? (const uint8_t *)(bytes->n + key.n) : NULL, value.n},
-	};
-	buf_put_slice(bytes, key);
-	buf_put_slice(bytes, value);
-	buf_put_bytes(s->rows, &row, sizeof row);
-}
-
-/* Offsets become pointers once the buffer has stopped moving. */
-static void home_fix_rows(struct catalog_home *h, struct buf *rows)
-{
-	for (size_t at = 0; at < rows->n; at += sizeof(struct store_row)) {
-		struct store_row row;
-		memcpy(&row, rows->p + at, sizeof row);
-		row.key.p = h->row_bytes.p + (size_t)row.key.p;
-		if (row.value.p != NULL)
-			row.value.p = h->row_bytes.p + (size_t)row.value.p;
-		memcpy(rows->p + at, &row, sizeof row);
-	}
-}
-
-/* The state is in the rows, which change in one transaction with the snapshot's index. */
-static void home_snapshot(
-	void *arg, uint64_t previous, struct buf *data, struct buf *live, struct buf *rows)
-{
-	struct catalog_home *h = arg;
-	(void)previous;
-	(void)live;
-	buf_put_u8(data, CATALOG_ENTRY_VERSION);
-	buf_put_u8(data, CATALOG_KIND);
-	buf_clear(&h->row_bytes);
-	struct broker *b = h->config.catalogs[0]->broker;
-	broker_dirty_rows(b, home_add_row, &(struct row_sink){h, rows});
-	broker_rows_clean(b);
-	home_fix_rows(h, rows);
-}
-
-static void home_snapshot_done(void *arg, uint64_t index)
-{
-	struct catalog_home *h = arg;
-	(void)index;
-	buf_done(&h->row_bytes);
-}
-
-static int home_restore(void *arg, uint64_t index, struct slice data)
-{
-	(void)arg;
-	(void)index;
-	return data.n == 2 && data.p[0] == CATALOG_ENTRY_VERSION && data.p[1] == CATALOG_KIND ? 0
-											      : -1;
-}
-
-static void home_live(void *arg, struct buf *live)
-{
-	(void)arg;
-	(void)live;
-}
-
-static void home_leading(void *arg, bool yes, uint64_t term)
-{
-	struct catalog_home *h = arg;
-	(void)term;
-	h->config.leading(h->config.arg, yes);
-}
-
-static void home_closed(void *arg)
-{
-	struct catalog_home *h = arg;
-	void (*closed)(void *arg) = h->config.closed;
-	void *closed_arg = h->config.arg;
-	buf_done(&h->row_bytes);
-	mem_free(h);
-	closed(closed_arg);
-}
-
-static const struct group_app home_app = {
-	.seal = home_seal,
-	.apply = home_apply,
-	.snapshot = home_snapshot,
-	.snapshot_done = home_snapshot_done,
-	.restore = home_restore,
-	.live = home_live,
-	.leading = home_leading,
-	.closed = home_closed,
-};
-
-int catalog_home_open(struct catalog_home **ret, const struct catalog_home_config *config)
-{
-	struct catalog_home *h = MEM_NEW(struct catalog_home);
-	h->config = *config;
-	config->catalogs[0]->home = h;
-	struct group_member member = {.id = config->self, .voter = true};
-	struct group_spec spec = {
-		.id = METADATA_GROUP,
-		.self = config->self,
-		.members = &member,
-		.n_members = 1,
-		.log = config->log,
-		.app = &home_app,
-		.arg = h,
-	};
-	int rc = group_open(&h->group, config->groups, &spec);
-	if (rc != 0) {
-		config->catalogs[0]->home = NULL;
-		mem_free(h);
-		return rc;
-	}
-	*ret = h;
-	return 0;
-}
-
-void catalog_home_close(struct catalog_home *h)
-{
-	h->config.catalogs[0]->home = NULL;
-	group_close(h->group, false);
+	if (c->home != NULL)
+		home_look(c->home);
+	return catalog_send(c);
 }

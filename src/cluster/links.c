@@ -10,6 +10,7 @@
 #include "src/cluster/links.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -41,6 +42,7 @@ struct peer {
 	unsigned delay_ms;
 	uint64_t incarnation;
 	uint64_t since_ms;
+	bool refused;
 	char error[TEXT_MAX];
 };
 
@@ -321,6 +323,7 @@ static void contact_join(struct contact *c, struct peer *p)
 	p->incarnation = id->incarnation;
 	p->since_ms = ls->worker->now_ms;
 	p->delay_ms = 0;
+	p->refused = false;
 	p->error[0] = '\0';
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i].port, p->id, p->incarnation, c->serial);
@@ -402,6 +405,8 @@ static void contact_on_ended(void *arg, struct link *l, enum link_end why, const
 	contact_leave(c, why);
 	if (p == NULL)
 		return;
+	/* Its app is stopped, or the whole node is about to be. */
+	p->refused = link_code(l) == HANDSHAKE_BUSY && link_refused_by_peer(l);
 	if (was_link) {
 		log_warning(
 			"cluster", "link to %s lost (%s): %s", p->name, link_end_name(why), text);
@@ -592,6 +597,7 @@ static void peer_on_dialled(void *arg, int fd, const char *why)
 {
 	struct peer *p = arg;
 	p->dialer = NULL;
+	p->refused = fd == -ECONNREFUSED;
 	if (fd < 0) {
 		peer_failed(p, HANDSHAKE_OK, why);
 		return;
@@ -699,6 +705,7 @@ void links_each_peer(
 			.up = l != NULL,
 			.incarnation = p->incarnation,
 			.since_ms = p->since_ms,
+			.refused = p->refused,
 			.error = p->error};
 		if (l != NULL) {
 			lp.received = link_received(l);

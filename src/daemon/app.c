@@ -237,21 +237,40 @@ static void app_seed(struct node *n)
 	buf_done(&tags);
 }
 
+/* A cluster's first node is number 1. */
 static void app_on_leading(void *arg, bool yes)
 {
 	struct node *n = arg;
 	struct broker *broker = catalog_broker(n->catalogs[0]);
-	if (!yes)
-		return;
-	if (broker->n_vhosts == 0 && broker->n_users == 0)
+	if (yes && broker->n_nodes == 0)
+		shard_set_number(&n->shards[0], 1);
+	if (yes && broker->n_vhosts == 0 && broker->n_users == 0)
 		app_seed(n);
-	struct buf b = BUF_EMPTY;
-	char *address = node_address(n);
-	broker_put_node_up(&b, n->identity.node_id, n->identity.incarnation, slice_str(n->name),
-		slice_str(address));
-	app_propose(n, &b);
-	buf_done(&b);
-	mem_free(address);
+	roster_leading(n->app.roster, yes);
+}
+
+/* ---- other nodes ---- */
+
+void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation)
+{
+	roster_link_up(n->app.roster, node, incarnation);
+	if (n->app.home != NULL)
+		catalog_home_link_up(n->app.home, node);
+}
+
+bool app_on_section(struct node *n, struct slice octets)
+{
+	return n->app.home == NULL || catalog_home_receive(n->app.home, octets.p, octets.n);
+}
+
+static void app_on_declared_down(void *arg)
+{
+	struct node *n = arg;
+	log_warning("node",
+		"the other nodes have taken %s for down: its clients' connections end, and it starts anew",
+		n->name);
+	n->app.declared_down = true;
+	app_stop(n, NULL, NULL);
 }
 
 /* ---- up ---- */
@@ -284,12 +303,32 @@ static int app_open_home(struct node *n)
 				      .groups = n->shards[0].groups,
 				      .log = store_log_open(&n->shards[0].port, 0),
 				      .self = n->identity.node_id,
+				      .node = n->identity.node_id,
+				      .links = n->shards[0].links,
 				      .catalogs = n->catalogs,
 				      .n_catalogs = n->n_shards,
 				      .leading = app_on_leading,
 				      .closed = app_on_home_closed,
 				      .arg = n,
 			      });
+}
+
+static void app_open_roster(struct node *n)
+{
+	char *address = node_address(n);
+	n->app.roster = roster_new(&(struct roster_config){
+		.worker = &n->shards[0].worker,
+		.links = n->links,
+		.catalog = n->catalogs[0],
+		.node = n->identity.node_id,
+		.incarnation = n->identity.incarnation,
+		.name = n->name,
+		.address = address,
+		.down_ms = (unsigned)n->config->cluster_down_ms,
+		.replace_ms = n->config->cluster_replace_ms,
+		.declared_down = app_on_declared_down,
+		.arg = n});
+	mem_free(address);
 }
 
 static void app_tell_started(struct app *a, const char *why)
@@ -319,6 +358,7 @@ static void app_on_all_opened(struct node *n)
 	struct app *a = &n->app;
 	char why[ERR_MAX];
 	a->opened = true;
+	app_open_roster(n);
 	if (a->stop_wanted) {
 		a->state = APP_STARTING;
 		app_stop(n, NULL, NULL);
@@ -326,11 +366,14 @@ static void app_on_all_opened(struct node *n)
 	}
 	int rc = app_load_rows(n);
 	if (rc == 0) {
+		shard_check_number(&n->shards[0]);
 		app_post_all(n, 0, app_on_begin);
 		rc = app_open_home(n);
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		roster_set_home(a->roster, a->home);
 		return;
+	}
 	snprintf(why, sizeof why, "the metadata cannot be read: %s", store_strerror(rc));
 	log_error("node", "%s", why);
 	app_fail(n, node_store_exit(rc), why);
@@ -366,7 +409,7 @@ void app_start(struct node *n, app_done *done, void *arg)
 	a->state = APP_STARTING;
 	a->started = done;
 	a->started_arg = arg;
-	a->opened = a->stop_wanted = false;
+	a->opened = a->stop_wanted = a->declared_down = false;
 	memset(a->reached, 0, sizeof a->reached);
 	links_set_self(n->links, n->identity.node_id, n->identity.incarnation, 0);
 	app_post_all(n, 0, app_on_open);
@@ -425,6 +468,7 @@ static void app_on_home_closed(void *arg)
 
 static void app_on_all_stopped(struct node *n)
 {
+	roster_set_home(n->app.roster, NULL);
 	if (n->app.home != NULL)
 		catalog_home_close(n->app.home);
 	else
@@ -451,6 +495,8 @@ static void app_on_all_closed(struct node *n)
 {
 	struct app *a = &n->app;
 	app_done *done = a->stopped;
+	roster_free(a->roster);
+	a->roster = NULL;
 	app_close_store(n);
 	a->state = APP_DOWN;
 	a->stopped = NULL;
@@ -464,6 +510,7 @@ void app_stop(struct node *n, app_done *done, void *arg)
 {
 	struct app *a = &n->app;
 	if (done != NULL) {
+		a->declared_down = false; /* it is to stay down */
 		a->stopped = done;
 		a->stopped_arg = arg;
 	}

@@ -15,7 +15,7 @@
 #ifndef WARREN_DAEMON_APP_H
 #define WARREN_DAEMON_APP_H
 
-#include "src/cluster/catalog.h"
+#include "src/cluster/roster.h"
 #include "src/daemon/alarms.h"
 #include "src/net/listener.h"
 
@@ -41,6 +41,8 @@ typedef void app_done(void *arg, const char *why);
 struct app {
 	enum app_state state;
 	struct catalog_home *home;
+	struct roster *roster;
+	bool declared_down; /* others took us for dead: down and up again */
 	struct alarms alarms;
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;
@@ -65,6 +67,12 @@ void app_start(struct node *n, app_done *done, void *arg);
 /* Goes down, from whatever state but APP_DOWN. `done` (may be NULL) follows; so does
  * node_on_app_down(). */
 void app_stop(struct node *n, app_done *done, void *arg);
+
+/* ---- from shard 0: other nodes ---- */
+
+void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation);
+/* A section for group 0. False: it cannot be understood. */
+bool app_on_section(struct node *n, struct slice octets);
 
 /* A shard's thread. `worked`: of APP_STEP_LEFT, it has done something since the last round. */
 void app_shard_reached(struct node *n, struct shard *s, enum app_step step, bool worked);

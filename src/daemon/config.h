@@ -68,6 +68,8 @@ struct config {
 	char *cookie_file; /* "": the data directory's */
 	uint64_t cluster_heartbeat_ms;
 	uint64_t cluster_timeout_ms;
+	uint64_t cluster_down_ms;
+	uint64_t cluster_replace_ms;
 	uint64_t tcp_backlog;
 	bool tcp_nodelay;
 

@@ -59,6 +59,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 	struct task *t = (struct task *)m;
 	timer_free(t->shard->tick);
 	timer_free(t->shard->seek);
+	timer_free(t->shard->clock);
 	mem_free(t);
 	worker_stop(w);
 }
@@ -77,10 +78,20 @@ static void node_on_links_closed(void *arg)
 	}
 }
 
+static void node_stop(struct node *n, enum node_exit why);
+
 void node_on_app_down(struct node *n)
 {
-	if (n->stopping)
+	char err[ERR_MAX];
+	if (n->stopping) {
 		links_close(n->links, node_on_links_closed, n);
+	} else if (n->app.declared_down) {
+		enum node_exit wrong = app_prepare(n, err, sizeof err);
+		if (wrong == NODE_EXIT_OK)
+			app_start(n, NULL, NULL);
+		else
+			node_stop(n, wrong);
+	}
 }
 
 static void node_stop(struct node *n, enum node_exit why)
@@ -210,6 +221,24 @@ static enum node_exit node_read_cookie(struct node *n)
 	return own ? NODE_EXIT_DIRECTORY : NODE_EXIT_CONFIG;
 }
 
+static void node_on_reply(void *arg, json_t *reply)
+{
+	char *text = json_dumps(reply, JSON_COMPACT);
+	json_decref(reply);
+	caller_reply(arg, text != NULL ? slice_str(text) : slice_make("", 0));
+	free(text);
+}
+
+/* A request over a CONTROL connection, whose sender knows the cookie. */
+static void node_on_call(void *arg, struct caller_request *r)
+{
+	struct node *n = arg;
+	json_t *request =
+		json_loadb((const char *)r->octets.p, r->octets.n, JSON_REJECT_DUPLICATES, NULL);
+	api_request(n->api, request, node_on_reply, r);
+	json_decref(request);
+}
+
 void node_open_links(struct node *n)
 {
 	n->links = links_new(&(struct links_config){.worker = &n->shards[0].worker,
@@ -221,7 +250,9 @@ void node_open_links(struct node *n)
 		.limits = {.heartbeat_ms = (unsigned)n->config->cluster_heartbeat_ms,
 			.timeout_ms = (unsigned)n->config->cluster_timeout_ms,
 			.greeting_ms = LINK_GREETING_MS},
-		.n_workers = n->n_shards});
+		.n_workers = n->n_shards,
+		.call = node_on_call,
+		.arg = n});
 	cookie_wipe(&n->cookie);
 }
 

@@ -17,9 +17,6 @@
 #include "src/manage/control.h"
 #include "src/net/listener.h"
 
-/* This node's number within its cluster, as client ids have it. */
-enum { NODE_NUMBER = 1 };
-
 /* How the program ends; each has a meaning of its own for scripts. */
 enum node_exit {
 	NODE_EXIT_OK = 0,

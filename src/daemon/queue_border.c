@@ -145,7 +145,8 @@ struct queue_clients *queue_border_clients(void *arg, uint64_t client, struct wo
 	struct shard *s = arg;
 	struct node *node = s->node;
 	unsigned no = client_id_worker(client);
-	if (no >= node->n_shards || client != queue_clients_id(node->shards[no].clients))
+	uint32_t incarnation = (uint32_t)node->identity.incarnation;
+	if (no >= node->n_shards || client != client_id_make(s->number, incarnation, (uint16_t)no))
 		return NULL;
 	*ret_worker = &node->shards[no].worker;
 	return node->shards[no].clients;

@@ -14,6 +14,9 @@
 
 enum {
 	TICK_MS = 1000,
+	RAFT_HEARTBEAT_MS = 100,
+	RAFT_ELECTION_MS = 1000,
+	RAFT_REST_MS = 3000, /* a group in which nothing happens stops its clock */
 	CACHE_BYTES = 8 << 20,   /* entries kept for consumers close behind, per worker */
 	EMPTYING_MAX_MS = 10000, /* a queue that cannot commit does not hold up the end for ever */
 };
@@ -69,6 +72,22 @@ static void shard_check_seek(struct shard *s)
 	timer_set(s->seek, QUEUE_SEEK_MS);
 }
 
+static void shard_on_clock(void *arg)
+{
+	struct shard *s = arg;
+	s->clock_runs = s->open && groups_tick(s->groups) > 0;
+	if (s->clock_runs)
+		timer_set(s->clock, RAFT_HEARTBEAT_MS / 2);
+}
+
+static void shard_check_clock(struct shard *s)
+{
+	if (s->clock_runs || !groups_need_clock(s->groups))
+		return;
+	s->clock_runs = true;
+	timer_set(s->clock, RAFT_HEARTBEAT_MS / 2);
+}
+
 /* In the order of a message's way, so that one round takes everything one step on. */
 static bool shard_turn_of_app(struct shard *s)
 {
@@ -81,6 +100,7 @@ static bool shard_turn_of_app(struct shard *s)
 	worked |= session_env_flush(&s->env);
 	shard_check_empty(s);
 	shard_check_seek(s);
+	shard_check_clock(s);
 	worked |= store_port_ready(&s->port);
 	s->worked |= worked;
 	return worked;
@@ -282,6 +302,30 @@ static void shard_drop_orphans(struct shard *s)
 	}
 }
 
+void shard_set_number(struct shard *s, uint16_t number)
+{
+	uint32_t incarnation = (uint32_t)s->node->identity.incarnation;
+	uint64_t client = client_id_make(number, incarnation, (uint16_t)s->worker.no);
+	s->number = number;
+	catalog_set_client(s->catalog, client);
+	queue_clients_set_id(s->clients, client);
+	queue_hosts_set_node(s->hosts, number);
+}
+
+void shard_check_number(struct shard *s)
+{
+	const struct broker_node *n =
+		broker_node_find(catalog_broker(s->catalog), s->node->identity.node_id);
+	if (s->number == 0 && n != NULL)
+		shard_set_number(s, n->number);
+}
+
+static void shard_on_life_ended(void *arg, uint16_t node, uint32_t incarnation)
+{
+	struct shard *s = arg;
+	queue_hosts_node_gone(s->hosts, node, incarnation);
+}
+
 /* The metadata has come to the point where this start of the node is known: what it says about
  * queues from here on is the present. */
 static void shard_on_applied(void *arg)
@@ -289,6 +333,10 @@ static void shard_on_applied(void *arg)
 	struct shard *s = arg;
 	const struct store_identity *id = &s->node->identity;
 	struct broker *b = catalog_broker(s->catalog);
+	shard_check_number(s);
+	lives_look(&s->lives, b, shard_on_life_ended, s);
+	if (s->worker.no == 0)
+		roster_applied(s->node->app.roster);
 	if (s->serving || s->stopping || broker_node_incarnation(b, id->node_id) != id->incarnation)
 		return;
 	s->serving = true;
@@ -355,9 +403,11 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
 {
 	struct shard *s = arg;
-	(void)incarnation;
-	if (s->open)
-		queue_clients_link_up(s->clients, node);
+	if (!s->open)
+		return;
+	if (s->worker.no == 0)
+		app_on_link_up(s->node, node, incarnation);
+	queue_clients_link_up(s->clients, node);
 }
 
 static void shard_on_link_down(
@@ -365,15 +415,23 @@ static void shard_on_link_down(
 {
 	struct shard *s = arg;
 	(void)incarnation;
-	(void)why;
-	if (s->open)
-		queue_clients_link_down(s->clients, node);
+	if (!s->open)
+		return;
+	if (s->worker.no == 0)
+		roster_link_down(s->node->app.roster, node, why);
+	queue_clients_link_down(s->clients, node);
 }
 
 static bool shard_on_link_message(
 	void *arg, uint64_t node, const struct envelope *e, struct blob *blob, size_t n)
 {
 	struct shard *s = arg;
+	if (e->kind == ENVELOPE_CATALOG && s->begun) {
+		bool fine = app_on_section(
+			s->node, slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE));
+		blob_unref(blob);
+		return fine;
+	}
 	if (s->begun)
 		return queue_border_receive(s, node, e, blob, n);
 	blob_unref(blob);
@@ -433,9 +491,10 @@ void shard_start_clock(struct shard *s)
 	s->tick = timer_new(&s->worker, shard_on_tick, s);
 	timer_set(s->tick, TICK_MS);
 	s->seek = timer_new(&s->worker, shard_on_seek, s);
+	s->clock = timer_new(&s->worker, shard_on_clock, s);
 }
 
-static void shard_open_catalog(struct shard *s, uint64_t client)
+static void shard_open_catalog(struct shard *s)
 {
 	struct broker_watch watch = {.arg = s,
 		.queue_added = shard_on_queue_added,
@@ -443,7 +502,6 @@ static void shard_open_catalog(struct shard *s, uint64_t client)
 		.queue_begun = shard_on_queue_begun,
 		.queue_changed = shard_on_queue_changed};
 	s->catalog = catalog_new(&(struct catalog_config){.worker = &s->worker,
-		.client_id = client,
 		.watch = &watch,
 		.applied = shard_on_applied,
 		.arg = s});
@@ -471,7 +529,6 @@ static void shard_open_hosts(struct shard *s)
 		.arg = s,
 		.self = s->node->identity.node_id,
 		.n_workers = s->node->n_shards,
-		.node = NODE_NUMBER,
 		.state_max = alarms_machine_memory(),
 		.incarnation = (uint32_t)s->node->identity.incarnation});
 }
@@ -479,17 +536,20 @@ static void shard_open_hosts(struct shard *s)
 void shard_open(struct shard *s)
 {
 	struct node *node = s->node;
-	uint64_t client = client_id_make(
-		NODE_NUMBER, (uint32_t)node->identity.incarnation, (uint16_t)s->worker.no);
 	store_port_init(&s->port, node->store, shard_wake, s);
 	s->groups = groups_new(&(struct groups_config){.port = &s->port,
 		.now_ms = shard_now,
 		.random = shard_random,
 		.arg = s,
-		.cache_bytes = CACHE_BYTES});
+		.cache_bytes = CACHE_BYTES,
+		.net = link_port_net(s->links),
+		.heartbeat_ms = RAFT_HEARTBEAT_MS,
+		.election_ms = RAFT_ELECTION_MS,
+		.freeze_after_ms = RAFT_REST_MS});
+	link_port_set_groups(s->links, s->groups);
 	struct queue_border border = queue_border_of(s);
-	s->clients = queue_clients_new(client, node->identity.node_id, &border);
-	shard_open_catalog(s, client);
+	s->clients = queue_clients_new(0, node->identity.node_id, &border);
+	shard_open_catalog(s);
 	shard_open_hosts(s);
 	shard_init_env(s);
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
@@ -542,7 +602,11 @@ void shard_close(struct shard *s)
 	s->open = false;
 	s->node->api_shards[s->worker.no].hosts = NULL;
 	timer_stop(s->seek);
-	s->seeking = false;
+	timer_stop(s->clock);
+	s->seeking = s->clock_runs = false;
+	s->number = 0;
+	lives_done(&s->lives);
+	link_port_set_groups(s->links, NULL);
 	dead_letters_free(s->dead_letters);
 	session_env_done(&s->env);
 	queue_hosts_free(s->hosts);

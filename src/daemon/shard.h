@@ -9,6 +9,7 @@
 #include "raft/groups.h"
 #include "src/cluster/catalog.h"
 #include "src/cluster/link_port.h"
+#include "src/daemon/lives.h"
 #include "src/loop/timer.h"
 #include "src/queue/client.h"
 #include "src/queue/host.h"
@@ -31,6 +32,10 @@ struct shard {
 	struct timer *tick;
 	struct timer *seek; /* set while queues without a known leader are looked for */
 	bool seeking;
+	struct timer *clock; /* set while groups need one */
+	bool clock_runs;
+	uint16_t number; /* of the node, as client ids have it; 0: not known yet */
+	struct lives lives;
 	struct turn_hook hook;
 	uint64_t random_state;
 	bool open;     /* shard_open() to shard_close(): the pointers above, but for links */
@@ -66,6 +71,11 @@ void shard_close_queues(struct shard *s);
 void shard_leave(struct shard *s);
 /* Ends what shard_open() made: APP_STEP_CLOSED. */
 void shard_close(struct shard *s);
+
+/* What this start's commands are known by from now on. Otherwise found in the metadata. */
+void shard_set_number(struct shard *s, uint16_t number);
+/* The metadata's rows are loaded, or an entry was applied. */
+void shard_check_number(struct shard *s);
 
 uint32_t shard_random(void *arg);
 

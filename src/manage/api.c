@@ -64,6 +64,7 @@ static void call_end(struct api_call *c, json_t *reply)
 	void (*done)(void *arg, json_t *reply) = c->done;
 	void *arg = c->arg;
 	list_remove(&c->waiting);
+	list_remove(&c->catalog.link);
 	json_decref(c->args);
 	mem_free(c);
 	done(arg, reply);
@@ -141,11 +142,23 @@ static void call_on_result(struct catalog_request *r, const struct broker_result
 			"not done: %s", broker_code_text(result->code));
 }
 
+static void call_on_unavailable(struct catalog_request *r)
+{
+	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
+	unsigned reachable, nodes;
+	catalog_reachable(api_node(c)->shards[0].env->catalog, &reachable, &nodes);
+	api_fail(c, API_UNAVAILABLE,
+		"no majority of the cluster's nodes can be reached: %u of %u are running or reachable "
+		"from node '%s'; it is not known whether this will be done",
+		reachable, nodes, api_node(c)->name);
+}
+
 void api_propose(struct api_call *c, struct buf *command,
 	void (*applied)(struct api_call *c, const struct broker_result *result))
 {
 	c->applied = applied;
 	c->catalog.done = call_on_result;
+	c->catalog.unavailable = call_on_unavailable;
 	call_wait(c);
 	catalog_propose(api_node(c)->shards[0].env->catalog, buf_slice(command), &c->catalog);
 	buf_done(command);
@@ -202,6 +215,7 @@ void api_request(
 	json_t *args = json_object_get(request, "args");
 	c->api = a;
 	list_init(&c->waiting);
+	list_init(&c->catalog.link);
 	c->args = json_is_object(args) ? json_incref(args) : json_object();
 	c->done = done;
 	c->arg = arg;

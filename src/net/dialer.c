@@ -30,6 +30,7 @@ struct dialer {
 	bool looking;                /* `lookup` is under way */
 	bool over;                   /* told, or cancelled */
 	char why[128];               /* the last attempt failed */
+	int err;                     /* likewise: an errno, or 1 */
 	char host[HOST_MAX + 1], port[PORT_MAX + 1];
 	void (*done)(void *arg, int fd, const char *why);
 	void *arg;
@@ -97,7 +98,14 @@ static void tell(struct dialer *d, int fd)
 
 static void failed(struct dialer *d, const char *why)
 {
+	d->err = 1;
 	snprintf(d->why, sizeof d->why, "%s", why);
+}
+
+static void failed_by(struct dialer *d, int err)
+{
+	failed(d, uv_strerror(-err));
+	d->err = err;
 }
 
 /* ---- connecting ---- */
@@ -130,7 +138,7 @@ static void on_writable(uv_poll_t *h, int status, int events)
 		return;
 	}
 	close(fd);
-	failed(d, uv_strerror(-err));
+	failed_by(d, err);
 	try_next(d);
 }
 
@@ -193,9 +201,9 @@ static void try_next(struct dialer *d)
 			set_timer(d);
 			return;
 		}
-		failed(d, uv_strerror(-err));
+		failed_by(d, err);
 	}
-	tell(d, -1);
+	tell(d, -d->err);
 }
 
 /* ---- looking up ---- */

@@ -10,8 +10,8 @@
 struct dialer;
 
 /* `address` is "host:port", "1.2.3.4:port" or "[::1]:port". done() is called once, never from
- * inside: with a connected, non-blocking socket that is the receiver's, or -1 and `why`
- * ("connection refused"). The dialer is gone then. An address gets an equal share of the time that
+ * inside: with a connected, non-blocking socket that is the receiver's, or a negative errno of the
+ * last attempt (-1 if it has none) and `why` ("connection refused"). The dialer is gone then. An address gets an equal share of the time that
  * is left. */
 struct dialer *dialer_new(struct worker *w, const char *address, unsigned limit_ms,
 	void (*done)(void *arg, int fd, const char *why), void *arg);

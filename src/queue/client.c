@@ -113,6 +113,11 @@ struct queue_clients *queue_clients_new(
 	return qs;
 }
 
+void queue_clients_set_id(struct queue_clients *qs, uint64_t client_id)
+{
+	qs->id = client_id;
+}
+
 uint64_t queue_clients_id(const struct queue_clients *qs)
 {
 	return qs->id;

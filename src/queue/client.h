@@ -99,10 +99,12 @@ struct queue_border {
 	void *arg;
 };
 
-/* `self`: id of the own node, not 0. */
+/* `self`: id of the own node, not 0. The client id may be 0 until queue_clients_set_id(). */
 struct queue_clients *queue_clients_new(
 	uint64_t client_id, uint64_t self, const struct queue_border *border);
 void queue_clients_free(struct queue_clients *qs);
+/* Once, before anything is sent. */
+void queue_clients_set_id(struct queue_clients *qs, uint64_t client_id);
 uint64_t queue_clients_id(const struct queue_clients *qs);
 /* Sends what the turn has collected; returns whether there was anything. */
 bool queue_clients_flush(struct queue_clients *qs);

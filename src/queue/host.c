@@ -712,6 +712,11 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 	return hs;
 }
 
+void queue_hosts_set_node(struct queue_hosts *hs, uint16_t node)
+{
+	hs->config.node = node;
+}
+
 void queue_hosts_free(struct queue_hosts *hs)
 {
 	assert(hs->open == 0);

@@ -58,13 +58,15 @@ struct queue_hosts_config {
 	uint64_t state_max;
 	uint64_t self;        /* id of this node */
 	unsigned n_workers;   /* of this node */
-	uint16_t node;        /* of this node's client ids */
+	uint16_t node;        /* of this node's client ids; 0: see queue_hosts_set_node() */
 	uint32_t incarnation; /* likewise */
 };
 
 struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config);
 /* All hosts closed. */
 void queue_hosts_free(struct queue_hosts *hs);
+/* Once, before a queue is opened. */
+void queue_hosts_set_node(struct queue_hosts *hs, uint16_t node);
 /* Posts the mail that the turn's events have filled; returns whether there was any. */
 bool queue_hosts_flush(struct queue_hosts *hs);
 unsigned queue_hosts_count(const struct queue_hosts *hs);

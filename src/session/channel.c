@@ -234,6 +234,22 @@ static void op_catalog_done(struct catalog_request *r, const struct broker_resul
 	op_free(op);
 }
 
+/* The operation stays until its answer comes: what it has begun may take effect yet, and is to be undone
+ * then. */
+static void op_unavailable(struct catalog_request *r)
+{
+	struct channel_op *op =
+		(struct channel_op *)((char *)r - offsetof(struct channel_op, catalog));
+	unsigned reachable, nodes;
+	if (op->channel == NULL)
+		return;
+	catalog_reachable(op->env->catalog, &reachable, &nodes);
+	channel_error(op->channel, 541, op->method,
+		"no majority of the cluster's nodes can be reached: %u of %u are running or "
+		"reachable from node '%s'",
+		reachable, nodes, op->env->limits->node_name);
+}
+
 struct channel_op *channel_op_begin(struct channel *ch, uint32_t method, struct slice name)
 {
 	static_assert(offsetof(struct channel_op, queue) == 0, "op_queue_done casts");
@@ -272,6 +288,7 @@ struct catalog_request *channel_op_catalog(struct channel_op *op,
 {
 	op->catalog_done = done;
 	op->catalog.done = op_catalog_done;
+	op->catalog.unavailable = op_unavailable;
 	return &op->catalog;
 }
 

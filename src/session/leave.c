@@ -55,10 +55,30 @@ static void leave_undefined(struct catalog_request *r, const struct broker_resul
 	mem_free(ask);
 }
 
+/* The connection waits no longer. */
+static void leave_unavailable(struct catalog_request *r)
+{
+	struct leave_ask *ask =
+		(struct leave_ask *)((char *)r - offsetof(struct leave_ask, catalog));
+	struct leave *l = ask->leave;
+	struct connection *c = l->conn;
+	if (c == NULL)
+		return;
+	buf_put_slice(connection_out(c), buf_slice(&l->farewell));
+	buf_clear(&l->farewell);
+	l->conn = NULL;
+	c->leave = NULL;
+	if (l->shut)
+		connection_shut(c);
+	else
+		connection_check_input(c);
+}
+
 static void ask_undefine(struct leave_ask *ask)
 {
 	struct buf b = BUF_EMPTY;
 	ask->catalog.done = leave_undefined;
+	ask->catalog.unavailable = leave_unavailable;
 	broker_put_delete_queue(&b, ask->group);
 	catalog_propose(ask->leave->env->catalog, buf_slice(&b), &ask->catalog);
 	buf_done(&b);

@@ -208,7 +208,7 @@ static void the_bytes_of_a_proposer(void **state)
 	broker_dirty_rows(b, find_proposer, &f);
 	broker_rows_clean(b);
 	assert_int_equal(f.changed, 1);
-	assert_true(slice_eq(buf_slice(&f.value), S("\3\55\1\0\0\0\0\0\0\2\0\0\0"
+	assert_true(slice_eq(buf_slice(&f.value), S("\4\55\1\0\0\0\0\0\0\2\0\0\0"
 						    "\0\0\4\1\0\0\0\0\0\0\0"
 						    "\2\4\0\0\0\0\0\0\0\0\0")));
 	f.changed = 0;
@@ -224,12 +224,12 @@ static void rows_that_claim_too_much_are_refused(void **state)
 	(void)state;
 	static const uint8_t key[BROKER_ROW_KEY_SIZE] = {BROKER_ROW_PROPOSER, 0, 1};
 	const struct slice bad[] = {
-		S("\2\1\0\0\0\0\0\0\0\377\377\377\377"),       /* answers that are not there */
-		S("\2\1\0\0\0\0\0\0\0\2\0\0\0"
+		S("\4\1\0\0\0\0\0\0\0\377\377\377\377"),       /* answers that are not there */
+		S("\4\1\0\0\0\0\0\0\0\2\0\0\0"
 		  "\0\0\0\0\0\0\0\0\0\0\0"
 		  "\0\0\0\0\0\0\0\0\0\0\0"),                   /* more than sequences */
-		S("\2\1\0\0\0\0\0\0\0\1\0\0\0\177\0\0\0\0\0\0\0\0\0\0"), /* no code */
-		S("\2\1\0\0\0"),
+		S("\4\1\0\0\0\0\0\0\0\1\0\0\0\177\0\0\0\0\0\0\0\0\0\0"), /* no code */
+		S("\4\1\0\0\0"),
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct broker *victim = broker_new(NULL);

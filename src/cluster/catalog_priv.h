@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What catalog.c (a worker's copy) and catalog_home.c (group 0 on worker 0) know of each other.
+ */
+#ifndef WARREN_CLUSTER_CATALOG_PRIV_H
+#define WARREN_CLUSTER_CATALOG_PRIV_H
+
+#include "src/cluster/catalog.h"
+
+struct catalog {
+	struct catalog_config config;
+	struct broker *broker;
+	struct catalog *const *all;
+	unsigned n_all;
+	struct catalog_home *home; /* of the catalog on the home's worker; else NULL */
+	struct buf out;            /* commands not yet sent, behind room for a section's header */
+	uint32_t out_count;
+	uint64_t next_seq;
+	uint64_t heard;       /* the last command that is answered */
+	struct list requests; /* by seq */
+	unsigned reachable, nodes; /* when it was last found that nobody leads */
+};
+
+/* Posted to each catalog but the home's own, and delivered in order. */
+typedef void catalog_take_fn(struct catalog *c, const uint8_t *p, size_t n);
+
+/* An entry of group 0, header and all. */
+catalog_take_fn catalog_apply;
+/* A whole state, as broker_whole() makes it. It has been found good. */
+catalog_take_fn catalog_restore;
+/* To all catalogs but the first one, which is the caller's: they take it, none of them before all have
+ * it in their mailbox. `blob` is borrowed. */
+void catalog_tell(struct catalog *const *all, unsigned n_all, struct blob *blob, const uint8_t *p,
+	size_t n, catalog_take_fn *take);
+/* To all: nobody leads; so many of so many nodes can be reached. */
+void catalog_tell_unavailable(
+	struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes);
+
+/* The home: a section of a worker of this node. The bytes are copied. */
+void home_take_own(struct catalog_home *h, const uint8_t *p, size_t n);
+/* Each round of the turn on worker 0. */
+void home_look(struct catalog_home *h);
+
+#endif

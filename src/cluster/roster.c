@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/cluster/roster.h"
+
+#include <inttypes.h>
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/broker/command.h"
+#include "src/loop/timer.h"
+
+enum {
+	LOOK_MS = 100,        /* while something is due by time */
+	CHANGE_AGAIN_MS = 500, /* after a change of members that failed */
+	MEMBERS_MAX = 256,
+	NEAR = 16, /* entries that a standby may lack when it is promoted */
+};
+
+/* A node: of the table, or remembered, or only linked. */
+struct known {
+	uint64_t node;
+	char *name, *address; /* as the links have them; NULL: they do not know it */
+	bool in_table;
+	bool linked;
+	uint64_t incarnation; /* of the link, or of the last one */
+	bool broke;           /* the last link was closed, not silent */
+	uint64_t unlinked_ms; /* since; counts anew with each leadership */
+	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed in this leadership */
+	uint64_t down_ms;     /* since when the table says so, as far as was seen; 0: it does not */
+	bool replaced;        /* REPLACE_MEMBERS was proposed for it */
+};
+
+struct roster {
+	struct roster_config config;
+	struct catalog_home *home;
+	struct timer *timer;
+	bool timing;
+	bool leading;
+	bool told_up;        /* NODE_UP of this incarnation was proposed */
+	bool declared;       /* declared_down() was called */
+	bool changing;       /* a change of group 0's members is under way */
+	uint64_t change_ms;  /* not before */
+	struct known *known;
+	size_t n_known;
+};
+
+static uint64_t now_ms(const struct roster *m)
+{
+	return m->config.worker->now_ms;
+}
+
+static struct broker *the_broker(const struct roster *m)
+{
+	return catalog_broker(m->config.catalog);
+}
+
+static void propose(struct roster *m, struct buf *command)
+{
+	catalog_propose(m->config.catalog, buf_slice(command), NULL);
+	buf_done(command);
+}
+
+/* ---- who is known --------------------------------------------------------------------------- */
+
+static struct known *known_find(const struct roster *m, uint64_t node)
+{
+	for (size_t i = 0; i < m->n_known; i++)
+		if (m->known[i].node == node)
+			return &m->known[i];
+	return NULL;
+}
+
+static struct known *known_get(struct roster *m, uint64_t node)
+{
+	struct known *k = known_find(m, node);
+	if (k != NULL)
+		return k;
+	m->known = mem_realloc(m->known, (m->n_known + 1) * sizeof *m->known);
+	k = &m->known[m->n_known++];
+	*k = (struct known){.node = node, .unlinked_ms = now_ms(m)};
+	return k;
+}
+
+static bool is_text(const char *have, struct slice want)
+{
+	return have != NULL && slice_eq(slice_str(have), want);
+}
+
+static void known_set(struct roster *m, struct known *k, struct slice name, struct slice address)
+{
+	if (is_text(k->name, name) && is_text(k->address, address))
+		return;
+	mem_free(k->name);
+	mem_free(k->address);
+	k->name = mem_printf("%.*s", SLICE_FMT(name));
+	k->address = mem_printf("%.*s", SLICE_FMT(address));
+	links_set_peer(m->config.links, k->node, k->name, k->address);
+}
+
+static void known_forget(struct roster *m, struct known *k)
+{
+	links_forget_peer(m->config.links, k->node);
+	mem_free(k->name);
+	mem_free(k->address);
+	*k = m->known[--m->n_known];
+}
+
+void roster_remember(
+	struct roster *m, uint64_t node, const char *name, const char *address)
+{
+	if (node != m->config.node)
+		known_set(m, known_get(m, node), slice_str(name), slice_str(address));
+}
+
+static void look_at_down(struct roster *m, struct known *k, const struct broker_node *n)
+{
+	if (n->up) {
+		k->down_ms = 0;
+		k->replaced = false;
+	} else if (k->down_ms == 0) {
+		k->down_ms = now_ms(m);
+	}
+}
+
+/* The links' peers are the nodes of the table; without a table, those remembered. */
+static void look_at_table(struct roster *m)
+{
+	const struct broker *b = the_broker(m);
+	if (b->n_nodes == 0)
+		return;
+	links_set_cluster(m->config.links, b->cluster_id);
+	for (size_t i = 0; i < m->n_known; i++)
+		m->known[i].in_table = false;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n->id == m->config.node)
+			continue;
+		struct known *k = known_get(m, n->id);
+		k->in_table = true;
+		known_set(m, k, n->name, n->address);
+		look_at_down(m, k, n);
+	}
+	/* A state from before we joined does not know those yet through whom it comes. */
+	if (broker_node_find(b, m->config.node) == NULL)
+		return;
+	for (size_t i = m->n_known; i > 0; i--)
+		if (!m->known[i - 1].in_table)
+			known_forget(m, &m->known[i - 1]);
+}
+
+/* ---- this node ------------------------------------------------------------------------------ */
+
+static void on_told_up(struct catalog_request *r, const struct broker_result *result)
+{
+	if (result->code != BROKER_OK && result->code != BROKER_UNAVAILABLE)
+		log_error("cluster", "this node cannot be up in the cluster: %s",
+			broker_code_text(result->code));
+	mem_free(r);
+}
+
+static void tell_up(struct roster *m)
+{
+	struct buf b = BUF_EMPTY;
+	struct catalog_request *r = MEM_NEW(struct catalog_request);
+	r->done = on_told_up;
+	m->told_up = true;
+	broker_put_node_up(&b, m->config.node, m->config.incarnation, slice_str(m->config.name),
+		slice_str(m->config.address));
+	catalog_propose(m->config.catalog, buf_slice(&b), r);
+	buf_done(&b);
+}
+
+static void look_at_self(struct roster *m)
+{
+	const struct broker_node *n = broker_node_find(the_broker(m), m->config.node);
+	if (n == NULL)
+		return;
+	if (n->incarnation < m->config.incarnation) {
+		if (!m->told_up)
+			tell_up(m);
+	} else if ((n->incarnation > m->config.incarnation || !n->up) && !m->declared) {
+		m->declared = true;
+		m->config.declared_down(m->config.arg);
+	}
+}
+
+/* ---- the leader: who is down ---------------------------------------------------------------- */
+
+struct refused {
+	uint64_t node;
+	bool yes;
+};
+
+static void find_refused(void *arg, const struct links_peer *p)
+{
+	struct refused *r = arg;
+	if (p->id == r->node)
+		r->yes = p->refused;
+}
+
+/* Nobody listens there: the process that the link was to has ended. */
+static bool is_dead(const struct roster *m, const struct known *k)
+{
+	struct refused r = {.node = k->node};
+	if (k->broke)
+		links_each_peer(m->config.links, find_refused, &r);
+	return r.yes;
+}
+
+static void tell_down(struct roster *m, struct known *k, const struct broker_node *n)
+{
+	struct buf b = BUF_EMPTY;
+	k->told_down = n->incarnation;
+	log_warning("cluster", "node %.*s is down", SLICE_FMT(n->name));
+	broker_put_node_down(&b, n->id, n->incarnation);
+	propose(m, &b);
+}
+
+/* Returns whether time alone may change something. */
+static bool look_at_links(struct roster *m)
+{
+	const struct broker *b = the_broker(m);
+	bool waits = false;
+	for (size_t i = 0; i < m->n_known; i++) {
+		struct known *k = &m->known[i];
+		const struct broker_node *n = broker_node_find(b, k->node);
+		if (n == NULL || !n->up || k->linked || k->told_down == n->incarnation)
+			continue;
+		if (now_ms(m) - k->unlinked_ms >= m->config.down_ms || is_dead(m, k))
+			tell_down(m, k, n);
+		else
+			waits = true;
+	}
+	return waits;
+}
+
+static bool look_at_long_down(struct roster *m)
+{
+	bool waits = false;
+	for (size_t i = 0; i < m->n_known; i++) {
+		struct known *k = &m->known[i];
+		if (k->down_ms == 0 || k->replaced || broker_node_find(the_broker(m), k->node) == NULL)
+			continue;
+		waits = true;
+		if (now_ms(m) - k->down_ms < m->config.replace_ms)
+			continue;
+		struct buf b = BUF_EMPTY;
+		k->replaced = true;
+		broker_put_replace_members(&b, k->node);
+		propose(m, &b);
+	}
+	return waits;
+}
+
+/* ---- the leader: group 0's members ---------------------------------------------------------- */
+
+uint64_t roster_member_id(uint64_t node, uint64_t incarnation, bool ram)
+{
+	if (!ram)
+		return node;
+	/* splitmix64 */
+	uint64_t z = node + incarnation * 0x9e3779b97f4a7c15u;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	z ^= z >> 31;
+	return z != 0 ? z : 1;
+}
+
+/* The id that the node's member is to have; 0: it cannot be known now. */
+static uint64_t wanted_id(const struct roster *m, const struct broker_node *n)
+{
+	bool ram = n->type == BROKER_NODE_RAM;
+	const struct known *k = known_find(m, n->id);
+	uint64_t incarnation = n->id == m->config.node ? m->config.incarnation
+			       : k != NULL && k->linked ? k->incarnation
+							: 0;
+	return ram && incarnation == 0 ? 0 : roster_member_id(n->id, incarnation, ram);
+}
+
+static bool is_linked(const struct roster *m, uint64_t node)
+{
+	const struct known *k = known_find(m, node);
+	return k != NULL && k->linked;
+}
+
+static void on_changed(void *arg, int status)
+{
+	struct roster *m = arg;
+	m->changing = false;
+	if (status != 0)
+		m->change_ms = now_ms(m) + CHANGE_AGAIN_MS;
+	roster_applied(m);
+}
+
+/* What is to be done to group 0's members next. */
+struct step {
+	enum { STEP_NONE, STEP_REMOVE, STEP_ADD, STEP_PROMOTE, STEP_WAIT } what;
+	struct group_member member;
+};
+
+static struct step step_out(
+	const struct roster *m, const struct group_member_state *ms, unsigned n)
+{
+	const struct broker *b = the_broker(m);
+	for (unsigned i = 0; i < n; i++) {
+		const struct broker_node *node = broker_node_find(b, ms[i].node);
+		uint64_t id = node != NULL ? wanted_id(m, node) : 0;
+		if (ms[i].node == m->config.node)
+			continue;
+		if (node == NULL || (id != 0 && id != ms[i].id))
+			return (struct step){STEP_REMOVE, {.id = ms[i].id, .node = ms[i].node}};
+	}
+	return (struct step){STEP_NONE, {0}};
+}
+
+static const struct group_member_state *state_of(
+	const struct group_member_state *ms, unsigned n, uint64_t id)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (ms[i].id == id)
+			return &ms[i];
+	return NULL;
+}
+
+static struct step step_in(
+	const struct roster *m, const struct group_member_state *ms, unsigned n)
+{
+	const struct broker *b = the_broker(m);
+	struct step next = {STEP_NONE, {0}};
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *node = b->nodes[i];
+		uint64_t id = wanted_id(m, node);
+		const struct group_member_state *s = state_of(ms, n, id);
+		struct group_member member = {.id = id, .node = node->id};
+		if (id == 0 || !is_linked(m, node->id))
+			continue;
+		if (s == NULL || s->spare)
+			return (struct step){STEP_ADD, member};
+		if (s->voter || node->type == BROKER_NODE_RAM)
+			continue;
+		/* A promotion that is asked for waits until it can be done, and holds up all others. */
+		if (!s->installing && s->lag <= NEAR)
+			return (struct step){STEP_PROMOTE, member};
+		next.what = STEP_WAIT;
+	}
+	return next;
+}
+
+static struct step next_step(const struct roster *m)
+{
+	struct group_member_state ms[MEMBERS_MAX];
+	unsigned n = group_members(catalog_home_group(m->home), ms, MEMBERS_MAX);
+	if (n > MEMBERS_MAX)
+		n = MEMBERS_MAX;
+	struct step s = step_out(m, ms, n);
+	return s.what != STEP_NONE ? s : step_in(m, ms, n);
+}
+
+static int begin_step(struct roster *m, const struct step *s)
+{
+	struct group *g = catalog_home_group(m->home);
+	switch (s->what) {
+	case STEP_REMOVE:
+		return group_remove(g, s->member.id, on_changed, m);
+	case STEP_ADD:
+		return group_add_standby(g, &s->member, on_changed, m);
+	default:
+		return group_promote(g, s->member.id, on_changed, m);
+	}
+}
+
+static bool look_at_members(struct roster *m)
+{
+	struct step s = {STEP_NONE, {0}};
+	if (m->home != NULL && !m->changing)
+		s = next_step(m);
+	if (s.what == STEP_NONE || s.what == STEP_WAIT)
+		return s.what == STEP_WAIT;
+	if (now_ms(m) < m->change_ms)
+		return true;
+	m->changing = begin_step(m, &s) == 0;
+	if (!m->changing)
+		m->change_ms = now_ms(m) + CHANGE_AGAIN_MS;
+	return !m->changing;
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+static void look(struct roster *m)
+{
+	bool again = false;
+	look_at_table(m);
+	look_at_self(m);
+	if (m->leading) {
+		again |= look_at_links(m);
+		again |= look_at_long_down(m);
+		again |= look_at_members(m);
+	}
+	if (!again || m->timing)
+		return;
+	m->timing = true;
+	timer_set(m->timer, LOOK_MS);
+}
+
+static void on_timer(void *arg)
+{
+	struct roster *m = arg;
+	m->timing = false;
+	look(m);
+}
+
+void roster_applied(struct roster *m)
+{
+	if (m->home != NULL)
+		look(m);
+}
+
+void roster_leading(struct roster *m, bool yes)
+{
+	m->leading = yes;
+	m->change_ms = 0;
+	if (!yes)
+		return;
+	for (size_t i = 0; i < m->n_known; i++) {
+		m->known[i].unlinked_ms = now_ms(m);
+		m->known[i].told_down = 0;
+		m->known[i].replaced = false;
+		if (m->known[i].down_ms != 0)
+			m->known[i].down_ms = now_ms(m);
+	}
+	if (the_broker(m)->n_nodes == 0)
+		tell_up(m); /* the first node of a new cluster */
+	roster_applied(m);
+}
+
+void roster_link_up(struct roster *m, uint64_t node, uint64_t incarnation)
+{
+	struct known *k = known_get(m, node);
+	k->linked = true;
+	k->incarnation = incarnation;
+	roster_applied(m);
+}
+
+void roster_link_down(struct roster *m, uint64_t node, enum link_end why)
+{
+	struct known *k = known_find(m, node);
+	if (k == NULL)
+		return; /* forgotten */
+	k->linked = false;
+	k->broke = why == LINK_CLOSED;
+	k->unlinked_ms = now_ms(m);
+	roster_applied(m);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct roster *roster_new(const struct roster_config *config)
+{
+	struct roster *m = MEM_NEW(struct roster);
+	m->config = *config;
+	m->config.name = mem_strdup(config->name);
+	m->config.address = mem_strdup(config->address);
+	m->timer = timer_new(config->worker, on_timer, m);
+	return m;
+}
+
+void roster_set_home(struct roster *m, struct catalog_home *home)
+{
+	m->home = home;
+	if (home == NULL) {
+		m->leading = false;
+		timer_stop(m->timer);
+	} else {
+		look(m);
+	}
+}
+
+void roster_free(struct roster *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->n_known; i++) {
+		mem_free(m->known[i].name);
+		mem_free(m->known[i].address);
+	}
+	mem_free(m->known);
+	mem_free((void *)(uintptr_t)m->config.name);
+	mem_free((void *)(uintptr_t)m->config.address);
+	timer_free(m->timer);
+	mem_free(m);
+}
