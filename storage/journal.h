@@ -66,7 +66,9 @@ struct journal {
 	uint64_t number;     /* of the next record */
 	uint64_t at;         /* offset of the next record */
 	bool used;           /* there may be something of this generation in the file */
-	struct buf record;   /* being made */
+	bool direct;         /* past the page cache, where the file system can do that */
+	bool direct_tried;
+	struct buf record; /* being made: JOURNAL_SMALL octets, aligned to JOURNAL_BLOCK */
 };
 
 /* A request that was found, with operands as for the function of its name in storage/store.h. All of
