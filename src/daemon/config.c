@@ -38,7 +38,7 @@ struct row {
 
 static parse_fn parse_integer, parse_ceiling, parse_bool, parse_duration_ms, parse_size,
 	parse_string, parse_level, parse_address, parse_listener, parse_no_listeners, parse_name,
-	parse_no_names, parse_share, parse_bytes;
+	parse_no_names, parse_share, parse_bytes, parse_locator;
 
 #define FIELD(f) offsetof(struct config, f)
 
@@ -110,6 +110,10 @@ static const struct row rows[] = {
 
 	{"cluster_name", parse_string, FIELD(cluster_name), "", 0, 255,
 		"name of the cluster (default: after its first node)"},
+	{"queue_master_locator", parse_locator, FIELD(queue_master_locator), "client-local", 0, 0,
+		"where a new queue's leader is: client-local, min-masters or random"},
+	{"queue_leader_locator", parse_locator, FIELD(queue_leader_locator), "client-local", 0, 0,
+		"the same for quorum queues: client-local, balanced or random"},
 	{"log.console.level", parse_level, FIELD(log_level), "info", 0, 0,
 		"debug, info, warning, error or none"},
 	{"worker_threads", parse_integer, FIELD(worker_threads), "0", 0, 256,
@@ -180,8 +184,6 @@ static const char *const idle_keys[] = {
 	"prometheus.*",
 	"proxy_protocol",
 	"queue_index_*",
-	"queue_leader_locator",
-	"queue_master_locator",
 	"quorum_*",
 	"raft.*",
 	"reverse_dns_lookups",
@@ -392,6 +394,24 @@ static const char *parse_string(
 	mem_free(*s);
 	*s = mem_strdup(value);
 	return NULL;
+}
+
+static const char *parse_locator(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	static const char *const words[] = {
+		"client-local", "min-masters", "balanced", "least-leaders", "random"};
+	char **s = field;
+	(void)r;
+	(void)name;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (strcmp(value, words[i]) != 0)
+			continue;
+		mem_free(*s);
+		*s = mem_strdup(value);
+		return NULL;
+	}
+	return "client-local, min-masters, balanced or random";
 }
 
 /* RabbitMQ has two levels that we have not. */
@@ -914,7 +934,7 @@ void config_done(struct config *c)
 	names_clear(&c->loopback_users);
 	mem_free(c->cluster_listener.host);
 	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].parse == parse_string)
+		if (rows[i].parse == parse_string || rows[i].parse == parse_locator)
 			mem_free(*(char **)((char *)c + rows[i].field));
 	}
 	*c = (struct config){0};

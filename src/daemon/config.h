@@ -90,6 +90,9 @@ struct config {
 	struct config_names default_user_tags;
 	struct config_names loopback_users;
 
+	char *queue_master_locator; /* a word of src/broker/member.h */
+	char *queue_leader_locator; /* likewise, of quorum queues */
+
 	char *cluster_name; /* "": named after the first node */
 	enum log_level log_level;
 	uint64_t worker_threads; /* 0: one per core */

@@ -328,6 +328,8 @@ static void node_init_limits(struct node *n)
 	n->limits.heartbeat_s = (uint16_t)c->heartbeat_s;
 	n->limits.handshake_timeout_ms = c->handshake_timeout_ms;
 	n->limits.max_message_size = c->message_bytes_max;
+	broker_locator_of(slice_str(c->queue_master_locator), &n->limits.master_locator);
+	broker_locator_of(slice_str(c->queue_leader_locator), &n->limits.leader_locator);
 	n->limits.node_name = n->name;
 	n->limits.product_version = PACKAGE_VERSION;
 	char **loopback = mem_zalloc((c->loopback_users.n + 1) * sizeof *loopback);

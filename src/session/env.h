@@ -20,6 +20,9 @@ struct session_limits {
 	uint16_t heartbeat_s;       /* proposed */
 	uint64_t handshake_timeout_ms;
 	uint64_t max_message_size; /* bytes of a body */
+	/* Where new queues' leaders shall be, if nothing else says so. */
+	enum broker_locator master_locator;
+	enum broker_locator leader_locator; /* of quorum queues */
 	const char *node_name;     /* "warren@host" */
 	const char *product_version;
 	/* Users that may only log in from loopback; ends in NULL. */

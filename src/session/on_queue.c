@@ -222,6 +222,15 @@ static bool check_arguments(struct channel *ch, struct slice name, struct slice 
 	return false;
 }
 
+static enum broker_locator locator_for(struct channel *ch, struct slice arguments)
+{
+	const struct session_limits *l = channel_env(ch)->limits;
+	struct amqp_value v;
+	bool quorum = amqp_table_get(arguments, "x-queue-type", &v) &&
+		      amqp_value_is_string(&v, "quorum");
+	return quorum ? l->leader_locator : l->master_locator;
+}
+
 static void declare_new(
 	struct channel *ch, struct slice name, const struct amqp_queue_declare *m, bool generated)
 {
@@ -230,6 +239,7 @@ static void declare_new(
 		.durable = m->durable,
 		.exclusive = m->exclusive,
 		.auto_delete = m->auto_delete,
+		.locator = locator_for(ch, m->arguments),
 		.home_node = env->node_id,
 		.home_incarnation = env->incarnation,
 		.created_ms = env->worker->wall_ms,

@@ -301,6 +301,16 @@ static void test_levels(void **state)
 	assert_int_equal(parse(f, "log.console.level = loud"), -1);
 }
 
+static void test_locators(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(parse(f, "queue_master_locator = min-masters"), 0);
+	assert_string_equal(f->c.queue_master_locator, "min-masters");
+	assert_string_equal(f->c.queue_leader_locator, "client-local");
+	assert_int_equal(parse(f, "queue_leader_locator = balanced"), 0);
+	assert_int_equal(parse(f, "queue_leader_locator = nearby"), -1);
+}
+
 static void test_no_limit_is_the_highest_limit(void **state)
 {
 	struct fixture *f = *state;
@@ -525,6 +535,7 @@ int main(void)
 		TEST(test_shares),
 		TEST(test_durations),
 		TEST(test_levels),
+		TEST(test_locators),
 		TEST(test_no_limit_is_the_highest_limit),
 		TEST(test_names),
 		TEST(test_keys_are_checked_against_each_other),
