@@ -27,6 +27,7 @@ enum {
 	OPT_FORCE,
 	OPT_QUEUE_PATTERN,
 	OPT_VHOST_PATTERN,
+	OPT_USER,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
 };
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
 	{"if-unused", no_argument, NULL, 'u'},
 	{"if-empty", no_argument, NULL, 'e'},
 	{"limit", required_argument, NULL, OPT_LIMIT},
+	{"user", required_argument, NULL, OPT_USER},
 	{"global", no_argument, NULL, OPT_GLOBAL},
 	{"description", required_argument, NULL, OPT_DESCRIPTION},
 	{"tags", required_argument, NULL, OPT_TAGS},
@@ -84,6 +86,7 @@ static const struct {
 	{OPTION_VHOST_ATTRIBUTES, "--description"},
 	{OPTION_FORCE, "--force"},
 	{OPTION_PATTERNS, "--queue-pattern"},
+	{OPTION_USER, "--user"},
 };
 
 const char *options_name(unsigned kinds)
@@ -184,6 +187,7 @@ static bool take_value(struct options *o, int option, const char *value)
 			OPTION_VHOST_ATTRIBUTES},
 		{OPT_QUEUE_PATTERN, offsetof(struct options, queue_pattern), OPTION_PATTERNS},
 		{OPT_VHOST_PATTERN, offsetof(struct options, vhost_pattern), OPTION_PATTERNS},
+		{OPT_USER, offsetof(struct options, user), OPTION_USER},
 		{OPT_COOKIE_FILE, offsetof(struct options, cookie_file), 0},
 		{'n', offsetof(struct options, node), 0},
 	};

@@ -27,13 +27,14 @@ enum option_kind {
 	OPTION_VHOST_ATTRIBUTES = 1 << 12, /* --description, --tags, --default-queue-type */
 	OPTION_FORCE = 1 << 13,     /* --force */
 	OPTION_PATTERNS = 1 << 14,  /* --queue-pattern, --vhost-pattern */
+	OPTION_USER = 1 << 15,      /* --user */
 };
 
 struct options {
 	const char *node; /* NULL: the default one of this host */
 	const char *vhost, *priority, *apply_to, *node_type, *limit;
 	const char *description, *tags, *default_queue_type;
-	const char *queue_pattern, *vhost_pattern;
+	const char *user, *queue_pattern, *vhost_pattern;
 	const char *cookie_file;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
 	bool force, dry_run;

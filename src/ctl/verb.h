@@ -55,7 +55,7 @@ int ctl_do(struct ctl *c, const char *verb, json_t *args);
 /* Calls a verb that answers rows, and prints them. */
 int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n);
 
-extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_list[], verbs_node[], verbs_help[];
+extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], verbs_list[], verbs_node[], verbs_help[];
 
 /* help.c */
 void help_usage(const struct ctl *c, const struct ctl_verb *v);

@@ -116,7 +116,7 @@ void api_propose(struct api_call *c, struct buf *command,
 struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
 
-extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_topology_verbs[],
-	api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[]; /* each ends with a NULL name */
+extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
+	api_topology_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[]; /* each ends with a NULL name */
 
 #endif

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters, limits, topic permissions: set with warrenctl, listed, and seen by clients.
+
+usage: settings.py [unittest arguments]; WARREND names the broker, WARRENCTL the tool.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "compat"))
+
+from broker import Broker, exit_on_sigterm, find_python  # noqa: E402
+
+try:
+    import pika
+    from pika.exceptions import ChannelClosedByBroker
+except ImportError:
+    _python = find_python("pika")
+    if not _python:
+        print("no Python module pika")
+        sys.exit(77)
+    os.execv(_python, [_python] + sys.argv)
+
+NODE = "warren@localhost"
+
+
+def program():
+    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
+    return os.environ.get("WARRENCTL") or beside
+
+
+class Settings(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="settings-")
+        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
+        cls.broker = Broker(os.path.join(cls.directory, "data"))
+        cls.broker.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.broker.stop()
+        shutil.rmtree(cls.directory)
+
+    def run_ctl(self, *arguments):
+        return subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
+
+    def ctl(self, *arguments):
+        r = self.run_ctl(*arguments)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        return r.stdout
+
+    def refused(self, *arguments):
+        r = self.run_ctl(*arguments)
+        self.assertNotEqual(r.returncode, 0)
+        return r.stderr
+
+    def channel(self):
+        connection = pika.BlockingConnection(pika.URLParameters(self.broker.url))
+        self.addCleanup(connection.close)
+        return connection.channel()
+
+    def closed(self, code, text):
+        test = self
+
+        class Expectation:
+            def __enter__(self):
+                pass
+
+            def __exit__(self, kind, error, _traceback):
+                test.assertIs(kind, ChannelClosedByBroker)
+                test.assertEqual((error.reply_code, error.reply_text), (code, text))
+                return True
+        return Expectation()
+
+    def test_parameters(self):
+        self.ctl("set_parameter", "shovel", "one", '{"src-uri":"amqp://"}')
+        self.ctl("set_parameter", "shovel", "two", "2")
+        self.assertEqual(self.ctl("list_parameters"),
+                         'component\tname\tvalue\nshovel\tone\t{"src-uri":"amqp://"}\nshovel\ttwo\t2\n')
+        self.ctl("clear_parameter", "shovel", "one")
+        self.ctl("clear_parameter", "shovel", "two")
+        self.assertEqual(self.refused("clear_parameter", "shovel", "two"), "Error:\nParameter does not exist\n")
+        self.assertIn("JSON decoding error. Reason: ", self.refused("set_parameter", "shovel", "x", "{"))
+
+    def test_global_parameters(self):
+        self.ctl("set_global_parameter", "answer", "42")
+        self.assertEqual(self.ctl("list_global_parameters"), "name\tvalue\nanswer\t42\n")
+        self.ctl("clear_global_parameter", "answer")
+        self.assertEqual(self.ctl("list_global_parameters"), "")
+
+    def test_a_vhosts_limit_of_queues(self):
+        channel = self.channel()
+        self.ctl("set_vhost_limits", '{"max-queues": 1, "max-connections": 100}')
+        self.addCleanup(self.ctl, "clear_vhost_limits")
+        self.assertEqual(self.ctl("list_vhost_limits"), 'limits\n{"max-connections":100,"max-queues":1}\n')
+        self.assertEqual(self.ctl("list_vhost_limits", "--global"),
+                         'vhost\tlimits\n/\t{"max-connections":100,"max-queues":1}\n')
+        channel.queue_declare("first", durable=True)
+        channel.queue_declare("first", durable=True)
+        with self.closed(406, "PRECONDITION_FAILED - cannot declare queue 'second': queue limit in vhost '/' (1) "
+                              "is reached"):
+            channel.queue_declare("second")
+        self.ctl("set_vhost_limits", '{"max-queues": -1}')
+        channel = self.channel()
+        channel.queue_declare("second")
+        channel.queue_delete("first")
+        channel.queue_delete("second")
+        self.assertEqual(self.refused("set_vhost_limits", '{"max-queues": "many"}'),
+                         'Error:\nValidation failed\n\nmax-queues should be a number, actually was <<"many">>\n')
+        self.assertEqual(self.refused("set_vhost_limits", '{"max-cats": 9}'),
+                         'Error:\nValidation failed\n\nUnrecognised terms [{<<"max-cats">>,9}] in limits\n')
+
+    def test_limits_of_users(self):
+        self.ctl("set_user_limits", "guest", '{"max-connections": 9}')
+        self.ctl("set_user_limits", "guest", '{"max-channels": 5}')
+        self.assertEqual(self.ctl("list_user_limits"),
+                         'user\tlimits\nguest\t{"max-connections":9,"max-channels":5}\n')
+        self.ctl("clear_user_limits", "guest", "max-connections")
+        self.assertEqual(self.ctl("list_user_limits", "--user", "guest"), 'limits\n{"max-channels":5}\n')
+        self.ctl("clear_user_limits", "guest", "all")
+        self.assertEqual(self.ctl("list_user_limits"), "")
+        self.assertEqual(self.refused("set_user_limits", "nobody", "{}"), 'Error:\nUser "nobody" does not exist\n')
+
+    def test_topic_permissions(self):
+        channel = self.channel()
+        channel.queue_declare("topics", durable=True)
+        self.addCleanup(self.channel().queue_delete, "topics")
+        self.ctl("set_topic_permissions", "guest", "amq.topic", "^{username}\\.", "^open")
+        self.addCleanup(self.ctl, "clear_topic_permissions", "guest")
+        self.assertEqual(self.ctl("list_topic_permissions"),
+                         "user\texchange\twrite\tread\nguest\tamq.topic\t^{username}\\\\.\t^open\n")
+        self.assertEqual(self.ctl("list_user_topic_permissions", "guest"),
+                         "vhost\texchange\twrite\tread\n/\tamq.topic\t^{username}\\\\.\t^open\n")
+        channel.queue_bind("topics", "amq.topic", "open.#")
+        with self.closed(403, "ACCESS_REFUSED - read access to topic 'closed' in exchange 'amq.topic' in vhost '/' "
+                              "refused for user 'guest'"):
+            channel.queue_bind("topics", "amq.topic", "closed")
+        channel = self.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("amq.topic", "guest.x", b"")
+        with self.closed(403, "ACCESS_REFUSED - write access to topic 'open.x' in exchange 'amq.topic' in vhost '/' "
+                              "refused for user 'guest'"):
+            channel.basic_publish("amq.topic", "open.x", b"")
+        # What was allowed a moment ago is asked again after a change.
+        channel = self.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("amq.topic", "guest.x", b"")
+        self.ctl("set_topic_permissions", "guest", "amq.topic", "^nothing$", ".*")
+        with self.closed(403, "ACCESS_REFUSED - write access to topic 'guest.x' in exchange 'amq.topic' in vhost '/' "
+                              "refused for user 'guest'"):
+            channel.basic_publish("amq.topic", "guest.x", b"")
+        self.ctl("clear_topic_permissions", "guest", "amq.topic")
+        channel = self.channel()
+        channel.basic_publish("amq.topic", "open.x", b"")
+        channel.queue_bind("topics", "amq.topic", "closed")
+
+    def test_metadata_of_a_vhost(self):
+        self.ctl("add_vhost", "described", "--description", "first")
+        self.ctl("update_vhost_metadata", "described", "--tags", "a,b")
+        self.assertIn("described\tfirst\t[a, b]\n", self.ctl("list_vhosts", "name", "description", "tags"))
+        self.ctl("delete_vhost", "described")
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    unittest.main()
