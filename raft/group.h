@@ -49,6 +49,9 @@ struct group_app {
 	/* Replaces the state; at start from inside group_open(). 0, or -1 if `data` cannot be
 	 * understood (the group does not start). */
 	int (*restore)(void *arg, uint64_t index, struct slice data);
+	/* Whether restore() would understand `data`; changes nothing. Asked about what another
+	 * member sends before that takes the place of what is here. Without it all is believed. */
+	bool (*accepts)(void *arg, struct slice data);
 	/* Called after restore at start: the entries <= index that are still needed, as in
 	 * snapshot. */
 	void (*live)(void *arg, struct buf *live);

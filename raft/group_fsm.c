@@ -180,7 +180,7 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 	f->log_entries = 0;
 	log_budget_clear(&g->groups->log_budget, &f->share);
 	if (g->app->restore(g->arg, f->applied, state) != 0)
-		group_broken(g, "the state that another member sent cannot be understood");
+		group_broken(g, "a state that was accepted cannot be restored");
 	return 0;
 }
 

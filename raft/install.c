@@ -11,6 +11,7 @@ enum {
 	PART_ENTRIES = 256,
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
+	COMPLAIN_MS = 60000, /* between complaints: the leader tries again and again */
 };
 
 /* ---- leader --------------------------------------------------------------------------------- */
@@ -519,6 +520,28 @@ static void ack_in(struct group *g, unsigned flags)
 	ack(g, in->node, in->from, in->stream, in->durable, in->index, flags);
 }
 
+/* Why a snapshot is not wanted, for whoever has to find out what is wrong with the other. */
+static void complain(struct group *g, uint64_t node, uint64_t from, const char *why)
+{
+	uint64_t now = groups_now(g->groups);
+	if (g->installs.complained && now - g->installs.complained_ms < COMPLAIN_MS)
+		return;
+	g->installs.complained = true;
+	g->installs.complained_ms = now;
+	log_error("raft",
+		"group %" PRIu64 ": the snapshot that member %" PRIu64 " on node %016" PRIx64
+		" sends is refused: %s",
+		g->id, from, node, why);
+}
+
+static void in_refuse(struct group *g, const char *why)
+{
+	const struct install_in *in = g->installs.in;
+	complain(g, in->node, in->from, why);
+	ack_in(g, WIRE_REFUSED);
+	in_give_up(g);
+}
+
 static bool is_complete(const struct install_in *in)
 {
 	return in->data.n == in->data_n && in->arrived == in->entries_n && in->writes == 0;
@@ -538,6 +561,19 @@ static bool in_is_sound(struct group *g, const struct install_in *in)
 	return !g->leading_raft || in->term != g->term_raft;
 }
 
+/* NULL, with the configuration, or what is wrong. */
+static const char *in_fault(struct group *g, const struct install_in *in,
+	struct raft_configuration *ret_conf)
+{
+	if (!in_is_sound(g, in))
+		return "its numbers fit neither each other nor what is committed here";
+	if (g->app->accepts != NULL && !g->app->accepts(g->arg, buf_slice(&in->data)))
+		return "its state cannot be understood";
+	if (configuration_decode(ret_conf, buf_slice(&in->conf)) != 0)
+		return "its members cannot be understood";
+	return NULL;
+}
+
 static void give(struct group *g)
 {
 	struct install_in *in = g->installs.in;
@@ -552,17 +588,15 @@ static void give(struct group *g)
 				.last_index = in->index,
 				.last_term = in->index_term,
 				.conf_index = in->conf_index,
-				.data = {.base = raft_malloc(1), .len = 1},
 			},
 	};
 	member_address(address, in->from, in->node);
-	if (!in_is_sound(g, in) ||
-		configuration_decode(&message.install_snapshot.conf, buf_slice(&in->conf)) != 0) {
-		raft_free(message.install_snapshot.data.base);
-		ack_in(g, WIRE_REFUSED);
-		in_give_up(g);
+	const char *fault = in_fault(g, in, &message.install_snapshot.conf);
+	if (fault != NULL) {
+		in_refuse(g, fault);
 		return;
 	}
+	message.install_snapshot.data = (struct raft_buffer){.base = raft_malloc(1), .len = 1};
 	in->given = true;
 	g->io.recv(&g->io.raft, &message);
 	if (in->put == NULL) {
@@ -579,6 +613,13 @@ void install_unblock(struct group *g)
 	if (in != NULL && !in->given && is_complete(in) && g->io.snapshots == 0 &&
 		g->io.appends == 0 && g->phase == GROUP_RUNNING)
 		give(g);
+}
+
+/* What will come has room, and can be: each entry has an index of its own. */
+static bool is_bearable(const struct group *g, const struct wire *w)
+{
+	uint64_t most = g->groups->config.state_max;
+	return (most == 0 || w->data_n <= most) && w->entries_n <= w->index;
 }
 
 static void in_begin(struct group *g, uint64_t node, const struct wire *w)
@@ -693,6 +734,11 @@ void install_receive(struct group *g, uint64_t node, const struct wire *w, struc
 		ack_in(g, 0);
 		return;
 	}
+	if (w->kind == WIRE_INSTALL && !ours && !is_bearable(g, w)) {
+		complain(g, node, w->from, "it is larger than can be");
+		ack(g, node, w->from, w->stream, 0, 0, WIRE_REFUSED);
+		return;
+	}
 	if (w->kind == WIRE_INSTALL && !ours) {
 		in_begin(g, node, w);
 		ours = true;
@@ -704,8 +750,7 @@ void install_receive(struct group *g, uint64_t node, const struct wire *w, struc
 	in->heard_ms = groups_now(g->groups);
 	if (w->kind != WIRE_INSTALL && w->part == in->parts) {
 		if (!in_take_all(in, w, blob)) {
-			ack_in(g, WIRE_REFUSED);
-			in_give_up(g);
+			in_refuse(g, "it is not what was announced");
 			return;
 		}
 	} else if (w->kind != WIRE_INSTALL) {

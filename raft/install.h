@@ -14,7 +14,12 @@
  *
  * Memory: the leader reads ahead of the acks by INSTALL_PARTS_AHEAD parts and INSTALL_BYTES_AHEAD
  * bytes, so neither side, nor the link between, ever holds more entries than that (and one that is
- * larger by itself). The state is held as a whole, as it is wherever the application has it.
+ * larger by itself). The state is held as a whole, as it is wherever the application has it, and may
+ * be no larger than groups_config.state_max.
+ *
+ * What a member sends is not believed: what does not fit its announcement, or what is committed here,
+ * or a state that the application does not accept, is refused before anything is given up for it. The
+ * member stays what it was, and says who sent that.
  *
  * While a snapshot streams the leader takes none itself, so its log gathers what is proposed
  * meanwhile (which the member needs next), and entries that it has yet to read are kept.
@@ -44,6 +49,8 @@ struct installs {
 	struct list gets;      /* struct install_get: raft waits for a descriptor */
 	struct buf deferred;   /* struct store_range: released while a stream needs them */
 	struct install_in *in; /* what is being staged or switched to */
+	bool complained;       /* of one that was refused ... */
+	uint64_t complained_ms; /* ... then */
 	uint64_t streams;      /* made so far: part of a stream's number */
 };
 

@@ -288,14 +288,30 @@ static void home_whole(void *arg, struct buf *data, struct buf *live)
 	broker_whole(own_catalog(h)->broker, data);
 }
 
-/* Of a snapshot that a leader sent. The rows of the store are older: they are written with the next
- * snapshot of our own. */
-static int restore_whole(struct catalog_home *h, struct slice whole)
+static bool is_state(struct slice data)
+{
+	return data.n >= 2 && data.p[0] == CATALOG_ENTRY_VERSION && data.p[1] == CATALOG_KIND;
+}
+
+static bool is_whole(struct slice whole)
 {
 	struct broker *trial = broker_new(NULL);
 	bool good = broker_become(trial, whole);
 	broker_free(trial);
-	if (!good)
+	return good;
+}
+
+static bool home_accepts(void *arg, struct slice data)
+{
+	(void)arg;
+	return is_state(data) && is_whole(slice_make(data.p + 2, data.n - 2));
+}
+
+/* Of a snapshot that a leader sent. The rows of the store are older: they are written with the next
+ * snapshot of our own. */
+static int restore_whole(struct catalog_home *h, struct slice whole)
+{
+	if (!is_whole(whole))
 		return -1;
 	struct blob *blob = blob_new(whole.n);
 	memcpy(blob->data, whole.p, whole.n);
@@ -310,7 +326,7 @@ static int restore_whole(struct catalog_home *h, struct slice whole)
 static int home_restore(void *arg, uint64_t index, struct slice data)
 {
 	(void)index;
-	if (data.n < 2 || data.p[0] != CATALOG_ENTRY_VERSION || data.p[1] != CATALOG_KIND)
+	if (!is_state(data))
 		return -1;
 	if (data.n == 2)
 		return 0; /* our own, at start: the rows have been loaded */
@@ -350,6 +366,7 @@ static const struct group_app home_app = {
 	.snapshot = home_snapshot,
 	.snapshot_done = home_snapshot_done,
 	.restore = home_restore,
+	.accepts = home_accepts,
 	.live = home_live,
 	.leading = home_leading,
 	.closed = home_closed,

@@ -545,7 +545,8 @@ void shard_open(struct shard *s)
 		.net = link_port_net(s->links),
 		.heartbeat_ms = RAFT_HEARTBEAT_MS,
 		.election_ms = RAFT_ELECTION_MS,
-		.freeze_after_ms = RAFT_REST_MS});
+		.freeze_after_ms = RAFT_REST_MS,
+		.state_max = alarms_machine_memory()});
 	link_port_set_groups(s->links, s->groups);
 	struct queue_border border = queue_border_of(s);
 	s->clients = queue_clients_new(0, node->identity.node_id, &border);

@@ -503,6 +503,16 @@ static int host_restore(void *arg, uint64_t index, struct slice data)
 	return machine_restore(h->machine, data, h->all->config.state_max);
 }
 
+/* Tried out beside the state that is there. */
+static bool host_accepts(void *arg, struct slice data)
+{
+	struct queue_host *h = arg;
+	struct machine *m = machine_new();
+	bool ok = machine_restore(m, data, h->all->config.state_max) == 0;
+	machine_free(m);
+	return ok;
+}
+
 static void host_live(void *arg, struct buf *live)
 {
 	struct queue_host *h = arg;
@@ -687,6 +697,7 @@ static const struct group_app host_app = {
 	.snapshot = host_snapshot,
 	.snapshot_done = host_snapshot_done,
 	.restore = host_restore,
+	.accepts = host_accepts,
 	.live = host_live,
 	.leading = host_leading,
 	.closed = host_closed,

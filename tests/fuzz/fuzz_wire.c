@@ -89,21 +89,6 @@ static void put_entries(struct reader *in, struct wire *w, struct buf *list, str
 	w->n = n;
 }
 
-static void deliver_to(struct node *to, const struct wire *w, const struct buf *list, const struct buf *bytes)
-{
-	uint8_t head[WIRE_FIXED_MAX];
-	size_t n = wire_encode(head, w, list->n + bytes->n);
-	struct blob *b = blob_new(n + list->n + bytes->n);
-	memcpy(b->data, head, n);
-	if (list->n > 0)
-		memcpy(b->data + n, list->p, list->n);
-	if (bytes->n > 0)
-		memcpy(b->data + n + list->n, bytes->p, bytes->n);
-	groups_receive(to->groups, C.nodes[HOSTILE].id, b, b->data, n + list->n + bytes->n);
-	blob_unref(b);
-	node_turn(to);
-}
-
 static void hostile_message(struct reader *in)
 {
 	struct node *to = &C.nodes[get_u8(in) % 2];
@@ -126,7 +111,7 @@ static void hostile_message(struct reader *in)
 		put_entries(in, &w, &list, &bytes);
 	else if (w.kind == WIRE_INSTALL || w.kind == WIRE_INSTALL_STATE)
 		buf_put_slice(&bytes, fuzz_take(in, get_u8(in)));
-	deliver_to(to, &w, &list, &bytes);
+	cluster_forge(&C.nodes[HOSTILE], to, &w, buf_slice(&list), buf_slice(&bytes));
 	buf_done(&list);
 	buf_done(&bytes);
 	cluster_run(&C, get_u8(in));

@@ -210,6 +210,16 @@ static void cell_snapshot_done(void *arg, uint64_t index)
 	(void)index;
 }
 
+static bool cell_accepts(void *arg, struct slice data)
+{
+	struct reader r = reader_of(data);
+	(void)arg;
+	get_bytes(&r, 3 * sizeof(uint64_t));
+	uint64_t n = get_u64le(&r);
+	return !r.bad && reader_left(&r) % (3 * sizeof(uint64_t)) == 0 &&
+	       reader_left(&r) / (3 * sizeof(uint64_t)) == n;
+}
+
 static int cell_restore(void *arg, uint64_t index, struct slice data)
 {
 	struct cell *cell = arg;
@@ -275,6 +285,7 @@ static const struct group_app cell_app = {
 	.snapshot = cell_snapshot,
 	.snapshot_done = cell_snapshot_done,
 	.restore = cell_restore,
+	.accepts = cell_accepts,
 	.live = cell_live,
 	.leading = cell_leading,
 	.closed = cell_closed,
@@ -285,6 +296,22 @@ static void cell_free(struct cell *cell)
 {
 	mem_free(cell->needed);
 	mem_free(cell);
+}
+
+void cluster_forge(struct node *from, struct node *to, const struct wire *w, struct slice list,
+	struct slice bytes)
+{
+	uint8_t head[WIRE_FIXED_MAX];
+	size_t n = wire_encode(head, w, list.n + bytes.n);
+	struct blob *b = blob_new(n + list.n + bytes.n);
+	memcpy(b->data, head, n);
+	if (list.n > 0)
+		memcpy(b->data + n, list.p, list.n);
+	if (bytes.n > 0)
+		memcpy(b->data + n + list.n, bytes.p, bytes.n);
+	groups_receive(to->groups, from->id, b, b->data, n + list.n + bytes.n);
+	blob_unref(b);
+	node_turn(to);
 }
 
 void cluster_check_entries(struct cluster *c, unsigned each)
@@ -335,6 +362,8 @@ static void deliver(void *arg, uint64_t number)
 	(void)number;
 	if (k->epoch == c->epoch[k->from][k->to] && !c->cut[k->from][k->to] && n->up) {
 		n->received++;
+		if (c->spoil != NULL)
+			c->spoil(c, n, k->blob->data, k->n);
 		if (groups_receive(n->groups, c->nodes[k->from].id, k->blob, k->blob->data, k->n) !=
 			0)
 			cluster_fail(c, "node %u does not understand a message", k->to);
@@ -616,6 +645,7 @@ void node_start(struct node *n)
 		.snapshot_entries =
 			n->snapshot_entries != 0 ? n->snapshot_entries : c->o.snapshot_entries,
 		.trailing_entries = c->o.trailing_entries,
+		.state_max = c->o.state_max,
 		.rules_off = c->o.off,
 	});
 	cluster_trace(c, "node %u starts", n->i);

@@ -76,6 +76,7 @@ struct cluster_options {
 	unsigned heartbeat_ms, election_ms, freeze_after_ms;
 	unsigned snapshot_entries; /* 0: as the product */
 	unsigned trailing_entries;
+	uint64_t state_max; /* as in raft/groups.h */
 	bool half_commits; /* a crash may cut a commit in two */
 	const struct rules_off *off;
 	const char *trace; /* anything: say what happens */
@@ -94,7 +95,9 @@ struct cluster {
 	/* A test sees every message; true: it is lost. */
 	bool (*watch)(struct cluster *c, struct node *from, struct node *to, const struct wire *w,
 		size_t n);
-	void *watch_arg;
+	/* The same when it arrives, and may change its octets. */
+	void (*spoil)(struct cluster *c, struct node *to, uint8_t *p, size_t n);
+	void *watch_arg; /* of both */
 	struct cluster_options o;
 	struct node nodes[NODES_MAX];
 	bool cut[NODES_MAX][NODES_MAX];
@@ -123,6 +126,10 @@ void cluster_run(struct cluster *c, uint64_t ms);
 bool cluster_until(struct cluster *c, bool (*until)(struct cluster *c), uint64_t ms);
 void cluster_fail(struct cluster *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cluster_trace(struct cluster *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A message of the tester's own arrives at once, as if `from` had sent it. */
+void cluster_forge(struct node *from, struct node *to, const struct wire *w, struct slice list,
+	struct slice bytes);
 
 /* The node whose member leads and acts in the highest term; NULL without. */
 struct node *cluster_leader(struct cluster *c);
