@@ -276,6 +276,11 @@ void store_each_group(struct store *s, void (*each)(void *arg, uint64_t group), 
 int store_each_row(struct store *s, void (*each)(void *arg, struct slice key, struct slice value),
 	void *arg);
 
+/* Deletes a store that nobody has open, of another identity the next time it is opened; other files in
+ * the directory stay. A crash leaves the old one or none. STORE_OK, STORE_LOCKED, STORE_IO; `err` as
+ * above. */
+int store_wipe(const char *dir, char *err, size_t err_n);
+
 /* Verifies a store that no process has open: every record's structure and checksums, directories
  * against records, hard states, snapshots, tables. Prints what it holds, and each damaged value, to
  * stdout. 0 or the first error found, `err` as above; STORE_NOTFOUND if there is no store. */

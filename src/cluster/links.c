@@ -18,6 +18,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/cluster/inquiry.h"
 #include "src/cluster/link_port.h"
 #include "src/loop/timer.h"
 #include "src/net/dialer.h"
@@ -74,6 +75,7 @@ struct links {
 	struct listener *listener;
 	struct peer *peers;
 	struct list contacts, dirty;
+	struct list inquiries;
 	unsigned n_unproved, n_control;
 	uint64_t serial; /* of the newest link */
 	struct timer *tick;
@@ -680,12 +682,34 @@ void links_forget_peer(struct links *ls, uint64_t id)
 	peer_free(p);
 }
 
-void links_set_self(
+void links_inquire(struct links *ls, const char *address, const char *name, struct slice request,
+	unsigned timeout_ms, void (*done)(void *arg, struct slice reply, const char *why), void *arg)
+{
+	inquiry_new(&(struct inquiry_config){.worker = ls->worker,
+			    .self = &ls->self,
+			    .key = &ls->key,
+			    .limits = &ls->limits,
+			    .address = address,
+			    .name = name,
+			    .request = request,
+			    .timeout_ms = timeout_ms,
+			    .done = done,
+			    .arg = arg},
+		&ls->inquiries);
+}
+
+void links_set_identity(
 	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id)
 {
 	ls->self.node_id = node_id;
 	ls->self.incarnation = incarnation;
 	ls->self.cluster_id = cluster_id;
+}
+
+void links_set_self(
+	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id)
+{
+	links_set_identity(ls, node_id, incarnation, cluster_id);
 	ls->away = false;
 }
 
@@ -775,6 +799,7 @@ struct links *links_new(const struct links_config *config)
 	ls->tick = timer_new(ls->worker, links_on_tick, ls);
 	list_init(&ls->contacts);
 	list_init(&ls->dirty);
+	list_init(&ls->inquiries);
 	return ls;
 }
 
@@ -883,6 +908,7 @@ void links_close(struct links *ls, void (*closed)(void *arg), void *arg)
 	if (ls->listener != NULL)
 		listener_close(ls->listener);
 	ls->listener = NULL;
+	inquiries_end(&ls->inquiries, "this node stops");
 	for (struct peer *p = ls->peers; p != NULL; p = p->hh.next)
 		peer_stop_dialling(p, NULL);
 	LIST_EACH_SAFE(node, &ls->contacts)

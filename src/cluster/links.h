@@ -62,8 +62,14 @@ unsigned links_listen_port(const struct links *ls); /* 0: does not listen */
 void links_set_peer(struct links *ls, uint64_t id, const char *name, const char *address);
 /* It is no member any more: its link ends. */
 void links_forget_peer(struct links *ls, uint64_t id);
-/* Who we are from now on, to be told before the first peer after links_leave(): a new start, or a new
- * identity. */
+/* Asks a node over a control connection, as inquiry_new(). */
+void links_inquire(struct links *ls, const char *address, const char *name, struct slice request,
+	unsigned timeout_ms, void (*done)(void *arg, struct slice reply, const char *why), void *arg);
+
+/* Who we are from now on. While links are refused: */
+void links_set_identity(
+	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id);
+/* The same, and links are wanted again; to be told before the first peer after links_leave(). */
 void links_set_self(
 	struct links *ls, uint64_t node_id, uint64_t incarnation, uint64_t cluster_id);
 /* Says goodbye to all peers and forgets them; links are refused from now on, and control connections

@@ -167,6 +167,7 @@ enum ctl_exit call_exit(const struct call *c)
 	} statuses[] = {
 		{"bad_request", CTL_DATA},
 		{"unknown_verb", CTL_USAGE},
+		{"running", CTL_USAGE},
 		{"not_found", CTL_DATA},
 		{"exists", CTL_SOFTWARE},
 		{"refused", CTL_SOFTWARE},

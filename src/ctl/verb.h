@@ -55,7 +55,17 @@ int ctl_do(struct ctl *c, const char *verb, json_t *args);
 /* Calls a verb that answers rows, and prints them. */
 int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n);
 
-extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], verbs_list[], verbs_node[], verbs_help[];
+extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], verbs_list[],
+	verbs_node[], verbs_cluster[], verbs_help[];
+
+/* verbs_node.c: parts of what several verbs print, waiting, and the time. */
+int print_result_json(json_t *result); /* takes it over; returns CTL_OK */
+void print_alarms(const json_t *alarms);
+void print_listeners(const json_t *listeners);
+void ctl_nap(void);
+double ctl_now_s(void);
+/* When -t, or five minutes, will be over. */
+double ctl_deadline_s(const struct ctl *c);
 
 /* help.c */
 void help_usage(const struct ctl *c, const struct ctl_verb *v);

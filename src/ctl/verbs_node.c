@@ -14,24 +14,24 @@
 enum { POLL_MS = 100 };
 static const double WAIT_S = 300;
 
-static void nap(void)
+void ctl_nap(void)
 {
 	nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
 }
 
-static double now_s(void)
+double ctl_now_s(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double deadline_s(const struct ctl *c)
+double ctl_deadline_s(const struct ctl *c)
 {
-	return now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : WAIT_S);
+	return ctl_now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : WAIT_S);
 }
 
-static int print_result_json(json_t *result)
+int print_result_json(json_t *result)
 {
 	char *text = json_dumps(result, JSON_COMPACT);
 	puts(text);
@@ -67,19 +67,19 @@ static bool is_ready(struct ctl *c)
 
 static int await_startup(struct ctl *c)
 {
-	double until = deadline_s(c);
+	double until = ctl_deadline_s(c);
 	while (!is_ready(c)) {
-		if (now_s() > until)
+		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_TIMEOUT,
 				"operation await_startup on node %s timed out", c->node);
-		nap();
+		ctl_nap();
 	}
 	return CTL_OK;
 }
 
 /* ---- status ---- */
 
-static void print_alarms(const json_t *alarms)
+void print_alarms(const json_t *alarms)
 {
 	size_t i;
 	json_t *a;
@@ -94,7 +94,7 @@ static void print_alarms(const json_t *alarms)
 			json_string_value(json_object_get(a, "node")));
 }
 
-static void print_listeners(const json_t *listeners)
+void print_listeners(const json_t *listeners)
 {
 	size_t i;
 	json_t *l;
@@ -140,61 +140,6 @@ static int status(struct ctl *c)
 	return CTL_OK;
 }
 
-static void print_nodes(const char *title, const json_t *nodes)
-{
-	size_t i;
-	json_t *n;
-	if (json_array_size(nodes) == 0)
-		return;
-	printf("\n%s\n\n", title);
-	json_array_foreach((json_t *)nodes, i, n) puts(json_string_value(n));
-}
-
-static int cluster_status(struct ctl *c)
-{
-	json_t *r, *version;
-	const char *node;
-	int rc = ctl_call(c, "cluster_status", NULL, 60, &r);
-	if (rc != CTL_OK)
-		return rc;
-	if (c->options.format == FORMAT_JSON)
-		return print_result_json(r);
-	ctl_say(c, "Cluster status of node %s ...", c->node);
-	printf("Basics\n\nCluster name: %s\n",
-		json_string_value(json_object_get(r, "cluster_name")));
-	print_nodes("Disk Nodes", json_object_get(r, "disk_nodes"));
-	print_nodes("RAM Nodes", json_object_get(r, "ram_nodes"));
-	print_nodes("Running Nodes", json_object_get(r, "running_nodes"));
-	printf("\nVersions\n\n");
-	json_object_foreach(json_object_get(r, "versions"), node, version)
-		printf("%s: Warren %s\n", node, json_string_value(version));
-	print_alarms(json_object_get(r, "alarms"));
-	printf("\nNetwork Partitions\n\n(none)\n");
-	print_listeners(json_object_get(r, "listeners"));
-	json_decref(r);
-	return CTL_OK;
-}
-
-static int set_cluster_name(struct ctl *c)
-{
-	ctl_say(c, "Setting cluster name to %s ...", ctl_arg(c, 0));
-	return ctl_do(c, "set_cluster_name", json_pack("{ss}", "name", ctl_arg(c, 0)));
-}
-
-/* ---- the app ---- */
-
-static int start_app(struct ctl *c)
-{
-	ctl_say(c, "Starting node %s ...", c->node);
-	return ctl_do(c, "start_app", NULL);
-}
-
-static int stop_app(struct ctl *c)
-{
-	ctl_say(c, "Stopping warren application on node %s ...", c->node);
-	return ctl_do(c, "stop_app", NULL);
-}
-
 /* ---- the end ---- */
 
 static int stop(struct ctl *c)
@@ -208,16 +153,16 @@ static int shutdown_node(struct ctl *c)
 {
 	json_t *r;
 	ctl_say(c, "Shutting down node %s ...", c->node);
-	double until = deadline_s(c);
+	double until = ctl_deadline_s(c);
 	int rc = ctl_call(c, "stop", NULL, 60, &r);
 	if (rc != CTL_OK)
 		return rc;
 	pid_t pid = (pid_t)json_integer_value(json_object_get(r, "pid"));
 	json_decref(r);
 	while (pid > 0 && kill(pid, 0) == 0) {
-		if (now_s() > until)
+		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_TIMEOUT, "process %d has not ended yet", (int)pid);
-		nap();
+		ctl_nap();
 	}
 	return CTL_OK;
 }
@@ -227,18 +172,10 @@ const struct ctl_verb verbs_node[] = {
 		await_startup},
 	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0, 0,
 		shutdown_node},
-	{"start_app", "Nodes", "", "Starts what serves clients, in a running node", 0, 0, 0,
-		start_app},
 	{"stop", "Nodes", "[<pidfile>]", "Stops the node", 0, 1, 0, stop},
-	{"stop_app", "Nodes", "", "Stops what serves clients; the node's process stays", 0, 0, 0,
-		stop_app},
-	{"cluster_status", "Cluster", "", "Displays the nodes of the cluster", 0, 0, 0,
-		cluster_status},
 	{"ping", "Monitoring, observability and health checks", "",
 		"Checks that the node's process runs and can be asked", 0, 0, 0, ping},
 	{"status", "Monitoring, observability and health checks", "", "Displays a node's status",
 		0, 0, 0, status},
-	{"set_cluster_name", "Configuration and Environment", "<name>", "Names the cluster", 1, 1,
-		0, set_cluster_name},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
 };

@@ -296,13 +296,19 @@ static int app_load_rows(struct node *n)
 
 static void app_on_home_closed(void *arg);
 
+/* A node with a membership has joined others: with an empty log it waits for them. A RAM node's log is
+ * empty at each start. */
 static int app_open_home(struct node *n)
 {
+	struct store_port *port = &n->shards[0].port;
+	bool ram = n->membership.type == BROKER_NODE_RAM;
 	return catalog_home_open(
 		&n->app.home, &(struct catalog_home_config){
 				      .groups = n->shards[0].groups,
-				      .log = store_log_open(&n->shards[0].port, 0),
-				      .self = n->identity.node_id,
+				      .log = ram ? memory_log_open(port, 0) : store_log_open(port, 0),
+				      .self = roster_member_id(n->identity.node_id,
+					      n->identity.incarnation, ram),
+				      .joins = n->membership.cluster_id != 0,
 				      .node = n->identity.node_id,
 				      .links = n->shards[0].links,
 				      .catalogs = n->catalogs,
@@ -315,7 +321,6 @@ static int app_open_home(struct node *n)
 
 static void app_open_roster(struct node *n)
 {
-	char *address = node_address(n);
 	n->app.roster = roster_new(&(struct roster_config){
 		.worker = &n->shards[0].worker,
 		.links = n->links,
@@ -323,12 +328,19 @@ static void app_open_roster(struct node *n)
 		.node = n->identity.node_id,
 		.incarnation = n->identity.incarnation,
 		.name = n->name,
-		.address = address,
+		.address = n->address,
 		.down_ms = (unsigned)n->config->cluster_down_ms,
 		.replace_ms = n->config->cluster_replace_ms,
 		.declared_down = app_on_declared_down,
 		.arg = n});
-	mem_free(address);
+}
+
+static void app_remember_others(struct node *n)
+{
+	for (size_t i = 0; i < n->membership.n_nodes; i++) {
+		const struct membership_node *r = &n->membership.nodes[i];
+		roster_remember(n->app.roster, r->id, r->name, r->address);
+	}
 }
 
 static void app_tell_started(struct app *a, const char *why)
@@ -372,6 +384,7 @@ static void app_on_all_opened(struct node *n)
 	}
 	if (rc == 0) {
 		roster_set_home(a->roster, a->home);
+		app_remember_others(n);
 		return;
 	}
 	snprintf(why, sizeof why, "the metadata cannot be read: %s", store_strerror(rc));
@@ -411,7 +424,8 @@ void app_start(struct node *n, app_done *done, void *arg)
 	a->started_arg = arg;
 	a->opened = a->stop_wanted = a->declared_down = false;
 	memset(a->reached, 0, sizeof a->reached);
-	links_set_self(n->links, n->identity.node_id, n->identity.incarnation, 0);
+	links_set_self(n->links, n->identity.node_id, n->identity.incarnation,
+		n->membership.cluster_id);
 	app_post_all(n, 0, app_on_open);
 	a->alarms = (struct alarms){.store = n->store,
 		.data_dir = n->data_dir,

@@ -59,6 +59,9 @@ static const struct row rows[] = {
 		"port or address:port of an AMQP listener (default: 5672 on all interfaces)"},
 	{"cluster.listener", parse_address, FIELD(cluster_listener), "25672", 0, 65535,
 		"port or address:port where other nodes connect"},
+	{"cluster.advertised_address", parse_string, FIELD(cluster_address), "", 0, 255,
+		"HOST:PORT at which other nodes find this one (default: the listener's, or of all "
+		"interfaces the host in the node's name)"},
 	{"cluster.cookie_file", parse_string, FIELD(cookie_file), "", 0, 4096,
 		"file with the secret that nodes share (default: .cookie in the data directory)"},
 	{"cluster.heartbeat_interval_ms", parse_integer, FIELD(cluster_heartbeat_ms), "250", 10,

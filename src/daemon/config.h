@@ -65,6 +65,7 @@ typedef void config_note(void *arg, enum log_level level, const char *text);
 struct config {
 	struct config_listeners listeners;
 	struct config_address cluster_listener;
+	char *cluster_address; /* "": from the listener */
 	char *cookie_file; /* "": the data directory's */
 	uint64_t cluster_heartbeat_ms;
 	uint64_t cluster_timeout_ms;

@@ -10,6 +10,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/manage/remote.h"
 
 enum { ERR_MAX = 512, NODE_WORKERS_MAX = 256 };
 
@@ -36,11 +37,13 @@ enum node_exit node_listener_exit(int code)
 	return code == EADDRINUSE ? NODE_EXIT_PORT_IN_USE : NODE_EXIT_FAILURE;
 }
 
-/* Where other nodes find this one: the listener's address, or if that is all of them, the host in
- * the node's name. For mem_free(). */
-char *node_address(const struct node *n)
+/* Where other nodes find this one: as configured, else the listener's address, or if that is all of
+ * them, the host in the node's name. */
+static char *node_address(const struct node *n)
 {
 	const struct config_address *a = &n->config->cluster_listener;
+	if (n->config->cluster_address[0] != '\0')
+		return mem_strdup(n->config->cluster_address);
 	const char *at = strchr(n->name, '@');
 	const char *host = a->host != NULL ? a->host : at != NULL ? at + 1 : n->name;
 	return mem_printf("%s:%u", host, a->port);
@@ -157,6 +160,73 @@ static void node_on_stop_app(void *arg, api_app_done *done, void *done_arg)
 	app_stop(arg, done, done_arg);
 }
 
+static uint64_t node_id(void *arg)
+{
+	const struct node *n = arg;
+	return n->identity.node_id;
+}
+
+static const struct membership *node_membership(void *arg)
+{
+	const struct node *n = arg;
+	return &n->membership;
+}
+
+/* The new store's identity is this node's from now on, whether or not the app is started. */
+static int node_take_identity(struct node *n, char *err, size_t err_n)
+{
+	struct store *store;
+	if (store_open(&store, n->data_dir, err, err_n) != 0)
+		return -1;
+	n->identity = *store_identity(store);
+	store_close(store);
+	links_set_identity(n->links, n->identity.node_id, n->identity.incarnation, 0);
+	return 0;
+}
+
+static int node_reset(void *arg, char *err, size_t err_n)
+{
+	struct node *n = arg;
+	log_info("node", "an operator resets the node: everything in %s is deleted", n->data_dir);
+	membership_done(&n->membership);
+	if (membership_write(&n->membership, n->data_dir, err, err_n) != 0 ||
+		store_wipe(n->data_dir, err, err_n) != 0 || node_take_identity(n, err, err_n) != 0) {
+		log_error("node", "%s", err);
+		return -1;
+	}
+	return 0;
+}
+
+static int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
+{
+	struct node *n = arg;
+	membership_done(&n->membership);
+	n->membership = *membership;
+	log_info("node", "%s is now a %s node of a cluster of %zu", n->name,
+		broker_node_type_name(membership->type), membership->n_nodes);
+	if (membership_write(&n->membership, n->data_dir, err, err_n) == 0)
+		return 0;
+	log_error("node", "%s", err);
+	return -1;
+}
+
+void node_on_table(struct node *n, const struct broker *b)
+{
+	struct membership now;
+	char err[ERR_MAX];
+	if (broker_node_find(b, n->identity.node_id) == NULL)
+		return; /* not yet, or not any more: what is remembered is the way back */
+	membership_of(&now, b, n->identity.node_id);
+	if (membership_equal(&now, &n->membership)) {
+		membership_done(&now);
+		return;
+	}
+	membership_done(&n->membership);
+	n->membership = now;
+	if (membership_write(&n->membership, n->data_dir, err, sizeof err) != 0)
+		log_error("node", "%s", err);
+}
+
 static void node_on_stop_wanted(void *arg)
 {
 	struct node *n = arg;
@@ -199,6 +269,12 @@ static void node_open_api(struct node *n)
 		.app = node_app,
 		.start_app = node_on_start_app,
 		.stop_app = node_on_stop_app,
+		.links = n->links,
+		.address = n->address,
+		.id = node_id,
+		.membership = node_membership,
+		.reset = node_reset,
+		.join = node_join,
 		.stop = node_on_stop_wanted,
 		.listener = node_listener_at,
 		.arg = n});
@@ -221,24 +297,6 @@ static enum node_exit node_read_cookie(struct node *n)
 	return own ? NODE_EXIT_DIRECTORY : NODE_EXIT_CONFIG;
 }
 
-static void node_on_reply(void *arg, json_t *reply)
-{
-	char *text = json_dumps(reply, JSON_COMPACT);
-	json_decref(reply);
-	caller_reply(arg, text != NULL ? slice_str(text) : slice_make("", 0));
-	free(text);
-}
-
-/* A request over a CONTROL connection, whose sender knows the cookie. */
-static void node_on_call(void *arg, struct caller_request *r)
-{
-	struct node *n = arg;
-	json_t *request =
-		json_loadb((const char *)r->octets.p, r->octets.n, JSON_REJECT_DUPLICATES, NULL);
-	api_request(n->api, request, node_on_reply, r);
-	json_decref(request);
-}
-
 void node_open_links(struct node *n)
 {
 	n->links = links_new(&(struct links_config){.worker = &n->shards[0].worker,
@@ -251,8 +309,8 @@ void node_open_links(struct node *n)
 			.timeout_ms = (unsigned)n->config->cluster_timeout_ms,
 			.greeting_ms = LINK_GREETING_MS},
 		.n_workers = n->n_shards,
-		.call = node_on_call,
-		.arg = n});
+		.call = remote_on_request,
+		.arg = &n->api});
 	cookie_wipe(&n->cookie);
 }
 
@@ -392,11 +450,18 @@ static enum node_exit node_prepare(struct node *n)
 	enum node_exit wrong = node_bind(n);
 	if (wrong != NODE_EXIT_OK)
 		return wrong;
-	wrong = app_prepare(n, err, sizeof err);
+	if (membership_read(&n->membership, n->data_dir, err, sizeof err) != 0) {
+		log_error("node", "%s", err);
+		wrong = NODE_EXIT_DAMAGED;
+	}
+	if (wrong == NODE_EXIT_OK)
+		wrong = app_prepare(n, err, sizeof err);
 	if (wrong == NODE_EXIT_OK && (wrong = node_read_cookie(n)) != NODE_EXIT_OK)
 		app_unprepare(n);
-	if (wrong != NODE_EXIT_OK)
+	if (wrong != NODE_EXIT_OK) {
 		listener_close(n->cluster_listener);
+		membership_done(&n->membership);
+	}
 	return wrong;
 }
 
@@ -410,6 +475,7 @@ enum node_exit node_run(struct node *n)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	groups_global_init();
+	n->address = node_address(n);
 	node_init_limits(n);
 	node_init_shards(n);
 	node_run_workers(n);
@@ -424,6 +490,8 @@ enum node_exit node_run(struct node *n)
 	mem_free(n->catalogs);
 	mem_free(n->envs);
 	mem_free((void *)n->limits.loopback_users);
+	mem_free(n->address);
+	membership_done(&n->membership);
 	log_info("node", "%s has stopped", n->name);
 	return n->exit;
 }

@@ -11,6 +11,7 @@
 
 #include "src/cluster/cookie.h"
 #include "src/cluster/links.h"
+#include "src/cluster/membership.h"
 #include "src/daemon/app.h"
 #include "src/daemon/config.h"
 #include "src/daemon/shard.h"
@@ -44,6 +45,8 @@ struct node {
 	struct catalog **catalogs; /* of the shards, in their order; likewise envs */
 	struct session_env **envs;
 	unsigned n_shards;
+	char *address;        /* "host:port" for other nodes */
+	struct membership membership; /* of the cluster that this node is in with others; its file is in step */
 	struct cookie cookie; /* until the links have it */
 	struct links *links;
 	struct listener *cluster_listener; /* bound; NULL: the links have it */
@@ -66,8 +69,8 @@ enum node_exit node_listener_exit(int code);
 
 void node_on_app_down(struct node *n);
 void node_on_app_failed(struct node *n, enum node_exit why);
-/* "host:port" for other nodes; for mem_free(). */
-char *node_address(const struct node *n);
+/* The metadata may have another table of nodes now: the membership follows it. */
+void node_on_table(struct node *n, const struct broker *b);
 
 /* ---- from the shards ---- */
 

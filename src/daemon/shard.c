@@ -335,8 +335,10 @@ static void shard_on_applied(void *arg)
 	struct broker *b = catalog_broker(s->catalog);
 	shard_check_number(s);
 	lives_look(&s->lives, b, shard_on_life_ended, s);
-	if (s->worker.no == 0)
+	if (s->worker.no == 0) {
 		roster_applied(s->node->app.roster);
+		node_on_table(s->node, b);
+	}
 	if (s->serving || s->stopping || broker_node_incarnation(b, id->node_id) != id->incarnation)
 		return;
 	s->serving = true;

@@ -16,7 +16,7 @@ struct api {
 
 static const struct api_verb *const tables[] = {
 	api_access_verbs, api_policy_verbs, api_settings_verbs, api_topology_verbs,
-	api_traffic_verbs, api_node_verbs, api_cluster_verbs};
+	api_traffic_verbs, api_node_verbs, api_cluster_verbs, api_member_verbs};
 
 static const char *const error_names[] = {
 	[API_BAD_REQUEST] = "bad_request",
@@ -26,6 +26,7 @@ static const char *const error_names[] = {
 	[API_REFUSED] = "refused",
 	[API_UNAVAILABLE] = "unavailable",
 	[API_NOT_READY] = "not_ready",
+	[API_RUNNING] = "running",
 };
 
 struct api *api_new(const struct api_node *node)
@@ -87,6 +88,17 @@ void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 	json_object_set_new(reply, "message",
 		json_of_slice(slice_make(text, n < (int)sizeof text ? (size_t)n : sizeof text - 1)));
 	call_end(c, reply);
+}
+
+void api_pass(struct api_call *c, const char *who, const json_t *reply)
+{
+	const char *error = error_names[API_UNAVAILABLE], *message = "";
+	json_unpack((json_t *)reply, "{s?ss?s}", "error", &error, "message", &message);
+	char *text = mem_printf("%s%s", who, message);
+	json_t *own = json_pack("{sbss}", "ok", 0, "error", error);
+	json_object_set_new(own, "message", json_of_slice(slice_str(text)));
+	mem_free(text);
+	call_end(c, own);
 }
 
 bool api_args(struct api_call *c, const char *format, ...)

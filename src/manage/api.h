@@ -11,6 +11,8 @@
 #include <jansson.h>
 
 #include "src/cluster/catalog.h"
+#include "src/cluster/links.h"
+#include "src/cluster/membership.h"
 #include "src/queue/host.h"
 #include "src/session/env.h"
 
@@ -46,6 +48,14 @@ struct api_node {
 	/* Of a stopped app, and of one that is not; at once or later. */
 	void (*start_app)(void *arg, api_app_done *done, void *done_arg);
 	void (*stop_app)(void *arg, api_app_done *done, void *done_arg);
+	struct links *links;
+	const char *address;           /* "host:port" for other nodes */
+	uint64_t (*id)(void *arg);     /* of this node; another one after reset() */
+	const struct membership *(*membership)(void *arg);
+	/* While the app is stopped; 0, or -1 with one line in `err`. Everything is deleted, and the
+	 * node gets a new id / the node belongs to this cluster from now on (taken over). */
+	int (*reset)(void *arg, char *err, size_t err_n);
+	int (*join)(void *arg, struct membership *membership, char *err, size_t err_n);
 	void (*stop)(void *arg);         /* the process is to end */
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
@@ -73,6 +83,7 @@ enum api_error {
 	API_REFUSED,      /* "refused": understood, and not done; the message says why */
 	API_UNAVAILABLE,  /* "unavailable": somebody who is needed does not answer */
 	API_NOT_READY,    /* "not_ready": the node does not serve clients now */
+	API_RUNNING,      /* "running": the app is to be stopped before */
 };
 
 struct api_call {
@@ -99,6 +110,8 @@ struct api_verb {
 void api_ok(struct api_call *c, json_t *result);
 void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Ends the call with what another node has answered, "ok": false; its message comes behind `who`. */
+void api_pass(struct api_call *c, const char *who, const json_t *reply);
 /* Reads the arguments as json_unpack() does; ends the call and returns false if they do not fit. */
 bool api_args(struct api_call *c, const char *format, ...);
 const struct api_node *api_node(const struct api_call *c);
@@ -117,6 +130,7 @@ struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
-	api_topology_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[]; /* each ends with a NULL name */
+	api_topology_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
+	api_member_verbs[]; /* each ends with a NULL name */
 
 #endif

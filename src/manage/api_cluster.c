@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The life of the node within its cluster: the app down and up, joining, leaving.
+ *
+ * A change of membership takes up to four steps, with the app stopped; each can be taken again after
+ * whatever has cut one short:
+ *
+ *   check   the other cluster says that it would let this node in: nothing has changed yet
+ *   leave   a member of the present cluster forgets this node
+ *   reset   everything is deleted here; the node has a new id
+ *   join    the other cluster takes the new id in, and says who its members are
  */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/base/mem.h"
 #include "src/manage/api.h"
+#include "src/manage/members.h"
+#include "src/manage/remote.h"
+
+enum { CLUSTER_PORT = 25672, ERR_MAX = 512, PORT_MAX = 65535 };
 
 /* ---- the app ---- */
 
@@ -45,8 +61,310 @@ static void stop_app(struct api_call *c)
 	}
 }
 
+/* Ends the call and returns false if the app is not stopped. */
+static bool app_is_stopped(struct api_call *c)
+{
+	const struct api_node *n = api_node(c);
+	if (n->app(n->arg) == API_APP_STOPPED)
+		return true;
+	api_fail(c, API_RUNNING,
+		"this command requires the 'warren' app to be stopped on the target node. Stop it with "
+		"'warrenctl stop_app'.");
+	return false;
+}
+
+/* ---- a change of membership ---- */
+
+struct change {
+	struct api_call *call;
+	bool joins;
+	enum broker_node_type type;
+	char *name, *address; /* of the member to be joined */
+	size_t next;          /* in the membership: the next member to be asked to forget this node */
+};
+
+static struct change *change_new(struct api_call *c)
+{
+	struct change *ch = MEM_NEW(struct change);
+	ch->call = c;
+	return ch;
+}
+
+static const struct api_node *own(const struct change *ch)
+{
+	return api_node(ch->call);
+}
+
+static const struct membership *membership_now(const struct change *ch)
+{
+	return own(ch)->membership(own(ch)->arg);
+}
+
+static struct api_call *change_end(struct change *ch)
+{
+	struct api_call *c = ch->call;
+	mem_free(ch->name);
+	mem_free(ch->address);
+	mem_free(ch);
+	return c;
+}
+
+static void change_fail(struct change *ch, enum api_error code, const char *text)
+{
+	api_fail(change_end(ch), code, "%s", text);
+}
+
+/* False after having ended the change: the member did not do it. */
+static bool change_answered(struct change *ch, const json_t *reply, const char *why)
+{
+	if (reply != NULL && json_is_true(json_object_get(reply, "ok")))
+		return true;
+	char *who = mem_printf("%s: ", ch->name);
+	struct api_call *c = change_end(ch);
+	if (reply != NULL)
+		api_pass(c, who, reply);
+	else
+		api_fail(c, API_UNAVAILABLE, "unable to ask node %s%s", who, why);
+	mem_free(who);
+	return false;
+}
+
+static json_t *join_args(const struct change *ch, bool check)
+{
+	const struct api_node *n = own(ch);
+	char id[MEMBER_ID_MAX];
+	return json_pack("{sssssssssssb}", "id", member_id_put(id, n->id(n->arg)), "name", n->name,
+		"address", n->address, "type", broker_node_type_name(ch->type), "version",
+		PACKAGE_VERSION, "check", check);
+}
+
+/* -- join -- */
+
+static void on_join_answer(void *arg, json_t *reply, const char *why)
+{
+	struct change *ch = arg;
+	const struct api_node *n = own(ch);
+	struct membership membership;
+	char err[ERR_MAX];
+	if (!change_answered(ch, reply, why))
+		return;
+	if (!members_get(json_object_get(reply, "result"), ch->type, &membership))
+		change_fail(ch, API_UNAVAILABLE, "the other node's answer is not understood");
+	else if (n->join(n->arg, &membership, err, sizeof err) != 0)
+		change_fail(ch, API_REFUSED, err);
+	else
+		api_ok(change_end(ch), NULL);
+}
+
+static void change_join(struct change *ch)
+{
+	remote_call(own(ch)->links, ch->address, ch->name, "cluster_join", join_args(ch, false),
+		on_join_answer, ch);
+}
+
+/* -- reset -- */
+
+static void change_reset(struct change *ch)
+{
+	const struct api_node *n = own(ch);
+	char err[ERR_MAX];
+	if (n->app(n->arg) != API_APP_STOPPED)
+		change_fail(ch, API_REFUSED, "the app was started meanwhile");
+	else if (n->reset(n->arg, err, sizeof err) != 0)
+		change_fail(ch, API_REFUSED, err);
+	else if (ch->joins)
+		change_join(ch);
+	else
+		api_ok(change_end(ch), NULL);
+}
+
+/* -- leave -- */
+
+static void change_leave(struct change *ch);
+
+static void on_leave_answer(void *arg, json_t *reply, const char *why)
+{
+	struct change *ch = arg;
+	const char *error = json_string_value(json_object_get(reply, "error"));
+	(void)why;
+	if (json_is_true(json_object_get(reply, "ok")))
+		change_reset(ch);
+	else if (error != NULL && strcmp(error, "refused") == 0)
+		api_pass(change_end(ch), "", reply);
+	else
+		change_leave(ch);
+}
+
+static void change_leave(struct change *ch)
+{
+	const struct api_node *n = own(ch);
+	const struct membership *r = membership_now(ch);
+	char id[MEMBER_ID_MAX];
+	while (ch->next < r->n_nodes && r->nodes[ch->next].id == n->id(n->arg))
+		ch->next++;
+	if (r->n_nodes <= 1) {
+		change_reset(ch);
+		return;
+	}
+	if (ch->next >= r->n_nodes) {
+		change_fail(ch, API_UNAVAILABLE,
+			"Could not find any online cluster nodes. If the cluster has changed, you can "
+			"use the 'update_cluster_nodes' command; 'force_reset' resets the node without "
+			"telling the others.");
+		return;
+	}
+	const struct membership_node *to = &r->nodes[ch->next++];
+	remote_call(n->links, to->address, to->name, "cluster_leave",
+		json_pack("{ss}", "id", member_id_put(id, n->id(n->arg))), on_leave_answer, ch);
+}
+
+/* -- check -- */
+
+static void on_check_answer(void *arg, json_t *reply, const char *why)
+{
+	struct change *ch = arg;
+	if (change_answered(ch, reply, why))
+		change_leave(ch);
+}
+
+static void change_check(struct change *ch)
+{
+	remote_call(own(ch)->links, ch->address, ch->name, "cluster_join", join_args(ch, true),
+		on_check_answer, ch);
+}
+
+/* ---- joining ---- */
+
+/* "name@host", "name@host:port" */
+static bool target_get(struct change *ch, const char *node)
+{
+	const char *at = strchr(node, '@');
+	const char *colon = at != NULL ? strrchr(at, ':') : NULL;
+	size_t n = colon != NULL ? (size_t)(colon - node) : strlen(node);
+	long port = colon != NULL ? strtol(colon + 1, NULL, 10) : CLUSTER_PORT;
+	if (at == NULL || at == node || at[1] == '\0' || port < 1 || port > PORT_MAX)
+		return false;
+	ch->name = mem_printf("%.*s", (int)n, node);
+	ch->address = mem_printf("%.*s:%ld", (int)(n - (size_t)(at + 1 - node)), at + 1, port);
+	return true;
+}
+
+static bool type_get(struct api_call *c, enum broker_node_type *ret)
+{
+	const char *type = json_string_value(json_object_get(c->args, "type"));
+	*ret = BROKER_NODE_DISC;
+	if (type == NULL || strcmp(type, "disc") == 0 || strcmp(type, "disk") == 0)
+		return true;
+	*ret = BROKER_NODE_RAM;
+	if (strcmp(type, "ram") == 0)
+		return true;
+	api_fail(c, API_BAD_REQUEST, "The node type must be either disc or ram.");
+	return false;
+}
+
+static void join_cluster(struct api_call *c)
+{
+	const char *node;
+	enum broker_node_type type;
+	if (!api_args(c, "{ss}", "node", &node) || !type_get(c, &type) || !app_is_stopped(c))
+		return;
+	struct change *ch = change_new(c);
+	ch->type = type;
+	ch->joins = true;
+	if (!target_get(ch, node))
+		change_fail(ch, API_BAD_REQUEST, "a node to join is called NAME@HOST or NAME@HOST:PORT");
+	else if (strcmp(ch->name, own(ch)->name) == 0)
+		change_fail(ch, API_REFUSED, "Cannot cluster node with itself");
+	else if (membership_named(membership_now(ch), ch->name) != NULL)
+		api_ok(change_end(ch),
+			json_string("The node is already a member of this cluster"));
+	else
+		change_check(ch);
+}
+
+/* Leaves and comes back as what it is to be: with another id, for what it has had is gone. */
+static void change_type(struct api_call *c)
+{
+	enum broker_node_type type;
+	const struct api_node *n = api_node(c);
+	const struct membership *r = n->membership(n->arg);
+	if (!type_get(c, &type) || !app_is_stopped(c))
+		return;
+	if ((r->cluster_id != 0 ? r->type : BROKER_NODE_DISC) == type) {
+		api_fail(c, API_REFUSED, "Node type is already %s", broker_node_type_name(type));
+		return;
+	}
+	if (r->n_nodes < 2) {
+		api_fail(c, API_REFUSED, "Non-clustered nodes can only be disc nodes.");
+		return;
+	}
+	struct change *ch = change_new(c);
+	const struct membership_node *to = &r->nodes[r->nodes[0].id == n->id(n->arg)];
+	ch->type = type;
+	ch->joins = true;
+	ch->name = mem_strdup(to->name);
+	ch->address = mem_strdup(to->address);
+	change_leave(ch);
+}
+
+/* ---- leaving ---- */
+
+static void reset(struct api_call *c)
+{
+	if (app_is_stopped(c))
+		change_leave(change_new(c));
+}
+
+static void force_reset(struct api_call *c)
+{
+	if (app_is_stopped(c))
+		change_reset(change_new(c));
+}
+
+/* ---- other addresses ---- */
+
+static void on_seed_answer(void *arg, json_t *reply, const char *why)
+{
+	struct change *ch = arg;
+	const struct api_node *n = own(ch);
+	struct membership membership;
+	char err[ERR_MAX];
+	if (!change_answered(ch, reply, why))
+		return;
+	if (!members_get(json_object_get(reply, "result"), membership_now(ch)->type, &membership)) {
+		change_fail(ch, API_UNAVAILABLE, "the other node's answer is not understood");
+	} else if (membership_find(&membership, n->id(n->arg)) == NULL) {
+		membership_done(&membership);
+		change_fail(ch, API_REFUSED,
+			"inconsistent_cluster: the node is no member of that cluster: use join_cluster");
+	} else if (n->join(n->arg, &membership, err, sizeof err) != 0) {
+		change_fail(ch, API_REFUSED, err);
+	} else {
+		api_ok(change_end(ch), NULL);
+	}
+}
+
+/* Learns where the others are now. */
+static void update_cluster_nodes(struct api_call *c)
+{
+	const char *node;
+	if (!api_args(c, "{ss}", "node", &node) || !app_is_stopped(c))
+		return;
+	struct change *ch = change_new(c);
+	if (target_get(ch, node))
+		remote_call(own(ch)->links, ch->address, ch->name, "cluster_nodes", json_object(),
+			on_seed_answer, ch);
+	else
+		change_fail(ch, API_BAD_REQUEST, "a node is called NAME@HOST or NAME@HOST:PORT");
+}
+
 const struct api_verb api_cluster_verbs[] = {
 	{"start_app", start_app, true},
 	{"stop_app", stop_app, true},
+	{"join_cluster", join_cluster, true},
+	{"change_cluster_node_type", change_type, true},
+	{"reset", reset, true},
+	{"force_reset", force_reset, true},
+	{"update_cluster_nodes", update_cluster_nodes, true},
 	{NULL, NULL, false},
 };

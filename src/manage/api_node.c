@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "src/base/buf.h"
+#include "src/base/mem.h"
 #include "src/broker/command.h"
 #include "src/manage/api.h"
 #include "src/manage/json.h"
+#include "src/manage/remote.h"
 
 static void ping(struct api_call *c)
 {
@@ -60,22 +62,139 @@ static void status(struct api_call *c)
 	api_ok(c, r);
 }
 
+/* ---- the cluster ---- */
+
+/* What other nodes want to know of this one. */
+static json_t *summary(struct api_call *c)
+{
+	return json_pack("{sssoso}", "version", PACKAGE_VERSION, "alarms", alarms(c), "listeners",
+		listeners(api_node(c)));
+}
+
+static void node_summary(struct api_call *c)
+{
+	api_ok(c, summary(c));
+}
+
+/* Waits for the summaries of the nodes that run. */
+struct survey {
+	struct api_call *call;
+	json_t *result;
+	unsigned waiting;
+};
+
+struct question {
+	struct survey *survey;
+	char *name;
+};
+
+static void survey_add(json_t *result, const char *name, json_t *of_node)
+{
+	json_object_set(json_object_get(result, "versions"), name,
+		json_object_get(of_node, "version"));
+	json_array_extend(
+		json_object_get(result, "alarms"), json_object_get(of_node, "alarms"));
+	json_array_extend(
+		json_object_get(result, "listeners"), json_object_get(of_node, "listeners"));
+}
+
+static void survey_answered(struct survey *s)
+{
+	if (--s->waiting > 0)
+		return;
+	struct api_call *c = s->call;
+	json_t *result = s->result;
+	mem_free(s);
+	api_ok(c, result);
+}
+
+static void on_summary(void *arg, json_t *reply, const char *why)
+{
+	struct question *q = arg;
+	(void)why; /* it has gone down meanwhile */
+	if (json_is_true(json_object_get(reply, "ok")))
+		survey_add(q->survey->result, q->name, json_object_get(reply, "result"));
+	survey_answered(q->survey);
+	mem_free(q->name);
+	mem_free(q);
+}
+
+static void ask_node(struct survey *s, const struct broker_node *n)
+{
+	struct question *q = MEM_NEW(struct question);
+	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
+	q->survey = s;
+	q->name = mem_printf("%.*s", SLICE_FMT(n->name));
+	s->waiting++;
+	remote_call(api_node(s->call)->links, address, q->name, "node_summary", json_object(),
+		on_summary, q);
+	mem_free(address);
+}
+
+static void add_name(json_t *result, const char *list, struct slice name)
+{
+	json_array_append_new(json_object_get(result, list), json_of_slice(name));
+}
+
+static void add_node(json_t *result, enum broker_node_type type, struct slice name)
+{
+	add_name(result, type == BROKER_NODE_RAM ? "ram_nodes" : "disk_nodes", name);
+}
+
+static void survey_table(struct survey *s, const struct broker *b)
+{
+	const struct api_node *node = api_node(s->call);
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		add_node(s->result, n->type, n->name);
+		if (!n->up)
+			continue;
+		add_name(s->result, "running_nodes", n->name);
+		if (n->id != node->id(node->arg))
+			ask_node(s, n);
+	}
+}
+
+/* While the app is stopped: as far as is remembered. */
+static void survey_membership(struct survey *s)
+{
+	const struct api_node *node = api_node(s->call);
+	const struct membership *r = node->membership(node->arg);
+	if (r->n_nodes == 0)
+		add_node(s->result, BROKER_NODE_DISC, slice_str(node->name));
+	for (size_t i = 0; i < r->n_nodes; i++)
+		add_node(s->result, r->nodes[i].type, slice_str(r->nodes[i].name));
+}
+
+/* As long as nobody has given it a name, it is called after its first node. */
+static json_t *cluster_name(const struct api_node *node, const struct broker *b)
+{
+	if (b != NULL && b->cluster_name.n > 0)
+		return json_of_slice(b->cluster_name);
+	if (b != NULL && b->n_nodes > 0)
+		return json_of_slice(b->nodes[0]->name);
+	return json_string(node->name);
+}
+
 static void cluster_status(struct api_call *c)
 {
 	const struct api_node *node = api_node(c);
-	struct broker *b = api_broker(c);
-	json_t *name = b != NULL && b->cluster_name.n > 0 ? json_of_slice(b->cluster_name)
-					     : json_string(node->name);
-	json_t *r = json_pack("{sos[s]s[]s[]}", "cluster_name", name, "disk_nodes", node->name,
-		"ram_nodes", "running_nodes");
+	const struct broker *b = api_broker(c);
+	struct survey *s = MEM_NEW(struct survey);
+	s->call = c;
+	s->waiting = 1;
+	s->result = json_pack("{sos[]s[]s[]s{}s[]s[]s{}s{}s[]}", "cluster_name",
+		cluster_name(node, b),
+		"disk_nodes", "ram_nodes", "running_nodes", "versions", "alarms", "listeners",
+		"partitions", "maintenance_status", "feature_flags");
+	json_t *own = summary(c);
+	survey_add(s->result, node->name, own);
+	json_decref(own);
 	if (api_ready(c))
-		json_array_append_new(
-			json_object_get(r, "running_nodes"), json_string(node->name));
-	json_object_set_new(r, "versions", json_pack("{ss}", node->name, PACKAGE_VERSION));
-	json_object_set_new(r, "alarms", alarms(c));
-	json_object_set_new(r, "listeners", listeners(node));
-	json_object_set_new(r, "partitions", json_object());
-	api_ok(c, r);
+		survey_table(s, b);
+	else
+		survey_membership(s);
+	survey_answered(s);
 }
 
 static void set_cluster_name(struct api_call *c)
@@ -101,6 +220,7 @@ const struct api_verb api_node_verbs[] = {
 	{"ping", ping, true},
 	{"status", status, true},
 	{"cluster_status", cluster_status, true},
+	{"node_summary", node_summary, true},
 	{"set_cluster_name", set_cluster_name, false},
 	{"stop", stop, true},
 	{NULL, NULL, false},

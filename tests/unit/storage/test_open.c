@@ -48,6 +48,61 @@ static void identity_stays_and_incarnation_rises(void **state)
 	rig_done(&other);
 }
 
+static void a_wiped_store_is_another_one(void **state)
+{
+	struct rig *r = *state;
+	char err[256], path[128];
+	struct store_identity first = *store_identity(r->store);
+	assert_int_equal(store_wipe(r->dir, err, sizeof err), STORE_LOCKED);
+	struct store_log *log = rig_log(r, 7);
+	do_append(r, log, 1, 3, 1, 100);
+	store_log_close(log);
+	rig_close(r);
+	snprintf(path, sizeof path, "%s/other", r->dir);
+	FILE *other = fopen(path, "w");
+	assert_non_null(other);
+	fclose(other);
+	assert_int_equal(store_wipe(r->dir, err, sizeof err), 0);
+	assert_int_equal(store_wipe(r->dir, err, sizeof err), 0); /* again, as after a crash */
+	assert_int_equal(unlink(path), 0);
+	rig_open(r);
+	assert_int_not_equal(store_identity(r->store)->node_id, first.node_id);
+	assert_int_equal(store_identity(r->store)->incarnation, 1);
+	struct store_load load;
+	log = rig_log(r, 7);
+	assert_int_equal(store_log_load(log, &load), 0);
+	assert_false(load.exists);
+	store_load_done(&load);
+	store_log_close(log);
+}
+
+static void remove_from(const struct rig *r, const char *name)
+{
+	char path[128];
+	snprintf(path, sizeof path, "%s/%s", r->dir, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* A crash right before data.mdb goes leaves the whole store; right after it, none. */
+static void a_wipe_may_be_cut_short(void **state)
+{
+	struct rig *r = *state;
+	char lock[128];
+	struct store_identity first = *store_identity(r->store);
+	snprintf(lock, sizeof lock, "%s/lock", r->dir);
+	rig_close(r);
+	remove_from(r, "reserve");
+	assert_int_equal(truncate(lock, 0), 0);
+	rig_open(r);
+	assert_int_equal(store_identity(r->store)->node_id, first.node_id);
+	rig_close(r);
+	remove_from(r, "reserve");
+	assert_int_equal(truncate(lock, 0), 0);
+	remove_from(r, "data.mdb");
+	rig_open(r);
+	assert_int_not_equal(store_identity(r->store)->node_id, first.node_id);
+}
+
 static void files_are_not_for_everybody(void **state)
 {
 	struct rig *r = *state;
@@ -834,6 +889,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(identity_stays_and_incarnation_rises),
+		TEST(a_wiped_store_is_another_one),
+		TEST(a_wipe_may_be_cut_short),
 		TEST(files_are_not_for_everybody),
 		TEST(groups_with_hard_state_are_listed),
 		TEST(rows_change_with_their_snapshot),

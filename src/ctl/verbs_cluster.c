@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The node within its cluster: the app down and up, joining, leaving, who is in it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/ctl/verb.h"
+
+enum { START_S = 300, CHANGE_S = 120, POLL_S = 5 };
+
+/* ---- the app ---- */
+
+static int start_app(struct ctl *c)
+{
+	ctl_say(c, "Starting node %s ...", c->node);
+	return ctl_call(c, "start_app", NULL, START_S, NULL);
+}
+
+static int stop_app(struct ctl *c)
+{
+	ctl_say(c, "Stopping warren application on node %s ...", c->node);
+	return ctl_do(c, "stop_app", NULL);
+}
+
+/* ---- membership ---- */
+
+/* What was said instead of having been done is printed, too. */
+static int change(struct ctl *c, const char *verb, json_t *args)
+{
+	json_t *r;
+	int rc = ctl_call(c, verb, args, CHANGE_S, &r);
+	if (rc != CTL_OK)
+		return rc;
+	if (json_is_string(r))
+		ctl_say(c, "%s", json_string_value(r));
+	json_decref(r);
+	return CTL_OK;
+}
+
+static int join_cluster(struct ctl *c)
+{
+	const char *type = c->options.node_type != NULL ? c->options.node_type : "disc";
+	ctl_say(c, "Clustering node %s with %s", c->node, ctl_arg(c, 0));
+	return change(c, "join_cluster", json_pack("{ssss}", "node", ctl_arg(c, 0), "type", type));
+}
+
+static int change_cluster_node_type(struct ctl *c)
+{
+	const char *type = ctl_arg(c, 0);
+	if (strcmp(type, "disc") != 0 && strcmp(type, "disk") != 0 && strcmp(type, "ram") != 0)
+		return ctl_misuse(c, "The node type must be either disc or ram.");
+	ctl_say(c, "Turning %s into a %s node", c->node, type);
+	return change(c, "change_cluster_node_type", json_pack("{ss}", "type", type));
+}
+
+static int reset(struct ctl *c)
+{
+	ctl_say(c, "Resetting node %s ...", c->node);
+	return change(c, "reset", NULL);
+}
+
+static int force_reset(struct ctl *c)
+{
+	ctl_say(c, "Forcefully resetting node %s ...", c->node);
+	return change(c, "force_reset", NULL);
+}
+
+static int forget_cluster_node(struct ctl *c)
+{
+	if (c->options.offline)
+		return ctl_error(c, CTL_SOFTWARE,
+			"a node is removed by a majority of the disc nodes that are left: --offline is "
+			"not supported. Start them and leave it out");
+	ctl_say(c, "Removing node %s from the cluster", ctl_arg(c, 0));
+	return change(c, "forget_cluster_node", json_pack("{ss}", "node", ctl_arg(c, 0)));
+}
+
+static int update_cluster_nodes(struct ctl *c)
+{
+	ctl_say(c, "Will seed %s from %s on next start", c->node, ctl_arg(c, 0));
+	return change(c, "update_cluster_nodes", json_pack("{ss}", "node", ctl_arg(c, 0)));
+}
+
+static int rename_cluster_node(struct ctl *c)
+{
+	return ctl_error(c, CTL_SOFTWARE,
+		"a node is renamed by starting it with another name (-n): the cluster takes it over when "
+		"the node is up");
+}
+
+/* ---- who is in it ---- */
+
+static void print_nodes(const char *title, const json_t *nodes)
+{
+	size_t i;
+	json_t *n;
+	if (json_array_size(nodes) == 0)
+		return;
+	printf("\n%s\n\n", title);
+	json_array_foreach((json_t *)nodes, i, n) puts(json_string_value(n));
+}
+
+static void print_maintenance(const json_t *nodes)
+{
+	size_t i;
+	json_t *n;
+	printf("\nMaintenance status\n\n");
+	if (json_array_size(nodes) == 0)
+		puts("(none)");
+	json_array_foreach((json_t *)nodes, i, n)
+		printf("Node: %s, status: not under maintenance\n", json_string_value(n));
+}
+
+static int cluster_status(struct ctl *c)
+{
+	json_t *r, *version;
+	const char *node;
+	int rc = ctl_call(c, "cluster_status", NULL, 60, &r);
+	if (rc != CTL_OK)
+		return rc;
+	if (c->options.format == FORMAT_JSON)
+		return print_result_json(r);
+	ctl_say(c, "Cluster status of node %s ...", c->node);
+	printf("Basics\n\nCluster name: %s\n",
+		json_string_value(json_object_get(r, "cluster_name")));
+	print_nodes("Disk Nodes", json_object_get(r, "disk_nodes"));
+	print_nodes("RAM Nodes", json_object_get(r, "ram_nodes"));
+	print_nodes("Running Nodes", json_object_get(r, "running_nodes"));
+	printf("\nVersions\n\n");
+	json_object_foreach(json_object_get(r, "versions"), node, version)
+		printf("%s: Warren %s\n", node, json_string_value(version));
+	print_maintenance(json_object_get(r, "running_nodes"));
+	print_alarms(json_object_get(r, "alarms"));
+	printf("\nNetwork Partitions\n\n(none)\n");
+	print_listeners(json_object_get(r, "listeners"));
+	printf("\nFeature flags\n\n(none)\n");
+	json_decref(r);
+	return CTL_OK;
+}
+
+static int set_cluster_name(struct ctl *c)
+{
+	ctl_say(c, "Setting cluster name to %s ...", ctl_arg(c, 0));
+	return ctl_do(c, "set_cluster_name", json_pack("{ss}", "name", ctl_arg(c, 0)));
+}
+
+static long count_up(const json_t *nodes)
+{
+	size_t i;
+	json_t *n;
+	long up = 0;
+	json_array_foreach((json_t *)nodes, i, n)
+		up += strcmp(json_string_value(json_object_get(n, "state")), "up") == 0;
+	return up;
+}
+
+static int await_online_nodes(struct ctl *c)
+{
+	char *end;
+	long n = strtol(ctl_arg(c, 0), &end, 10);
+	if (*end != '\0' || n < 1)
+		return ctl_misuse(c, "Argument must be a positive integer");
+	ctl_say(c, "Will wait for at least %ld nodes to join the cluster of %s. Timeout: %d seconds.", n,
+		c->node, (int)(ctl_deadline_s(c) - ctl_now_s() + 0.5));
+	for (double until = ctl_deadline_s(c); ctl_now_s() <= until; ctl_nap()) {
+		struct call call;
+		if (ctl_try(c, &call, "cluster_nodes", NULL, POLL_S) != 0)
+			continue;
+		long running = count_up(json_object_get(call.result, "nodes"));
+		json_decref(call.result);
+		if (running >= n)
+			return CTL_OK;
+	}
+	return ctl_error(c, CTL_TIMEOUT, "operation await_online_nodes on node %s timed out", c->node);
+}
+
+#define CLUSTER "Cluster"
+
+const struct ctl_verb verbs_cluster[] = {
+	{"start_app", "Nodes", "", "Starts what serves clients, in a running node", 0, 0, 0,
+		start_app},
+	{"stop_app", "Nodes", "", "Stops what serves clients; the node's process stays", 0, 0, 0,
+		stop_app},
+	{"reset", "Nodes", "", "Leaves the cluster and deletes everything", 0, 0, 0, reset},
+	{"force_reset", "Nodes", "", "Deletes everything without telling the cluster", 0, 0, 0,
+		force_reset},
+	{"await_online_nodes", CLUSTER, "<count>", "Waits until so many nodes of the cluster run", 1, 1,
+		0, await_online_nodes},
+	{"change_cluster_node_type", CLUSTER, "<disc | ram>", "Changes what the node keeps on disk", 1,
+		1, 0, change_cluster_node_type},
+	{"cluster_status", CLUSTER, "", "Displays the nodes of the cluster", 0, 0, 0, cluster_status},
+	{"forget_cluster_node", CLUSTER, "<existing_cluster_member_node>",
+		"Removes a node that is stopped from the cluster", 1, 1, OPTION_OFFLINE,
+		forget_cluster_node},
+	{"join_cluster", CLUSTER, "<existing_cluster_member>[:<port>]",
+		"Makes the node a member of the cluster that another node is in", 1, 1,
+		OPTION_NODE_TYPE, join_cluster},
+	{"rename_cluster_node", CLUSTER, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...",
+		"Says how a node gets another name", 2, VERB_ANY, 0, rename_cluster_node},
+	{"update_cluster_nodes", CLUSTER, "<seed_node>[:<port>]",
+		"Learns from a member where the others are now", 1, 1, 0, update_cluster_nodes},
+	{"set_cluster_name", "Configuration and Environment", "<name>", "Names the cluster", 1, 1, 0,
+		set_cluster_name},
+	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
+};

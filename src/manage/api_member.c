@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a member of a cluster does for others: lets nodes in, lets them go, says who is in it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "src/broker/command.h"
+#include "src/manage/api.h"
+#include "src/manage/json.h"
+#include "src/manage/members.h"
+
+/* ---- who is in it ---- */
+
+static json_t *node_row(const struct broker_node *n)
+{
+	char id[MEMBER_ID_MAX];
+	return json_pack("{sssosossss*}", "id", member_id_put(id, n->id), "name",
+		json_of_slice(n->name), "address", json_of_slice(n->address), "type",
+		broker_node_type_name(n->type), "state", n->up ? "up" : "down");
+}
+
+static json_t *members(struct api_call *c)
+{
+	const struct broker *b = api_broker(c);
+	char id[MEMBER_ID_MAX];
+	json_t *nodes = json_array();
+	for (size_t i = 0; i < b->n_nodes; i++)
+		json_array_append_new(nodes, node_row(b->nodes[i]));
+	return json_pack("{ssso}", "cluster_id", member_id_put(id, b->cluster_id), "nodes", nodes);
+}
+
+static void cluster_nodes(struct api_call *c)
+{
+	api_ok(c, members(c));
+}
+
+/* ---- joining ---- */
+
+struct joiner {
+	uint64_t id;
+	const char *name, *address, *version;
+	enum broker_node_type type;
+};
+
+static bool joiner_get(struct api_call *c, struct joiner *j)
+{
+	const char *id, *type;
+	if (!api_args(c, "{ssssssssss}", "id", &id, "name", &j->name, "address", &j->address,
+		    "type", &type, "version", &j->version))
+		return false;
+	j->type = strcmp(type, "ram") == 0 ? BROKER_NODE_RAM : BROKER_NODE_DISC;
+	if (member_id_get(id, &j->id))
+		return true;
+	api_fail(c, API_BAD_REQUEST, "the node's id is not understood");
+	return false;
+}
+
+/* "1.2" of "1.2.3". */
+static size_t series(const char *version)
+{
+	const char *last = strrchr(version, '.');
+	return last != NULL ? (size_t)(last - version) : strlen(version);
+}
+
+static bool version_fits(const char *version)
+{
+	size_t n = series(PACKAGE_VERSION);
+	return series(version) == n && memcmp(version, PACKAGE_VERSION, n) == 0;
+}
+
+/* An attempt to join that was cut short: the node has never been up. */
+static bool is_stillborn(const struct broker_node *n)
+{
+	return n->incarnation == 0 && !n->up;
+}
+
+static bool may_join(struct api_call *c, const struct joiner *j)
+{
+	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(j->name));
+	if (!version_fits(j->version)) {
+		api_fail(c, API_REFUSED,
+			"inconsistent_cluster: node %s runs Warren %s, this cluster runs Warren %s",
+			j->name, j->version, PACKAGE_VERSION);
+		return false;
+	}
+	if (n == NULL || n->id == j->id || is_stillborn(n))
+		return true;
+	api_fail(c, API_EXISTS,
+		"inconsistent_cluster: a node called %s is a member of this cluster already. If it was "
+		"reset without telling the others, remove it first with "
+		"'forget_cluster_node %s'",
+		j->name, j->name);
+	return false;
+}
+
+static void on_joined(struct api_call *c, const struct broker_result *r)
+{
+	if (r->code == BROKER_OK || r->code == BROKER_EXISTS)
+		api_ok(c, members(c));
+	else if (r->code == BROKER_FULL)
+		api_fail(c, API_REFUSED, "the cluster has given out all numbers for nodes");
+	else
+		api_fail(c, API_REFUSED, "the node cannot join: %s", broker_code_text(r->code));
+}
+
+static void propose_join(struct api_call *c)
+{
+	struct joiner j;
+	struct buf b = BUF_EMPTY;
+	if (!joiner_get(c, &j))
+		return;
+	broker_put_join_node(&b, j.id, slice_str(j.name), slice_str(j.address), j.type);
+	api_propose(c, &b, on_joined);
+}
+
+static void on_stillborn_gone(struct api_call *c, const struct broker_result *r)
+{
+	(void)r;
+	propose_join(c);
+}
+
+/* With "check": only says whether it would be let in. */
+static void cluster_join(struct api_call *c)
+{
+	struct joiner j;
+	struct buf b = BUF_EMPTY;
+	if (!joiner_get(c, &j) || !may_join(c, &j))
+		return;
+	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(j.name));
+	if (json_is_true(json_object_get(c->args, "check"))) {
+		api_ok(c, NULL);
+	} else if (n != NULL && n->id != j.id) {
+		broker_put_forget_node(&b, n->id);
+		api_propose(c, &b, on_stillborn_gone);
+	} else {
+		propose_join(c);
+	}
+}
+
+/* ---- leaving ---- */
+
+static void on_left(struct api_call *c, const struct broker_result *r)
+{
+	switch (r->code) {
+	case BROKER_OK:
+	case BROKER_NOT_FOUND:
+		api_ok(c, NULL);
+		break;
+	case BROKER_LAST_DISC:
+		api_fail(c, API_REFUSED,
+			"You cannot reset a node when it is the only disc node in a cluster. Please "
+			"convert another node of the cluster to a disc node first.");
+		break;
+	default:
+		api_fail(c, API_REFUSED, "the node cannot leave: %s", broker_code_text(r->code));
+	}
+}
+
+static uint64_t leaver(struct api_call *c)
+{
+	uint64_t id = 0;
+	const char *text = json_string_value(json_object_get(c->args, "id"));
+	return text != NULL && member_id_get(text, &id) ? id : 0;
+}
+
+static void on_leaver_down(struct api_call *c, const struct broker_result *r)
+{
+	struct buf b = BUF_EMPTY;
+	(void)r;
+	broker_put_forget_node(&b, leaver(c));
+	api_propose(c, &b, on_left);
+}
+
+/* A node says that it is down, for its app is stopped, and wants to be forgotten. */
+static void cluster_leave(struct api_call *c)
+{
+	struct buf b = BUF_EMPTY;
+	uint64_t id = leaver(c);
+	const struct broker_node *n = broker_node_find(api_broker(c), id);
+	if (n == NULL) {
+		api_ok(c, NULL);
+		return;
+	}
+	broker_put_node_down(&b, id, n->incarnation);
+	api_propose(c, &b, on_leaver_down);
+}
+
+static void on_forgotten(struct api_call *c, const struct broker_result *r)
+{
+	const char *name = json_string_value(json_object_get(c->args, "node"));
+	switch (r->code) {
+	case BROKER_OK:
+		api_ok(c, NULL);
+		break;
+	case BROKER_RUNNING:
+		api_fail(c, API_REFUSED,
+			"the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it "
+			"can be removed",
+			name, name);
+		break;
+	case BROKER_LAST_DISC:
+		api_fail(c, API_REFUSED, "%s is the only disc node of the cluster", name);
+		break;
+	default:
+		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+	}
+}
+
+/* An operator says that a node will not come back. */
+static void forget_cluster_node(struct api_call *c)
+{
+	const char *name;
+	struct buf b = BUF_EMPTY;
+	if (!api_args(c, "{ss}", "node", &name))
+		return;
+	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(name));
+	if (n == NULL) {
+		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+		return;
+	}
+	broker_put_forget_node(&b, n->id);
+	api_propose(c, &b, on_forgotten);
+}
+
+const struct api_verb api_member_verbs[] = {
+	{"cluster_nodes", cluster_nodes, false},
+	{"cluster_join", cluster_join, false},
+	{"cluster_leave", cluster_leave, false},
+	{"forget_cluster_node", forget_cluster_node, false},
+	{NULL, NULL, false},
+};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/manage/remote.h"
+
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+
+enum { REMOTE_MS = 20000 }; /* a little more than the metadata waits for a leader */
+
+/* ---- requests of others ---- */
+
+static void on_reply(void *arg, json_t *reply)
+{
+	char *text = json_dumps(reply, JSON_COMPACT);
+	json_decref(reply);
+	caller_reply(arg, slice_str(text));
+	free(text);
+}
+
+void remote_on_request(void *arg, struct caller_request *r)
+{
+	struct api *const *api = arg;
+	json_t *request = json_loadb((const char *)r->octets.p, r->octets.n, 0, NULL);
+	api_request(*api, request, on_reply, r);
+	json_decref(request);
+}
+
+/* ---- our own ---- */
+
+struct remote {
+	remote_done *done;
+	void *arg;
+};
+
+static void on_answer(void *arg, struct slice octets, const char *why)
+{
+	struct remote *r = arg;
+	json_t *reply = NULL;
+	if (why == NULL) {
+		reply = json_loadb((const char *)octets.p, octets.n, 0, NULL);
+		why = reply == NULL ? "its reply cannot be understood" : NULL;
+	}
+	r->done(r->arg, reply, why);
+	json_decref(reply);
+	mem_free(r);
+}
+
+void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
+	json_t *args, remote_done *done, void *arg)
+{
+	struct remote *r = MEM_NEW(struct remote);
+	json_t *request = json_pack("{ssso}", "verb", verb, "args", args);
+	char *text = json_dumps(request, JSON_COMPACT);
+	*r = (struct remote){done, arg};
+	links_inquire(ls, address, name, slice_str(text), REMOTE_MS, on_answer, r);
+	free(text);
+	json_decref(request);
+}

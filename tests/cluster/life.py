@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a node within its cluster: joining, leaving, what is refused, and in which words.
+
+usage: life.py [unittest arguments]; WARREND names the broker.
+"""
+
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "..", "compat"))
+
+from cluster import Cluster, exit_on_sigterm, wait_until  # noqa: E402
+import rawamqp  # noqa: E402
+
+OK, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 64, 65, 69, 70
+DURABLE = 2
+STOP_FIRST = "Error:\nthis command requires the 'warren' app to be stopped on the target node. " \
+             "Stop it with 'warrenctl stop_app'.\n"
+START_FIRST = "this command requires the 'warren' app to be running on the target node. " \
+              "Start it with 'warrenctl start_app'.\n"
+
+
+def at(node):
+    return "%s:%d" % (node.name, node.cluster_port)
+
+
+class Life(unittest.TestCase):
+    def cluster(self, n):
+        c = Cluster(n)
+        self.addCleanup(c.close)
+        c.start()
+        return c
+
+    def refused(self, node, *arguments, status=SOFTWARE, text=None):
+        r = node.ctl(*arguments, check=False)
+        self.assertEqual(r.returncode, status, r.stdout + r.stderr)
+        if text is not None:
+            self.assertEqual(r.stderr, text if text.startswith("Error") else "Error:\n" + text)
+        return r.stderr
+
+    def types(self, node):
+        status = node.json("cluster_status")
+        return status["disk_nodes"], status["ram_nodes"]
+
+    def test_three_nodes(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(b)
+        self.assertEqual(b.ctl("stop_app"), "Stopping warren application on node %s ...\n" % b.name)
+        self.assertEqual(b.ctl("join_cluster", at(a)), "Clustering node %s with %s\n"
+                         "The node is already a member of this cluster\n" % (b.name, at(a)))
+        b.ctl("start_app")
+        c.join(d, "--ram")
+        c.wait_running(3)
+        for node in c.nodes:
+            self.assertEqual(self.types(node), ([a.name, b.name], [d.name]))
+        a.ctl("set_cluster_name", "three")
+        wait_until(lambda: d.json("cluster_status")["cluster_name"] == "three", 10, "the name is everywhere")
+        a.ctl("await_online_nodes", "3", "-t", "10")
+        text = a.ctl("cluster_status")
+        for part in ("Basics\n\nCluster name: three\n", "Disk Nodes\n\n%s\n%s\n" % (a.name, b.name),
+                     "RAM Nodes\n\n%s\n" % d.name, "Running Nodes\n\n%s\n%s\n%s\n" % (a.name, b.name, d.name),
+                     "Network Partitions\n\n(none)\n", "Alarms\n\n(none)\n",
+                     "Node: %s, status: not under maintenance\n" % d.name):
+            self.assertIn(part, text)
+        # The metadata is everywhere, and stays with those that stay.
+        a.ctl("add_vhost", "v")
+        wait_until(lambda: "v" in d.ctl("list_vhosts", "-s").split(), 10, "the vhost is everywhere")
+        # The RAM node becomes a disc node, and finds its cluster again after a restart.
+        d.ctl("stop_app")
+        self.refused(d, "change_cluster_node_type", "ram", text="Node type is already ram\n")
+        self.assertEqual(d.ctl("change_cluster_node_type", "disc"), "Turning %s into a disc node\n" % d.name)
+        d.ctl("start_app")
+        c.wait_running(3)
+        self.assertEqual(self.types(a), ([a.name, b.name, d.name], []))
+        d.stop()
+        d.start()
+        c.wait_running(3)
+        self.assertIn("v", d.ctl("list_vhosts", "-s").split())
+        # All of them stop and start, in whatever order.
+        for node in c.nodes:
+            node.stop()
+        for node in (b, d, a):
+            node.start(wait=False)
+        for node in c.nodes:
+            node.wait_ready()
+        c.wait_running(3)
+        # One leaves by itself, one is removed.
+        d.ctl("stop_app")
+        d.ctl("reset")
+        d.ctl("start_app")
+        self.assertEqual(self.types(d), ([d.name], []))
+        self.assertNotIn("v", d.ctl("list_vhosts", "-s").split())
+        c.nodes = [a, b]
+        c.wait_running(2)
+        self.assertEqual(self.types(a), ([a.name, b.name], []))
+        self.refused(a, "forget_cluster_node", d.name, text="The node selected is not in the cluster.\n")
+        self.refused(b, "forget_cluster_node", a.name,
+                     text="the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it can be "
+                          "removed\n" % (a.name, a.name))
+        d.stop()
+
+    def test_refused(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        self.refused(b, "join_cluster", at(a), status=USAGE, text=STOP_FIRST)
+        self.refused(b, "reset", status=USAGE, text=STOP_FIRST)
+        self.refused(b, "force_reset", status=USAGE, text=STOP_FIRST)
+        self.refused(b, "change_cluster_node_type", "ram", status=USAGE, text=STOP_FIRST)
+        b.ctl("stop_app")
+        self.refused(b, "join_cluster", at(b), text="Cannot cluster node with itself\n")
+        self.refused(b, "join_cluster", "nonsense", status=DATA)
+        self.refused(b, "change_cluster_node_type", "ram", text="Non-clustered nodes can only be disc nodes.\n")
+        self.refused(b, "change_cluster_node_type", "tape", status=USAGE)
+        other = "other@localhost:%d" % a.cluster_port
+        self.assertIn("but reached %s" % a.name, self.refused(b, "join_cluster", other, status=UNAVAILABLE))
+        a.ctl("stop_app")
+        self.refused(b, "join_cluster", at(a), status=UNAVAILABLE, text="%s: %s" % (a.name, START_FIRST))
+        a.ctl("start_app")
+        a.stop()
+        self.assertIn("connection refused", self.refused(b, "join_cluster", at(a), status=UNAVAILABLE))
+        a.start()
+        # What could not join has lost nothing.
+        b.ctl("start_app")
+        self.assertEqual(self.types(b), ([b.name], []))
+
+    def test_another_cookie(self):
+        c = Cluster(2)
+        self.addCleanup(c.close)
+        a, b = c.nodes
+        os.makedirs(b.directory)
+        with open(os.open(os.path.join(b.directory, ".cookie"), os.O_WRONLY | os.O_CREAT, 0o400), "w") as f:
+            f.write("another-secret")
+        c.start()
+        b.ctl("stop_app")
+        self.assertIn("cookie", self.refused(b, "join_cluster", at(a), status=UNAVAILABLE))
+
+    def test_member_that_was_reset_in_silence(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        b.ctl("stop_app")
+        b.ctl("force_reset")
+        self.assertIn("a node called %s is a member of this cluster already" % b.name,
+                      self.refused(b, "join_cluster", at(a)))
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    unittest.main()
