@@ -41,6 +41,9 @@ void cluster_trace(struct cluster *c, const char *fmt, ...)
 
 /* ---- the checker ---------------------------------------------------------------------------- */
 
+/* No life has as many; somebody has lied: fuzz_wire.c. */
+enum { TERMS_MAX = 1 << 20, INDEXES_MAX = 1 << 24 };
+
 static struct known *known_at(struct cluster *c, uint64_t index)
 {
 	if (index >= c->n_known) {
@@ -55,6 +58,8 @@ static struct known *known_at(struct cluster *c, uint64_t index)
 static void check_applied(struct cell *cell, uint64_t index, uint64_t hash)
 {
 	struct cluster *c = cell->node->cluster;
+	if (index >= INDEXES_MAX)
+		return;
 	struct known *k = known_at(c, index);
 	if (k->hash == 0) {
 		k->hash = hash;
@@ -75,7 +80,7 @@ static void check_applied(struct cell *cell, uint64_t index, uint64_t hash)
 static void check_state(struct cell *cell)
 {
 	struct cluster *c = cell->node->cluster;
-	if (cell->last == 0)
+	if (cell->last == 0 || cell->last >= INDEXES_MAX)
 		return;
 	const struct known *k = known_at(c, cell->last);
 	if (k->hash == 0 || k->chain != cell->chain)
@@ -86,6 +91,8 @@ static void check_state(struct cell *cell)
 static void check_leader(struct cell *cell, uint64_t term)
 {
 	struct cluster *c = cell->node->cluster;
+	if (term >= TERMS_MAX)
+		return;
 	if (term >= c->n_leaders) {
 		size_t n = 2 * term + 64;
 		c->leaders = mem_realloc(c->leaders, n * sizeof *c->leaders);
