@@ -9,6 +9,7 @@
 #include "src/broker/command.h"
 #include "src/daemon/alarms.h"
 #include "src/daemon/node.h"
+#include "src/daemon/hosting.h"
 #include "src/daemon/queue_border.h"
 #include "src/session/arguments.h"
 
@@ -94,6 +95,7 @@ static bool shard_turn_of_app(struct shard *s)
 	bool worked = store_port_poll(&s->port) > 0;
 	worked |= catalog_flush(s->catalog);
 	worked |= queue_clients_flush(s->clients);
+	worked |= mirrors_flush(s->mirrors);
 	worked |= groups_flush(s->groups);
 	store_port_flush(&s->port);
 	worked |= queue_hosts_flush(s->hosts);
@@ -126,84 +128,36 @@ static void shard_on_tick(void *arg)
 
 /* ---- queues ---- */
 
-static struct shard *shard_of_group(struct node *node, uint64_t group)
-{
-	return &node->shards[group % node->n_shards];
-}
-
-/* This node's member, or NULL. */
-static const struct broker_member *shard_member(const struct shard *s, const struct broker_queue *q)
-{
-	const struct broker_node *n =
-		broker_node_find(q->vhost->broker, s->node->identity.node_id);
-	return n != NULL ? broker_member_on(q, n->number) : NULL;
-}
-
-static void shard_open_queue(struct shard *s, struct broker_queue *q)
-{
-	struct queue_config config;
-	const struct broker_member *m = shard_member(s, q);
-	if (m == NULL)
-		return;
-	arguments_queue_config(q, &config);
-	struct group_member first = {
-		.id = m->id, .node = s->node->identity.node_id, .voter = true};
-	int rc = queue_hosts_open(s->hosts, &(struct queue_hosting){.group = q->group,
-						    .self = m->id,
-						    .memory = m->memory,
-						    .begun = q->begun,
-						    .config = &config,
-						    .members = &first,
-						    .n_members = 1});
-	if (rc != 0)
-		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",
-			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), (unsigned long)q->group,
-			store_strerror(rc));
-}
-
-/* A queue gets its group when somebody uses it, or when its time runs. */
-static bool shard_opens_unused(const struct broker_queue *q)
-{
-	struct queue_config config;
-	arguments_queue_config(q, &config);
-	return config.expires_ms != CONFIG_NONE;
-}
-
 static void shard_on_queue_added(void *arg, struct broker_queue *q)
 {
-	struct shard *s = arg;
-	if (s->serving && !s->stopping && shard_of_group(s->node, q->group) == s &&
-		shard_opens_unused(q))
-		shard_open_queue(s, q);
+	hosting_on_added(arg, q);
 }
 
-/* Its policy is another one: its machine is to know. */
 static void shard_on_queue_changed(void *arg, struct broker_queue *q)
 {
-	struct shard *s = arg;
-	struct queue_config config;
-	if (!s->serving || s->stopping || shard_of_group(s->node, q->group) != s)
-		return;
-	arguments_queue_config(q, &config);
-	if (!queue_hosts_configure(s->hosts, q->group, &config) && !q->begun &&
-		shard_opens_unused(q))
-		shard_open_queue(s, q);
+	hosting_on_changed(arg, q);
 }
 
 static void shard_on_queue_begun(void *arg, struct broker_queue *q)
 {
-	struct shard *s = arg;
-	if (shard_of_group(s->node, q->group) == s)
-		queue_hosts_begun(s->hosts, q->group);
+	hosting_on_begun(arg, q);
 }
 
-/* One that has begun and is not hosted could not be opened, and is not tried again. */
 static void shard_on_queue_wanted(void *arg, uint64_t group)
 {
+	hosting_on_wanted(arg, group);
+}
+
+static void shard_on_queue_closed(void *arg, uint64_t group)
+{
+	hosting_on_closed(arg, group);
+}
+
+static void shard_on_queue_leads(void *arg, uint64_t group, bool yes)
+{
 	struct shard *s = arg;
-	struct broker_queue *q = broker_queue_by_group(catalog_broker(s->catalog), group);
-	if (q != NULL && !q->begun && s->serving)
-		shard_open_queue(s, q);
+	if (yes)
+		mirrors_led(s->mirrors, group);
 }
 
 static void shard_begin_queue(void *arg, uint64_t group)
@@ -222,28 +176,12 @@ static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
 	struct shard *s = arg;
 	if (!s->serving)
 		return;
-	if (shard_of_group(s->node, q->group) == s) {
+	if (hosting_is_of(s, q->group)) {
 		if (!queue_hosts_has(s->hosts, q->group) && node_has_log(s->node, q->group))
 			shard_drop_orphan(s, q->group); /* it could not be opened */
 		queue_hosts_close(s->hosts, q->group, true);
 	}
 	queue_clients_gone(s->clients, q->group);
-}
-
-/* It has a log, or must have one. */
-static bool shard_opens_at_start(const struct shard *s, const struct broker_queue *q)
-{
-	return q->begun || shard_opens_unused(q) || node_has_log(s->node, q->group);
-}
-
-static void shard_open_all(struct shard *s)
-{
-	struct broker *b = catalog_broker(s->catalog);
-	for (struct broker_vhost *v = broker_vhost_first(b); v != NULL; v = broker_vhost_next(v))
-		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
-			q = broker_queue_next(q))
-			if (shard_of_group(s->node, q->group) == s && shard_opens_at_start(s, q))
-				shard_open_queue(s, q);
 }
 
 struct orphan {
@@ -289,7 +227,7 @@ static void shard_drop_orphans(struct shard *s)
 	for (size_t at = 0; at < stored->n; at += sizeof(uint64_t)) {
 		uint64_t group;
 		memcpy(&group, stored->p + at, sizeof group);
-		if (group == 0 || shard_of_group(s->node, group) != s ||
+		if (group == 0 || !hosting_is_of(s, group) ||
 			broker_queue_by_group(b, group) != NULL)
 			continue;
 		if (group < b->next_group)
@@ -342,7 +280,7 @@ static void shard_on_applied(void *arg)
 	if (s->serving || s->stopping || broker_node_incarnation(b, id->node_id) != id->incarnation)
 		return;
 	s->serving = true;
-	shard_open_all(s);
+	hosting_open_all(s);
 	shard_drop_orphans(s);
 	app_shard_reached(s->node, s, APP_STEP_SERVING, false);
 }
@@ -353,7 +291,7 @@ static bool shard_queue_alone(void *arg, uint64_t group)
 {
 	struct shard *s = arg;
 	const struct broker_queue *q = broker_queue_by_group(catalog_broker(s->catalog), group);
-	return q == NULL || q->n_members <= 1;
+	return q != NULL && q->n_members <= 1 && hosting_member(s, q) != NULL;
 }
 
 static bool shard_queue_defined(void *arg, uint64_t group)
@@ -410,6 +348,7 @@ static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
 	if (s->worker.no == 0)
 		app_on_link_up(s->node, node, incarnation);
 	queue_clients_link_up(s->clients, node);
+	mirrors_link_up(s->mirrors);
 }
 
 static void shard_on_link_down(
@@ -511,6 +450,29 @@ static void shard_open_catalog(struct shard *s)
 	catalog_connect(s->catalog, s->node->catalogs, s->node->n_shards);
 }
 
+static bool shard_linked(void *arg, uint64_t node)
+{
+	const struct shard *s = arg;
+	return link_port_linked(s->links, node);
+}
+
+static void shard_propose(void *arg, struct slice command)
+{
+	struct shard *s = arg;
+	catalog_propose(s->catalog, command, NULL);
+}
+
+static void shard_open_mirrors(struct shard *s)
+{
+	s->mirrors = mirrors_new(&(struct mirrors_config){.worker = &s->worker,
+		.hosts = s->hosts,
+		.broker = catalog_broker(s->catalog),
+		.self = s->node->identity.node_id,
+		.linked = shard_linked,
+		.propose = shard_propose,
+		.arg = s});
+}
+
 static void shard_open_hosts(struct shard *s)
 {
 	s->hosts = queue_hosts_new(&(struct queue_hosts_config){.worker = &s->worker,
@@ -525,6 +487,8 @@ static void shard_open_hosts(struct shard *s)
 		.alone = shard_queue_alone,
 		.wanted = shard_on_queue_wanted,
 		.begin = shard_begin_queue,
+		.leads = shard_on_queue_leads,
+		.closed = shard_on_queue_closed,
 		.ended = shard_on_queue_ended,
 		.failed = shard_on_queue_failed,
 		.dead = shard_on_dead,
@@ -554,6 +518,7 @@ void shard_open(struct shard *s)
 	s->clients = queue_clients_new(0, node->identity.node_id, &border);
 	shard_open_catalog(s);
 	shard_open_hosts(s);
+	shard_open_mirrors(s);
 	shard_init_env(s);
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
 	s->node->api_shards[s->worker.no].hosts = s->hosts;
@@ -612,6 +577,7 @@ void shard_close(struct shard *s)
 	link_port_set_groups(s->links, NULL);
 	dead_letters_free(s->dead_letters);
 	session_env_done(&s->env);
+	mirrors_free(s->mirrors);
 	queue_hosts_free(s->hosts);
 	queue_clients_free(s->clients);
 	catalog_free(s->catalog);

@@ -9,6 +9,7 @@
 #include "raft/groups.h"
 #include "src/cluster/catalog.h"
 #include "src/cluster/link_port.h"
+#include "src/cluster/mirrors.h"
 #include "src/daemon/lives.h"
 #include "src/loop/timer.h"
 #include "src/queue/client.h"
@@ -25,6 +26,7 @@ struct shard {
 	struct groups *groups;
 	struct queue_clients *clients;
 	struct queue_hosts *hosts;
+	struct mirrors *mirrors;
 	struct catalog *catalog;
 	struct dead_letters *dead_letters;
 	struct link_port *links;

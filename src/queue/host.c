@@ -15,6 +15,7 @@ enum {
 	LAZY_MS = 2, /* longest that settles alone wait for company */
 	LAZY_SECTION_MAX = 4096, /* bytes of a section that is looked through for being lazy */
 	MEMBERS_MAX = 255,
+	TURNED_AWAY_MAX = 64, /* the others ask again by themselves */
 	TIMER_MAX_MS = 3600 * 1000, /* longer waits are cut: the wall clock may be set meanwhile */
 };
 
@@ -35,12 +36,14 @@ struct early_section {
 
 struct queue_host {
 	uint64_t id;
+	uint64_t self; /* raft id of the member */
 	UT_hash_handle hh;
 	struct queue_hosts *all;
 	struct group *group;
 	struct machine *machine;
 	struct buf config; /* the effective properties as a command */
 	struct buf early;  /* struct early_section: came before this member led */
+	struct buf turned_away; /* clients, u64 each, that were sent to nobody: told who leads */
 	struct expected expected; /* while leading */
 	uint64_t term;            /* of this member's last leadership */
 	struct entry_view applying;
@@ -54,6 +57,7 @@ struct queue_host {
 	bool ended; /* told so once */
 	bool failed; /* an entry that it needs cannot be read: not served any more */
 	struct list failing; /* in queue_hosts.failing: its clients are to be told so */
+	struct list closing; /* in queue_hosts.closing */
 };
 
 struct queue_hosts {
@@ -64,6 +68,7 @@ struct queue_hosts {
 	struct list failing;      /* struct queue_host.failing */
 	struct list lazy;         /* struct queue_host.lazy */
 	struct timer *lazy_timer; /* set while `lazy` is not empty */
+	struct list closing;      /* struct queue_host.closing: a few */
 	unsigned open; /* hosts not yet closed, those closing included */
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -346,13 +351,31 @@ static bool host_is_alone(const struct queue_host *h)
 	return voters <= 1 && n <= 1;
 }
 
+static bool holds(const struct buf *clients, uint64_t client)
+{
+	for (size_t at = 0; at < clients->n; at += sizeof client)
+		if (memcmp(clients->p + at, &client, sizeof client) == 0)
+			return true;
+	return false;
+}
+
+/* To the leader's node, or to nobody for now. */
+static void host_turn_away(struct queue_host *h, uint64_t client)
+{
+	uint64_t to = host_leader(h);
+	if (to == 0 && h->turned_away.n < TURNED_AWAY_MAX * sizeof client &&
+		!holds(&h->turned_away, client))
+		buf_put_bytes(&h->turned_away, &client, sizeof client);
+	dispatch_moved(h->all->dispatch, client, h->id, to);
+}
+
 /* A client asks for a queue that is not served here. */
 static void hosts_turn_away(
-	struct queue_hosts *hs, const struct queue_host *h, uint64_t group, uint64_t client)
+	struct queue_hosts *hs, struct queue_host *h, uint64_t group, uint64_t client)
 {
 	const struct queue_hosts_config *c = &hs->config;
 	if (h != NULL && !h->failed)
-		dispatch_moved(hs->dispatch, client, group, host_leader(h));
+		host_turn_away(h, client);
 	else if (!c->defined(c->arg, group) && client_id_node(client) == c->node)
 		dispatch_gone(hs->dispatch, client, group);
 	else if (c->alone(c->arg, group))
@@ -603,11 +626,31 @@ static void host_take_early(struct queue_host *h)
 	buf_done(&h->early);
 }
 
-/* Those who sent what is lost with the leadership look for the next leader. */
+/* To those who were sent away when nobody led. */
+static void host_call_back(struct queue_host *h)
+{
+	for (size_t at = 0; at < h->turned_away.n; at += sizeof(uint64_t)) {
+		uint64_t client;
+		memcpy(&client, h->turned_away.p + at, sizeof client);
+		dispatch_led(h->all->dispatch, client, h->id, h->term);
+	}
+	buf_done(&h->turned_away);
+}
+
+static void host_send_known_away(void *arg, uint64_t client)
+{
+	struct queue_host *h = arg;
+	if (!expected_has(&h->expected, client))
+		dispatch_moved(h->all->dispatch, client, h->id, 0);
+}
+
+/* Those who sent what is lost with the leadership, and those who wait for what the next leader says,
+ * look for that one: its own word may not reach them. */
 static void host_send_away(struct queue_host *h)
 {
 	for (uint32_t i = 0; i < h->expected.n; i++)
 		dispatch_moved(h->all->dispatch, h->expected.a[i].client, h->id, 0);
+	machine_each_client(h->machine, host_send_known_away, h);
 	expected_done(&h->expected);
 }
 
@@ -632,10 +675,22 @@ static void host_lead(struct queue_host *h)
 	}
 	host_set_config(h);
 	machine_each_client(h->machine, host_greet, h);
+	host_call_back(h);
 	host_renew_lease(h);
 	host_take_early(h);
 	machine_resume(h->machine, &host_sink, h);
 	host_arm(h);
+	if (h->all->config.leads != NULL)
+		h->all->config.leads(h->all->config.arg, h->id, true);
+}
+
+static void host_stop_leading(struct queue_host *h)
+{
+	bool led = h->leading;
+	h->leading = false;
+	host_send_away(h);
+	if (led && h->all->config.leads != NULL)
+		h->all->config.leads(h->all->config.arg, h->id, false);
 }
 
 static void host_leading(void *arg, bool yes, uint64_t term)
@@ -644,8 +699,7 @@ static void host_leading(void *arg, bool yes, uint64_t term)
 	h->elected = yes;
 	h->term = yes ? term : h->term;
 	if (!yes) {
-		h->leading = false;
-		host_send_away(h);
+		host_stop_leading(h);
 	} else if (h->begun)
 		host_lead(h);
 	else
@@ -686,9 +740,15 @@ static void host_closed(void *arg)
 	buf_done(&h->config);
 	host_drop_early(h);
 	expected_done(&h->expected);
+	buf_done(&h->turned_away);
+	list_remove(&h->closing);
+	uint64_t id = h->id;
+	bool was_open = h->group != NULL;
 	mem_free(h);
 	if (--hs->open == 0 && hs->closed != NULL)
 		hs->closed(hs->closed_arg);
+	else if (was_open && hs->config.closed != NULL)
+		hs->config.closed(hs->config.arg, id);
 }
 
 static const struct group_app host_app = {
@@ -719,6 +779,7 @@ struct queue_hosts *queue_hosts_new(const struct queue_hosts_config *config)
 		.arg = config->arg});
 	list_init(&hs->failing);
 	list_init(&hs->lazy);
+	list_init(&hs->closing);
 	hs->lazy_timer = timer_new(config->worker, hosts_on_lazy_timer, hs);
 	return hs;
 }
@@ -754,11 +815,13 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 {
 	struct queue_host *h = MEM_NEW(struct queue_host);
 	h->id = q->group;
+	h->self = q->self;
 	h->all = hs;
 	h->durable = !q->memory;
 	h->begun = q->begun || q->memory || q->n_members != 1;
 	list_init(&h->lazy);
 	list_init(&h->failing);
+	list_init(&h->closing);
 	h->machine = machine_new();
 	h->timer = timer_new(hs->config.worker, host_on_timer, h);
 	command_put_config(&h->config, q->config);
@@ -769,6 +832,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 		.self = q->self,
 		.members = q->members,
 		.n_members = q->n_members,
+		.preferred = q->preferred,
 		.begun = !q->memory && q->begun && q->n_members == 1,
 		.log = q->memory ? memory_log_open(hs->config.port, q->group)
 				 : store_log_open(hs->config.port, q->group),
@@ -789,6 +853,7 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop)
 	if (h == NULL)
 		return;
 	host_remove(h);
+	list_push_back(&hs->closing, &h->closing);
 	h->elected = h->leading = false;
 	if (hs->fetched.group == group)
 		view_drop(&hs->fetched);
@@ -807,6 +872,20 @@ void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), vo
 	}
 	while (hs->by_id != NULL)
 		queue_hosts_close(hs, hs->by_id->id, false);
+}
+
+bool queue_hosts_closing(struct queue_hosts *hs, uint64_t group)
+{
+	LIST_EACH(node, &hs->closing)
+	if (LIST_ENTRY(node, struct queue_host, closing)->id == group)
+		return true;
+	return false;
+}
+
+uint64_t queue_hosts_member(struct queue_hosts *hs, uint64_t group)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	return h != NULL ? h->self : 0;
 }
 
 bool queue_hosts_has(struct queue_hosts *hs, uint64_t group)

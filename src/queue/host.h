@@ -49,6 +49,10 @@ struct queue_hosts_config {
 	/* A needed entry of a queue cannot be read: a STORE_* error. This is the only copy, so from
 	 * now on the queue is not served: its clients are told that it is unavailable. */
 	void (*failed)(void *arg, uint64_t group, uint64_t entry, int error);
+	/* This node leads the queue, and serves it, from now on / not any more. May be NULL. */
+	void (*leads)(void *arg, uint64_t group, bool yes);
+	/* A queue is closed: it could be opened again. May be NULL. */
+	void (*closed)(void *arg, uint64_t group);
 	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
 	 * has none. Slices are valid inside the call. */
 	void (*dead)(void *arg, uint64_t group, const struct queue_config *config,
@@ -82,6 +86,7 @@ struct queue_hosting {
 	/* The group's first configuration, see struct group_spec; none: the member joins. */
 	const struct group_member *members;
 	unsigned n_members;
+	uint64_t preferred; /* of these, who is to lead first; 0: whoever */
 };
 
 /* Opens it. 0 or a STORE_* error (the queue cannot be served). A queue with several first members,
@@ -110,6 +115,10 @@ struct group *queue_hosts_group(struct queue_hosts *hs, uint64_t group);
 bool queue_hosts_leads(struct queue_hosts *hs, uint64_t group);
 void queue_hosts_each(
 	struct queue_hosts *hs, void (*each)(void *arg, uint64_t group, bool leads), void *arg);
+/* Raft id of the member that is hosted here; 0: none. */
+uint64_t queue_hosts_member(struct queue_hosts *hs, uint64_t group);
+/* It was closed and is not gone yet: it cannot be opened until config.closed(). */
+bool queue_hosts_closing(struct queue_hosts *hs, uint64_t group);
 /* False also of one that could not be opened. */
 bool queue_hosts_has(struct queue_hosts *hs, uint64_t group);
 /* Figures of a hosted queue; false if it is not hosted here. */

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/cluster/mirrors.h"
+
+#include <uthash.h>
+
+#include "src/base/mem.h"
+#include "src/broker/command.h"
+#include "src/loop/timer.h"
+
+enum {
+	CLOSE_BEHIND = 64,  /* entries that a standby may lack when its promotion is asked for */
+	AGAIN_MS = 300,     /* after a step that did not succeed, or while a standby catches up */
+	UNHEARD_MS = 1000,  /* after a proposal */
+	EMPTYING_MS = 5000, /* while an old message may be left */
+};
+
+/* A queue that has, or may have, a step to take. */
+struct mirror {
+	uint64_t group;
+	struct list link; /* in mirrors.due or mirrors.waiting, unless busy */
+	uint64_t at_ms;   /* waiting: until then */
+	uint64_t home_ms; /* not handed back before */
+	bool busy;        /* its group has been asked for a step */
+	bool again;       /* look when that is over, whatever comes of it */
+	bool sync;        /* mirrors_sync() */
+	struct mirrors *all;
+	UT_hash_handle hh;
+};
+
+struct mirrors {
+	struct mirrors_config config;
+	struct mirror *by_group;
+	struct list due;     /* struct mirror.link */
+	struct list waiting; /* likewise */
+	struct timer *timer; /* for `waiting` and home_scan_ms */
+	uint64_t timer_ms;   /* set for; 0: not set */
+	uint64_t home_scan_ms; /* when leaders that belong elsewhere are looked for; 0: not */
+	unsigned busy;
+	void (*left)(void *arg); /* leaving: who is told */
+	void *left_arg;
+	bool leaving;
+};
+
+/* The queue, its group and its members, while it is looked at. */
+struct view {
+	const struct broker_queue *q;
+	struct group *group;
+	uint64_t self; /* this node's member */
+	struct group_member_state raft[BROKER_MEMBERS_MAX];
+	unsigned n;
+};
+
+/* What comes of looking at a queue. */
+enum outcome { SETTLED, BUSY, WAIT };
+
+struct step {
+	enum outcome outcome;
+	unsigned wait_ms;
+};
+
+/* ---- the lists ---- */
+
+static void mirror_free(struct mirror *m)
+{
+	HASH_DEL(m->all->by_group, m);
+	list_remove(&m->link);
+	mem_free(m);
+}
+
+static void set_timer(struct mirrors *ms, uint64_t at_ms)
+{
+	uint64_t now = ms->config.worker->now_ms;
+	if (ms->timer_ms != 0 && ms->timer_ms <= at_ms)
+		return;
+	ms->timer_ms = at_ms;
+	timer_set(ms->timer, at_ms > now ? at_ms - now : 0);
+}
+
+static struct mirror *mirror_of(struct mirrors *ms, uint64_t group)
+{
+	struct mirror *m;
+	HASH_FIND(hh, ms->by_group, &group, sizeof group, m);
+	if (m != NULL)
+		return m;
+	m = MEM_NEW(struct mirror);
+	m->group = group;
+	m->all = ms;
+	list_init(&m->link);
+	HASH_ADD(hh, ms->by_group, group, sizeof m->group, m);
+	return m;
+}
+
+static void make_due(struct mirror *m)
+{
+	m->again = true;
+	if (m->busy)
+		return;
+	list_remove(&m->link);
+	list_push_back(&m->all->due, &m->link);
+	worker_wake(m->all->config.worker);
+}
+
+static void wait_for(struct mirror *m, unsigned ms)
+{
+	m->at_ms = m->all->config.worker->now_ms + ms;
+	list_remove(&m->link);
+	list_push_back(&m->all->waiting, &m->link);
+	set_timer(m->all, m->at_ms);
+}
+
+static void on_done(void *arg, int status)
+{
+	struct mirror *m = arg;
+	m->busy = false;
+	m->all->busy--;
+	if (status == 0 || m->again)
+		make_due(m);
+	else
+		wait_for(m, AGAIN_MS);
+}
+
+/* ---- looking ---- */
+
+static const struct group_member_state *in_raft(const struct view *v, uint64_t id)
+{
+	for (unsigned i = 0; i < v->n; i++)
+		if (v->raft[i].id == id)
+			return &v->raft[i];
+	return NULL;
+}
+
+static uint64_t node_id(const struct view *v, const struct broker_member *m)
+{
+	const struct broker_node *n = broker_node_by_number(v->q->vhost->broker, m->node);
+	return n != NULL ? n->id : 0;
+}
+
+static bool reaches(const struct mirrors *ms, uint64_t node)
+{
+	return node == ms->config.self || (node != 0 && ms->config.linked(ms->config.arg, node));
+}
+
+static bool look(struct mirrors *ms, uint64_t group, struct view *v)
+{
+	v->q = broker_queue_by_group(ms->config.broker, group);
+	v->group = queue_hosts_group(ms->config.hosts, group);
+	if (v->q == NULL || v->group == NULL || !queue_hosts_leads(ms->config.hosts, group))
+		return false;
+	v->self = queue_hosts_member(ms->config.hosts, group);
+	v->n = group_members(v->group, v->raft, BROKER_MEMBERS_MAX);
+	if (v->n > BROKER_MEMBERS_MAX)
+		v->n = BROKER_MEMBERS_MAX;
+	return true;
+}
+
+/* ---- steps ---- */
+
+static const struct step settled = {SETTLED, 0};
+
+static struct step asked(struct mirror *m, int rv)
+{
+	if (rv != 0)
+		return (struct step){WAIT, AGAIN_MS};
+	m->busy = true;
+	m->all->busy++;
+	return (struct step){BUSY, 0};
+}
+
+static bool is_going(const struct view *v, uint64_t id)
+{
+	const struct broker_member *m = broker_member_find(v->q, id);
+	return m == NULL || m->state == BROKER_MEMBER_LEAVING;
+}
+
+/* The member can still answer. One in memory that leaves a node which has another one by now was of
+ * an earlier life of that. */
+static bool lives(const struct mirrors *ms, const struct view *v, const struct group_member_state *r)
+{
+	const struct broker_member *m = broker_member_find(v->q, r->id);
+	bool past = m != NULL && m->memory && broker_member_on(v->q, m->node) != NULL;
+	return reaches(ms, r->node) && !past;
+}
+
+static struct step remove_going(struct mirror *m, const struct view *v, bool living)
+{
+	for (unsigned i = 0; i < v->n; i++) {
+		const struct group_member_state *r = &v->raft[i];
+		if (r->id != v->self && is_going(v, r->id) &&
+			lives(m->all, v, r) == living)
+			return asked(m, group_remove(v->group, r->id, on_done, m));
+	}
+	return settled;
+}
+
+static void propose(struct mirrors *ms, struct buf *command)
+{
+	ms->config.propose(ms->config.arg, buf_slice(command));
+	buf_done(command);
+}
+
+static struct step tell(struct mirror *m, const struct view *v)
+{
+	bool any = false;
+	for (unsigned i = 0; i < v->q->n_members; i++) {
+		const struct broker_member *row = &v->q->members[i];
+		const struct group_member_state *r = in_raft(v, row->id);
+		struct buf b = BUF_EMPTY;
+		if (row->state == BROKER_MEMBER_LEAVING && r == NULL)
+			broker_put_member_gone(&b, v->q->group, row->id);
+		else if (row->state == BROKER_MEMBER_JOINING && r != NULL && r->voter)
+			broker_put_member_promoted(&b, v->q->group, row->id);
+		else
+			continue;
+		propose(m->all, &b);
+		any = true;
+	}
+	return any ? (struct step){WAIT, UNHEARD_MS} : settled;
+}
+
+static struct step add(struct mirror *m, const struct view *v)
+{
+	for (unsigned i = 0; i < v->q->n_members; i++) {
+		const struct broker_member *row = &v->q->members[i];
+		const struct group_member_state *r = in_raft(v, row->id);
+		uint64_t node = node_id(v, row);
+		if (row->state == BROKER_MEMBER_LEAVING || (r != NULL && !r->spare) ||
+			!reaches(m->all, node))
+			continue;
+		struct group_member member = {.id = row->id, .node = node};
+		return asked(m, group_add_standby(v->group, &member, on_done, m));
+	}
+	return settled;
+}
+
+static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
+{
+	struct amqp_value value;
+	struct machine_counts n = {0};
+	if (m->sync || v->q->type == BROKER_QUEUE_QUORUM)
+		return true;
+	if (broker_effective_get(v->q->effective, "ha-sync-mode", &value) && value.type == 'S' &&
+		slice_is(value.u.s, "automatic"))
+		return true;
+	queue_hosts_counts(m->all->config.hosts, v->q->group, &n);
+	return n.ready + n.unacked == 0;
+}
+
+/* The members that are to vote and do not yet. */
+static struct step promote(struct mirror *m, const struct view *v)
+{
+	struct step ret = settled;
+	bool may = is_to_be_synchronised(m, v);
+	for (unsigned i = 0; i < v->q->n_members; i++) {
+		const struct broker_member *row = &v->q->members[i];
+		const struct group_member_state *r = in_raft(v, row->id);
+		if (row->state != BROKER_MEMBER_JOINING || r == NULL || r->voter ||
+			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
+			continue;
+		if (may && !r->installing && r->match > 0 && r->lag <= CLOSE_BEHIND)
+			return asked(m, group_promote(v->group, r->id, on_done, m));
+		ret = (struct step){WAIT, may ? AGAIN_MS : EMPTYING_MS};
+	}
+	return ret;
+}
+
+/* To the first member in the row that could lead. */
+static struct step hand_over(struct mirror *m, const struct view *v)
+{
+	for (unsigned i = 0; i < v->q->n_members; i++) {
+		const struct broker_member *row = &v->q->members[i];
+		const struct group_member_state *r = in_raft(v, row->id);
+		if (row->id != v->self && row->state != BROKER_MEMBER_LEAVING && r != NULL &&
+			r->voter && reaches(m->all, r->node))
+			return asked(m, group_transfer(v->group, r->id, on_done, m));
+	}
+	return (struct step){WAIT, AGAIN_MS};
+}
+
+static struct step go_home(struct mirror *m, const struct view *v)
+{
+	const struct broker_member *first = &v->q->members[0];
+	const struct group_member_state *r = in_raft(v, first->id);
+	uint64_t now = m->all->config.worker->now_ms;
+	if (first->id == v->self || first->state == BROKER_MEMBER_LEAVING || r == NULL ||
+		!r->voter || !reaches(m->all, r->node) || m->all->home_scan_ms != 0)
+		return settled; /* or looked at again when a node has been linked for a while */
+	if (now < m->home_ms)
+		return (struct step){WAIT, (unsigned)(m->home_ms - now)};
+	if (r->lag > CLOSE_BEHIND)
+		return (struct step){WAIT, AGAIN_MS};
+	m->home_ms = now + MIRRORS_HOME_MS;
+	return asked(m, group_transfer(v->group, r->id, on_done, m));
+}
+
+static struct step next_step(struct mirror *m, const struct view *v)
+{
+	struct step s = remove_going(m, v, false);
+	if (s.outcome != SETTLED)
+		return s;
+	struct step told = tell(m, v);
+	s = add(m, v);
+	if (s.outcome == SETTLED)
+		s = promote(m, v);
+	if (s.outcome == SETTLED)
+		s = remove_going(m, v, true);
+	if (s.outcome == SETTLED && is_going(v, v->self))
+		s = hand_over(m, v);
+	if (s.outcome == SETTLED)
+		s = told;
+	return s.outcome == SETTLED ? go_home(m, v) : s;
+}
+
+/* Once each: who cannot be handed over is left to the others' election. */
+static struct step leave(struct mirror *m, const struct view *v)
+{
+	if (m->home_ms == UINT64_MAX)
+		return settled;
+	m->home_ms = UINT64_MAX;
+	struct step s = hand_over(m, v);
+	return s.outcome == WAIT ? settled : s;
+}
+
+/* Is there a wish of an operator to be remembered? */
+static bool keeps_sync(const struct mirror *m, const struct view *v)
+{
+	for (unsigned i = 0; m->sync && i < v->q->n_members; i++)
+		if (v->q->members[i].state == BROKER_MEMBER_JOINING &&
+			broker_member_may_vote(v->q, &v->q->members[i]))
+			return true;
+	return false;
+}
+
+static void mirror_step(struct mirror *m)
+{
+	struct view v;
+	m->again = false;
+	if (!look(m->all, m->group, &v)) {
+		mirror_free(m);
+		return;
+	}
+	struct step s = m->all->leaving ? leave(m, &v) : next_step(m, &v);
+	if (s.outcome == WAIT)
+		wait_for(m, s.wait_ms);
+	else if (s.outcome == SETTLED && !keeps_sync(m, &v))
+		mirror_free(m);
+}
+
+static void tell_left(struct mirrors *ms)
+{
+	void (*left)(void *arg) = ms->left;
+	if (left == NULL || ms->busy > 0 || !list_empty(&ms->due))
+		return;
+	ms->left = NULL;
+	left(ms->left_arg);
+}
+
+bool mirrors_flush(struct mirrors *ms)
+{
+	bool any = false;
+	struct list *node;
+	while (ms->busy < MIRRORS_BUSY_MAX && (node = list_pop(&ms->due)) != NULL) {
+		mirror_step(LIST_ENTRY(node, struct mirror, link));
+		any = true;
+	}
+	tell_left(ms);
+	return any;
+}
+
+/* ---- what happens ---- */
+
+void mirrors_look(struct mirrors *ms, uint64_t group)
+{
+	if (!ms->leaving && queue_hosts_leads(ms->config.hosts, group))
+		make_due(mirror_of(ms, group));
+}
+
+void mirrors_led(struct mirrors *ms, uint64_t group)
+{
+	const struct broker_queue *q = broker_queue_by_group(ms->config.broker, group);
+	if (ms->leaving || q == NULL || (q->n_members == 1 && !q->reshaped))
+		return;
+	struct mirror *m = mirror_of(ms, group);
+	m->home_ms = ms->config.worker->now_ms + MIRRORS_HOME_MS;
+	make_due(m);
+}
+
+static void look_if_led(void *arg, uint64_t group, bool leads)
+{
+	struct mirrors *ms = arg;
+	const struct broker_queue *q = broker_queue_by_group(ms->config.broker, group);
+	if (leads && q != NULL && q->n_members > 1)
+		make_due(mirror_of(ms, group));
+}
+
+void mirrors_link_up(struct mirrors *ms)
+{
+	if (ms->leaving)
+		return;
+	queue_hosts_each(ms->config.hosts, look_if_led, ms);
+	ms->home_scan_ms = ms->config.worker->now_ms + MIRRORS_HOME_MS;
+	set_timer(ms, ms->home_scan_ms);
+}
+
+static void on_timer(void *arg)
+{
+	struct mirrors *ms = arg;
+	uint64_t now = ms->config.worker->now_ms, next = UINT64_MAX;
+	ms->timer_ms = 0;
+	LIST_EACH_SAFE(node, &ms->waiting)
+	{
+		struct mirror *m = LIST_ENTRY(node, struct mirror, link);
+		if (m->at_ms <= now)
+			make_due(m);
+		else if (m->at_ms < next)
+			next = m->at_ms;
+	}
+	if (ms->home_scan_ms != 0 && ms->home_scan_ms <= now) {
+		ms->home_scan_ms = 0;
+		queue_hosts_each(ms->config.hosts, look_if_led, ms);
+	} else if (ms->home_scan_ms != 0 && ms->home_scan_ms < next) {
+		next = ms->home_scan_ms;
+	}
+	if (next != UINT64_MAX)
+		set_timer(ms, next);
+}
+
+void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted)
+{
+	if (ms->leaving || !queue_hosts_leads(ms->config.hosts, group))
+		return;
+	struct mirror *m = mirror_of(ms, group);
+	m->sync = wanted;
+	make_due(m);
+}
+
+void mirrors_leave(struct mirrors *ms, void (*done)(void *arg), void *arg)
+{
+	ms->leaving = true;
+	ms->left = done;
+	ms->left_arg = arg;
+	struct mirror *m, *next;
+	HASH_ITER(hh, ms->by_group, m, next)
+	if (!m->busy)
+		mirror_free(m);
+	queue_hosts_each(ms->config.hosts, look_if_led, ms);
+	worker_wake(ms->config.worker);
+}
+
+/* ---- life ---- */
+
+struct mirrors *mirrors_new(const struct mirrors_config *config)
+{
+	struct mirrors *ms = MEM_NEW(struct mirrors);
+	ms->config = *config;
+	list_init(&ms->due);
+	list_init(&ms->waiting);
+	ms->timer = timer_new(config->worker, on_timer, ms);
+	return ms;
+}
+
+void mirrors_free(struct mirrors *ms)
+{
+	struct mirror *m, *next;
+	HASH_ITER(hh, ms->by_group, m, next)
+	mirror_free(m);
+	timer_free(ms->timer);
+	mem_free(ms);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Carries out what the metadata wants of the members of queues. For each queue that is led on this
+ * worker it compares raft's members with the row's, and takes the next step, one at a time:
+ *
+ *   leaving, and its node is not linked   remove it, so that it counts for no majority
+ *   leaving, and no member any more       propose MEMBER_GONE
+ *   not a member                          add it as a standby
+ *   joining, and it votes                 propose MEMBER_PROMOTED
+ *   joining, and may vote                 promote it: at once if the queue is to be synchronised
+ *                                         (ha-sync-mode automatic, a quorum queue, mirrors_sync()),
+ *                                         else when nothing is left that was there before it
+ *   leaving                               remove it; if it is the leader itself, hand over first
+ *   led elsewhere than at its first
+ *   member's, which has been back a while hand over
+ *
+ * It looks at a queue when something happens to it (its row changes, it begins to be led here, a step
+ * ends, a node is linked), and again later only while there is something to wait for. Not more than
+ * MIRRORS_BUSY_MAX steps are under way.
+ *
+ * A worker's own, on its thread. Nothing calls back from inside the call that caused it.
+ */
+#ifndef WARREN_CLUSTER_MIRRORS_H
+#define WARREN_CLUSTER_MIRRORS_H
+
+#include "src/broker/broker.h"
+#include "src/queue/host.h"
+
+struct mirrors;
+
+enum {
+	MIRRORS_BUSY_MAX = 16,
+	MIRRORS_HOME_MS = 5000, /* a leader stays that long where it is, and a node is back */
+};
+
+struct mirrors_config {
+	struct worker *worker;
+	struct queue_hosts *hosts;
+	const struct broker *broker; /* this worker's copy */
+	uint64_t self;               /* id of this node */
+	bool (*linked)(void *arg, uint64_t node);
+	void (*propose)(void *arg, struct slice command); /* to group 0; copied */
+	void *arg;
+};
+
+struct mirrors *mirrors_new(const struct mirrors_config *config);
+/* All hosts closed. */
+void mirrors_free(struct mirrors *ms);
+
+/* The queue's row or group has changed. Cheap. */
+void mirrors_look(struct mirrors *ms, uint64_t group);
+/* This node leads the queue from now on. */
+void mirrors_led(struct mirrors *ms, uint64_t group);
+/* A node can be reached. */
+void mirrors_link_up(struct mirrors *ms);
+/* End of the turn; returns whether anything was done. */
+bool mirrors_flush(struct mirrors *ms);
+
+/* An operator wants the queue's mirrors to be promoted as soon as they have what the leader has, or
+ * not any more. */
+void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted);
+/* Hands over all that is led here and could be led elsewhere; then done(), also if some could not
+ * be. Only once: nothing is handed back after it. */
+void mirrors_leave(struct mirrors *ms, void (*done)(void *arg), void *arg);
+
+#endif
