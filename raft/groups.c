@@ -200,7 +200,8 @@ unsigned groups_tick(struct groups *gs)
 
 bool groups_need_clock(const struct groups *gs)
 {
-	return !list_empty(&gs->ticking) || !list_empty(&gs->thawing);
+	return !list_empty(&gs->ticking) || !list_empty(&gs->thawing) ||
+	       !list_empty(&gs->hasty);
 }
 
 /* ---- other nodes ---------------------------------------------------------------------------- */

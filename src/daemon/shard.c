@@ -217,7 +217,7 @@ static void shard_drop_orphan(struct shard *s, uint64_t group)
 	store_log_drop(o->log, &o->req);
 }
 
-/* Logs of queues that were deleted just before the last end. A number that the metadata has not
+/* Logs of queues that were deleted, or left this node, before the present start. A number that the metadata has not
  * given out yet is another matter: then it is the metadata that is older, and nothing is deleted.
  */
 static void shard_drop_orphans(struct shard *s)
@@ -227,8 +227,9 @@ static void shard_drop_orphans(struct shard *s)
 	for (size_t at = 0; at < stored->n; at += sizeof(uint64_t)) {
 		uint64_t group;
 		memcpy(&group, stored->p + at, sizeof group);
+		const struct broker_queue *q = broker_queue_by_group(b, group);
 		if (group == 0 || !hosting_is_of(s, group) ||
-			broker_queue_by_group(b, group) != NULL)
+			(q != NULL && hosting_member(s, q) != NULL))
 			continue;
 		if (group < b->next_group)
 			shard_drop_orphan(s, group);
