@@ -11,6 +11,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/manage/remote.h"
+#include "src/session/tally.h"
 
 enum { ERR_MAX = 512, NODE_WORKERS_MAX = 256 };
 
@@ -477,6 +478,7 @@ enum node_exit node_run(struct node *n)
 	groups_global_init();
 	n->address = node_address(n);
 	node_init_limits(n);
+	n->tally = tally_new();
 	node_init_shards(n);
 	node_run_workers(n);
 	for (unsigned i = 0; i < n->n_shards; i++)
@@ -492,6 +494,7 @@ enum node_exit node_run(struct node *n)
 	mem_free((void *)n->limits.loopback_users);
 	mem_free(n->address);
 	membership_done(&n->membership);
+	tally_free(n->tally);
 	log_info("node", "%s has stopped", n->name);
 	return n->exit;
 }

@@ -41,6 +41,7 @@ struct node {
 	struct store_identity identity;
 	struct buf stored_groups; /* u64, sorted: what the store held when it was opened */
 	struct session_limits limits;
+	struct tally *tally;
 	struct shard *shards;
 	struct catalog **catalogs; /* of the shards, in their order; likewise envs */
 	struct session_env **envs;

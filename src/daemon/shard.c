@@ -399,6 +399,7 @@ static void shard_init_env(struct shard *s)
 		.broker = catalog_broker(s->catalog),
 		.clients = s->clients,
 		.limits = &node->limits,
+		.tally = node->tally,
 		.node_id = node->identity.node_id,
 		.incarnation = node->identity.incarnation,
 		.random = shard_random,

@@ -9,6 +9,7 @@
 #include "src/session/channel.h"
 #include "src/session/leave.h"
 #include "src/session/room.h"
+#include "src/session/tally.h"
 
 enum {
 	CLOSE_LINGER_MS = 3000, /* to write what is pending when the socket is closed */
@@ -120,6 +121,39 @@ void connection_enter(struct connection *c, enum connection_state state)
 	c->state = state;
 }
 
+bool connection_count(struct connection *c, const struct broker_vhost *v, const struct broker_user *u)
+{
+	struct tally_count *of_vhost = tally_of(c->env->tally, TALLY_VHOST, v->name);
+	struct tally_count *of_user = tally_of(c->env->tally, TALLY_USER, u->name);
+	if (!tally_take(&of_vhost->connections, v->limits.max_connections)) {
+		connection_error(c, 530, AMQP_CONNECTION_OPEN,
+			"access to vhost '%.*s' refused for user '%.*s': connection limit (%lld) is "
+			"reached",
+			SLICE_FMT(v->name), SLICE_FMT(u->name),
+			(long long)v->limits.max_connections);
+		return false;
+	}
+	if (!tally_take(&of_user->connections, u->limits.max_connections)) {
+		tally_give(&of_vhost->connections);
+		connection_error(c, 530, AMQP_CONNECTION_OPEN,
+			"connection refused for user '%.*s': user connection limit (%lld) is reached",
+			SLICE_FMT(u->name), (long long)u->limits.max_connections);
+		return false;
+	}
+	c->of_vhost = of_vhost;
+	c->of_user = of_user;
+	return true;
+}
+
+static void connection_uncount(struct connection *c)
+{
+	if (c->of_vhost == NULL)
+		return;
+	tally_give(&c->of_vhost->connections);
+	tally_give(&c->of_user->connections);
+	c->of_vhost = c->of_user = NULL;
+}
+
 void connection_release(struct connection *c)
 {
 	bool due = c->release_due; /* connection_error() began the leave */
@@ -136,6 +170,7 @@ void connection_release(struct connection *c)
 	for (size_t i = 0; i < c->n_exclusive; i++)
 		leave_delete(c, c->exclusive[i]);
 	c->n_exclusive = 0;
+	connection_uncount(c);
 	connection_check_input(c);
 	leave_end(c);
 }
@@ -223,6 +258,19 @@ struct channel *connection_channel(const struct connection *c, uint16_t number)
 	return number < c->n_slots ? c->channels[number] : NULL;
 }
 
+bool connection_may_open_channel(struct connection *c)
+{
+	const struct broker_user *u = connection_user(c);
+	int64_t limit = u != NULL ? u->limits.max_channels : BROKER_LIMIT_NONE;
+	if (tally_take(&c->of_user->channels, limit))
+		return true;
+	connection_error(c, 530, AMQP_CHANNEL_OPEN,
+		"number of channels opened for user '%.*s' has reached the maximum allowed user "
+		"limit of (%lld)",
+		SLICE_FMT(c->user), (long long)limit);
+	return false;
+}
+
 void connection_add_channel(struct connection *c, struct channel *ch)
 {
 	if (ch->number >= c->n_slots) {
@@ -241,6 +289,7 @@ void connection_remove_channel(struct connection *c, struct channel *ch)
 {
 	c->channels[ch->number] = NULL;
 	c->n_channels--;
+	tally_give(&c->of_user->channels);
 }
 
 void connection_own(struct connection *c, uint64_t group)
@@ -298,8 +347,8 @@ static void connection_method_on_channel(
 			connection_error(c, 504, m->id,
 				"channel number %u is above the negotiated channel_max (%u)",
 				f->channel, c->channel_max);
-		else
-			ch = channel_new(c, f->channel);
+		else if (connection_may_open_channel(c))
+			channel_new(c, f->channel);
 		return;
 	}
 	if (ch == NULL) {

@@ -50,6 +50,7 @@ struct connection {
 	bool can_blocked;
 	struct slice user;         /* owned */
 	struct slice vhost;        /* owned */
+	struct tally_count *of_vhost, *of_user; /* where it is counted; NULL while it is not */
 	struct channel **channels; /* by number; NULL where there is none */
 	unsigned n_slots, n_channels, n_consumers;
 	bool release_due;  /* channels go at the end of the turn, */
@@ -95,6 +96,12 @@ struct broker_user *connection_user(const struct connection *c);
 void connection_own(struct connection *c, uint64_t group);
 void connection_disown(struct connection *c, uint64_t group);
 struct channel *connection_channel(const struct connection *c, uint16_t number);
+/* Counts the connection, or ends it with an error if vhost or user have as many as they may. */
+bool connection_count(
+	struct connection *c, const struct broker_vhost *v, const struct broker_user *u);
+/* Counts one more channel, which connection_remove_channel() takes back, or ends the connection with
+ * an error. */
+bool connection_may_open_channel(struct connection *c);
 /* Puts a channel into its slot / takes it out. */
 void connection_add_channel(struct connection *c, struct channel *ch);
 void connection_remove_channel(struct connection *c, struct channel *ch);

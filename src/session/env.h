@@ -39,12 +39,15 @@ enum session_alarm {
 	SESSION_ALARM_BOTH = 3,
 };
 
+struct tally;
+
 struct session_env {
 	struct worker *worker;
 	struct catalog *catalog;
 	struct broker *broker; /* of the catalog */
 	struct queue_clients *clients;
 	const struct session_limits *limits;
+	struct tally *tally; /* of the node: shared by all workers */
 	uint64_t node_id;
 	uint64_t incarnation;
 	uint32_t (*random)(void *arg);

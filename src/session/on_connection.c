@@ -172,6 +172,8 @@ static void on_open(struct connection *c, const struct amqp_connection_open *m)
 			SLICE_FMT(c->user));
 		return;
 	}
+	if (!connection_count(c, v, u))
+		return;
 	c->vhost = slice_make(mem_dup(v->name.p, v->name.n), v->name.n);
 	connection_send(c, 0, &(struct amqp_method){.id = AMQP_CONNECTION_OPEN_OK});
 	connection_enter(c, CONNECTION_OPEN);

@@ -19,7 +19,7 @@ from broker import Broker, exit_on_sigterm, find_python  # noqa: E402
 
 try:
     import pika
-    from pika.exceptions import ChannelClosedByBroker
+    from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 except ImportError:
     _python = find_python("pika")
     if not _python:
@@ -63,7 +63,7 @@ class Settings(unittest.TestCase):
 
     def channel(self):
         connection = pika.BlockingConnection(pika.URLParameters(self.broker.url))
-        self.addCleanup(connection.close)
+        self.addCleanup(lambda: connection.is_open and connection.close())
         return connection.channel()
 
     def closed(self, code, text):
@@ -116,6 +116,40 @@ class Settings(unittest.TestCase):
                          'Error:\nValidation failed\n\nmax-queues should be a number, actually was <<"many">>\n')
         self.assertEqual(self.refused("set_vhost_limits", '{"max-cats": 9}'),
                          'Error:\nValidation failed\n\nUnrecognised terms [{<<"max-cats">>,9}] in limits\n')
+
+    def refused_connection(self, text):
+        with self.assertRaises(AMQPError) as caught:
+            pika.BlockingConnection(pika.URLParameters(self.broker.url))
+        self.assertIn(text, repr(caught.exception).replace("\\", ""))
+
+    def test_a_vhosts_limit_of_connections(self):
+        self.ctl("set_vhost_limits", '{"max-connections": 2}')
+        self.addCleanup(self.ctl, "clear_vhost_limits")
+        first = pika.BlockingConnection(pika.URLParameters(self.broker.url))
+        self.channel()
+        self.refused_connection("access to vhost '/' refused for user 'guest': connection limit (2) is reached")
+        # One that is gone makes room at once.
+        first.close()
+        self.channel()
+        self.refused_connection("connection limit (2) is reached")
+        self.ctl("set_vhost_limits", '{"max-connections": -1}')
+        self.channel()
+
+    def test_a_users_limits(self):
+        self.addCleanup(self.ctl, "clear_user_limits", "guest", "all")
+        self.ctl("set_user_limits", "guest", '{"max-connections": 1, "max-channels": 2}')
+        channel = self.channel()
+        self.refused_connection("connection refused for user 'guest': user connection limit (1) is reached")
+        second = channel.connection.channel()
+        second.close()
+        channel.connection.channel()
+        with self.assertRaises(ConnectionClosedByBroker) as caught:
+            channel.connection.channel()
+        self.assertEqual((caught.exception.reply_code, caught.exception.reply_text),
+                         (530, "NOT_ALLOWED - number of channels opened for user 'guest' has reached the maximum "
+                               "allowed user limit of (2)"))
+        self.ctl("set_user_limits", "guest", '{"max-channels": -1}')
+        self.channel().connection.channel().connection.channel()
 
     def test_limits_of_users(self):
         self.ctl("set_user_limits", "guest", '{"max-connections": 9}')

@@ -8,6 +8,7 @@
 #include "src/queue/host.h"
 #include "src/session/arguments.h"
 #include "src/session/dead_letter.h"
+#include "src/session/tally.h"
 #include "tests/fuzz/fake_loop.h"
 #include "tests/fuzz/fake_stream.h"
 #include "tests/fuzz/fuzz.h"
@@ -34,6 +35,7 @@ struct world {
 	struct session_env env;
 	struct session_env *envs[1];
 	struct session_limits limits;
+	struct tally *tally;
 	uint64_t random_state, tick_ms;
 	bool serving, drained, hosts_closed, home_closed;
 };
@@ -264,11 +266,13 @@ static void world_init_env(struct world *w)
 		.product_version = "0",
 		.loopback_users = nobody};
 	w->envs[0] = &w->env;
+	w->tally = tally_new();
 	w->env = (struct session_env){.worker = &w->worker,
 		.catalog = w->catalog,
 		.broker = catalog_broker(w->catalog),
 		.clients = w->clients,
 		.limits = &w->limits,
+		.tally = w->tally,
 		.node_id = NODE,
 		.incarnation = INCARNATION,
 		.random = world_random,
@@ -367,6 +371,7 @@ void world_end(struct world *w)
 	CHECK(w->home_closed && groups_count(w->groups) == 0 && fake_timers() == 0);
 	dead_letters_free(w->dead_letters);
 	session_env_done(&w->env);
+	tally_free(w->tally);
 	queue_hosts_free(w->hosts);
 	queue_clients_free(w->clients);
 	catalog_free(w->catalog);
