@@ -320,6 +320,7 @@ static int restore_whole(struct catalog_home *h, struct slice whole)
 	catalog_restore(own_catalog(h), blob->data, whole.n);
 	blob_unref(blob);
 	drop_applied(h);
+	log_info("metadata", "the state has come as a whole, %zu KiB", whole.n / 1024);
 	return 0;
 }
 

@@ -420,6 +420,7 @@ void roster_leading(struct roster *m, bool yes)
 	m->change_ms = 0;
 	if (!yes)
 		return;
+	log_info("cluster", "%s leads the metadata", m->config.name);
 	for (size_t i = 0; i < m->n_known; i++) {
 		m->known[i].unlinked_ms = now_ms(m);
 		m->known[i].told_down = 0;

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata of three nodes: what is declared on one is on all, whoever dies; without a majority it is an
+error that says so; and nothing is done twice or lost.
+
+    WARREND=... tests/cluster/metadata.py
+"""
+
+import itertools
+import signal
+import threading
+import time
+import unittest
+
+import pika
+
+from cluster import Cluster, exit_on_sigterm, wait_until
+
+PATIENCE = 10  # seconds without a leader until clients are told
+FAILOVER = 5   # more than two elections take
+
+
+def connect(node):
+    return pika.BlockingConnection(pika.ConnectionParameters(
+        "127.0.0.1", node.port, heartbeat=0, blocked_connection_timeout=60, socket_timeout=30))
+
+
+def exchanges(node):
+    return {row["name"] for row in node.json("list_exchanges", "name")}
+
+
+def declare(node, name):
+    """Seconds that it took."""
+    began = time.monotonic()
+    connection = connect(node)
+    connection.channel().exchange_declare(name, durable=True)
+    took = time.monotonic() - began
+    connection.close()
+    return took
+
+
+class Metadata(unittest.TestCase):
+    def setUp(self):
+        calm = self.id().endswith("gets_the_whole")  # a node that is cut off is not to be called down
+        self.cluster = Cluster(3, ["cluster.node_down_ms=3600000"] if calm else [])
+        self.addCleanup(self.cluster.__exit__, None)
+        self.cluster.form()
+
+    def everywhere(self, name):
+        for node in self.cluster.nodes:
+            if node.alive():
+                wait_until(lambda: name in exchanges(node), FAILOVER, "%s has %s" % (node.name, name))
+
+    def test_what_one_declares_all_have(self):
+        for i, node in enumerate(self.cluster.nodes):
+            declare(node, "x%d" % i)
+        for i in range(3):
+            self.everywhere("x%d" % i)
+
+    def test_declares_go_on_whoever_dies(self):
+        for i, victim in enumerate(self.cluster.nodes):
+            victim.kill()
+            for j, node in enumerate(n for n in self.cluster.nodes if n.alive()):
+                self.assertLess(declare(node, "after-%d-%d" % (i, j)), FAILOVER)
+                self.everywhere("after-%d-%d" % (i, j))
+            victim.start()
+            self.everywhere("after-%d-0" % i)
+            self.cluster.wait_running(3)
+
+    def test_a_minority_is_told(self):
+        first, second, third = self.cluster.nodes
+        connection = connect(first)
+        for node in second, third:
+            node.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with self.assertRaises(pika.exceptions.ConnectionClosedByBroker) as told:
+            connection.channel().queue_declare("minority")
+        took = time.monotonic() - began
+        self.assertGreater(took, PATIENCE - 1)
+        self.assertLess(took, PATIENCE + 2 * FAILOVER)
+        self.assertEqual(told.exception.reply_code, 541)
+        self.assertIn("1 of 3", told.exception.reply_text)
+        failed = first.ctl("add_vhost", "minority", check=False, timeout=60)
+        self.assertEqual(failed.returncode, 69)
+        self.assertIn("1 of 3", failed.stderr)
+        # Its connection will have gone when this takes effect.
+        with self.assertRaises(pika.exceptions.ConnectionClosedByBroker):
+            connect(first).channel().queue_declare("orphan", exclusive=True)
+        for node in second, third:
+            node.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: self.goes_on(first), 30, "the first node serves clients again")
+        self.cluster.wait_running(3)
+        wait_until(lambda: "minority" in second.queues() and "orphan" not in second.queues(), 10,
+                   "what was asked for took effect, but for the exclusive queue")
+
+    def goes_on(self, node):
+        try:
+            declare(node, "again")
+            return True
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+
+    def test_the_majority_goes_on_and_the_other_comes_back(self):
+        first, second, third = self.cluster.nodes
+        mine = connect(first)
+        first.process.send_signal(signal.SIGSTOP)
+        declare(second, "without-first")
+        wait_until(lambda: sorted(second.json("cluster_status")["running_nodes"]) ==
+                   sorted([second.name, third.name]), 30, "the first node is called down")
+        first.process.send_signal(signal.SIGCONT)
+        # It was called down: its clients' connections end, and it starts anew.
+        wait_until(lambda: self.is_closed(mine), 30, "connections of the first node end")
+        wait_until(lambda: self.goes_on(first), 30, "the first node serves clients again")
+        self.cluster.wait_running(3)
+        self.everywhere("without-first")
+
+    def is_closed(self, connection):
+        try:
+            connection.process_data_events(0)
+            return connection.is_closed
+        except pika.exceptions.AMQPError:
+            return True
+
+    def test_who_was_away_for_long_gets_the_whole(self):
+        """More than the log keeps: the state comes as a whole, to a node that starts and to one that was only
+        cut off, whose clients stay."""
+        first, second, third = self.cluster.nodes
+        connection = connect(third)
+        channel = connection.channel()
+        channel.queue_declare("doomed", durable=True)
+        channel.queue_declare("stays", durable=True)
+        cancelled = []
+        channel.add_on_cancel_callback(cancelled.append)
+        channel.basic_consume("doomed", lambda *_: None)
+        for round, (away, back) in enumerate((
+                (lambda: third.process.send_signal(signal.SIGSTOP),
+                 lambda: third.process.send_signal(signal.SIGCONT)),
+                (third.kill, third.start))):
+            away()
+            busy = connect(first).channel()
+            for i in range(700):
+                busy.exchange_declare("round-%d-%d" % (round, i), durable=True)
+                if i % 3 == 0:
+                    busy.exchange_delete("round-%d-%d" % (round, i))
+            if round == 0:
+                busy.queue_delete("doomed")
+            busy.exchange_declare("last-%d" % round, durable=True)
+            back()
+            wait_until(lambda: "last-%d" % round in exchanges(third), 30, "the state arrives")
+            self.assertEqual(exchanges(third), exchanges(first))
+            self.assertEqual(set(third.queues()), set(first.queues()))
+            self.assertGreater(third.log().count("come as a whole"), round)
+            if round == 0:
+                wait_until(lambda: connection.process_data_events(0.1) or cancelled, 10, "the consumer is cancelled")
+                channel.basic_publish("", "stays", b"still here")
+                wait_until(lambda: channel.basic_get("stays", auto_ack=True)[2] == b"still here", 10, "a message passes")
+
+    def test_in_whatever_order_they_start(self):
+        nodes = self.cluster.nodes
+        declare(nodes[0], "kept")
+        for order in itertools.permutations(nodes):
+            for node in nodes:
+                node.stop()
+            for node in order:
+                node.start(wait=False)
+                time.sleep(0.2)
+            for node in order:
+                node.wait_ready()
+            self.cluster.wait_running(3)
+            self.everywhere("kept")
+
+    def test_each_declare_is_done_once_while_the_leader_dies(self):
+        """A queue named by the server is another one with each declare: none may be there twice."""
+        answered = [[], [], []]
+        each = 1000
+
+        def work(i):
+            connection = connect(self.cluster.nodes[i])
+            channel = connection.channel()
+            try:
+                for _ in range(each):
+                    answered[i].append(channel.queue_declare("").method.queue)
+            except (pika.exceptions.AMQPError, OSError):
+                pass
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        wait_until(lambda: all(len(a) > each // 10 for a in answered), 60, "all declare")
+        victim = self.leader()
+        victim.kill()
+        for t in threads:
+            t.join()
+        dead = self.cluster.nodes.index(victim)
+        alive = [node for node in self.cluster.nodes if node is not victim]
+        for i, a in enumerate(answered):
+            if i != dead:
+                self.assertEqual(len(a), each)
+        for node in alive:
+            have = list(node.queues())
+            mine = [q for i, a in enumerate(answered) if i != dead for q in a]
+            self.assertEqual(len(mine), len(set(mine)))
+            self.assertLessEqual(set(mine), set(have))
+            # Those of the node that died are gone with it, but for members elsewhere: they had none.
+            self.assertEqual(len(set(have)), len(have))
+            self.assertEqual(set(have) - set(mine) - set(answered[dead]) - self.unanswered(have, answered), set())
+
+    def unanswered(self, have, answered):
+        """The declare that was under way when its node died."""
+        others = set(have) - {q for a in answered for q in a}
+        self.assertLessEqual(len(others), 1)
+        return others
+
+    def leader(self):
+        """The node that was the last to say that it leads the metadata."""
+        def last(node):
+            return max((line[:26] for line in node.log().splitlines() if "leads the metadata" in line), default="")
+        return max(self.cluster.nodes, key=last)
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    unittest.main(verbosity=2)
