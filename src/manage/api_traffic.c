@@ -8,6 +8,7 @@
 #include "src/manage/api.h"
 #include "src/manage/gather.h"
 #include "src/manage/json.h"
+#include "src/manage/spread.h"
 #include "src/session/confirm.h"
 #include "src/session/connection.h"
 #include "src/session/consumer.h"
@@ -93,9 +94,14 @@ static void collect_connections(const struct api_shard *s, const struct api_node
 	}
 }
 
+static void on_own_connections(struct api_call *c, json_t *rows)
+{
+	spread(c, "list_connections", rows, NULL);
+}
+
 static void list_connections(struct api_call *c)
 {
-	gather(c, collect_connections, NULL);
+	gather(c, collect_connections, on_own_connections);
 }
 
 /* ---- channels ---- */
@@ -155,9 +161,14 @@ static void collect_channels(const struct api_shard *s, const struct api_node *n
 	each_channel(s, node, rows, args, put_channel);
 }
 
+static void on_own_channels(struct api_call *c, json_t *rows)
+{
+	spread(c, "list_channels", rows, NULL);
+}
+
 static void list_channels(struct api_call *c)
 {
-	gather(c, collect_channels, NULL);
+	gather(c, collect_channels, on_own_channels);
 }
 
 /* ---- consumers ---- */
@@ -189,9 +200,14 @@ static void collect_consumers(const struct api_shard *s, const struct api_node *
 	each_channel(s, node, rows, args, put_consumers);
 }
 
+static void on_own_consumers(struct api_call *c, json_t *rows)
+{
+	spread(c, "list_consumers", rows, NULL);
+}
+
 static void list_consumers(struct api_call *c)
 {
-	gather(c, collect_consumers, NULL);
+	gather(c, collect_consumers, on_own_consumers);
 }
 
 /* ---- closing connections ---- */
@@ -240,16 +256,29 @@ static void on_one_closed(struct api_call *c, json_t *rows)
 		json_string_value(json_object_get(c->args, "pid")));
 }
 
+static void on_own_one_closed(struct api_call *c, json_t *rows)
+{
+	if (json_array_size(rows) > 0)
+		api_ok(c, rows);
+	else
+		spread(c, "close_connection", rows, on_one_closed);
+}
+
 static void close_connection(struct api_call *c)
 {
 	const char *pid;
 	if (api_args(c, "{ss}", "pid", &pid))
-		gather(c, collect_closed, on_one_closed);
+		gather(c, collect_closed, on_own_one_closed);
+}
+
+static void on_own_all_closed(struct api_call *c, json_t *rows)
+{
+	spread(c, "close_all_connections", rows, NULL);
 }
 
 static void close_all_connections(struct api_call *c)
 {
-	gather(c, collect_closed, NULL);
+	gather(c, collect_closed, on_own_all_closed);
 }
 
 const struct api_verb api_traffic_verbs[] = {

@@ -104,6 +104,42 @@ class Life(unittest.TestCase):
                           "removed\n" % (a.name, a.name))
         d.stop()
 
+    def test_lists_are_of_all_nodes(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        raws = []
+        for node in c.nodes:
+            raw = rawamqp.Raw("127.0.0.1", node.port).open()
+            self.addCleanup(raw.close)
+            raw.open_channel()
+            queue = "at.%s" % node.name
+            raw.declare(1, queue, DURABLE)
+            raw.call(1, (85, 10), b"\0", (85, 11))
+            raw.publish(1, queue, b"x", properties=b"\x10\x00\x02")
+            raw.expect((60, 80))
+            raws.append(raw)
+        columns = ("messages", "state", "leader", "members", "online", "pid")
+        for node in c.nodes:
+            rows = wait_until(lambda: len(node.queues()) == 2 and node.queues(*columns), 10, "both queues are listed")
+            for owner in c.nodes:
+                row = rows["at.%s" % owner.name]
+                self.assertEqual([row[k] for k in ("messages", "state", "leader", "members")],
+                                 [1, "running", owner.name, [owner.name]])
+                self.assertTrue(row["pid"].startswith("<%s." % owner.name))
+            self.assertEqual(len(node.ctl("list_connections", "-s").splitlines()), 2)
+            self.assertEqual(len(node.ctl("list_channels", "-s").splitlines()), 2)
+        self.assertEqual(list(a.json("list_queues", "name", "--local")), [{"name": "at.%s" % a.name}])
+        names = [line for line in a.ctl("list_connections", "-s", "name").splitlines() if line.endswith(":%d" % b.port)]
+        self.assertEqual(len(names), 1)
+        a.ctl("close_connection", names[0], "bye")
+        self.assertEqual(raws[1].expect_close()[:2], (320, "CONNECTION_FORCED - bye"))
+        b.kill()
+        wait_until(lambda: a.queues("state")["at.%s" % b.name]["state"] == "down", 20, "the queue of b is down")
+        self.assertEqual([row["name"] for row in a.json("list_queues", "name", "--offline")], ["at.%s" % b.name])
+        self.assertEqual([row["name"] for row in a.json("list_queues", "name", "--online")], ["at.%s" % a.name])
+
     def test_refused(self):
         c = self.cluster(2)
         a, b = c.nodes
