@@ -266,6 +266,13 @@ static void look_at_raft(struct group *g)
 		g->ready_term = term;
 }
 
+/* If another entry goes out, it says so. */
+static void tell_commit(struct group *g)
+{
+	if (g->prompt && g->leading && !g->proposed)
+		group_net_tell_commit(g);
+}
+
 static void tell_leading(struct group *g)
 {
 	bool leading = leads(g);
@@ -292,6 +299,7 @@ void group_settle(struct group *g)
 		look_at_raft(g);
 		g->fsm.applied = raft_last_applied(&g->raft);
 		tell_leading(g);
+		tell_commit(g);
 		membership_settle(g);
 		group_tick_begins(g);
 	}
@@ -379,6 +387,7 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 	g->groups = groups;
 	g->app = spec->app;
 	g->arg = spec->arg;
+	g->prompt = spec->prompt;
 	g->log = spec->log;
 	g->phase = GROUP_STARTING;
 	list_init(&g->closable);

@@ -86,6 +86,9 @@ struct group_spec {
 	/* Of a first configuration: the member that is to lead first, the same on all. It does not
 	 * wait for an election timeout. 0: whoever comes to it. */
 	uint64_t preferred;
+	/* Somebody waits for entries to be applied on other members: they are told at once what is
+	 * committed, not with the next entry or heartbeat. */
+	bool prompt;
 	/* This member has had a log: one that is empty now is lost, not new. */
 	bool begun;
 	struct store_log *log; /* taken over: closed with the group */

@@ -94,6 +94,7 @@ void group_net_lead(struct group *g)
 	{
 		struct peer *p = LIST_ENTRY(node, struct peer, link);
 		p->match = 0;
+		p->told = 0;
 		p->heard_ms = 0;
 		p->sent = 0;
 		p->frozen = false;
@@ -418,6 +419,26 @@ static int send_append(struct group *g, struct raft_io_send *req,
 	list_push_back(&p->appends, &o->link);
 	append_pump(g, p);
 	return 0;
+}
+
+void group_net_tell_commit(struct group *g)
+{
+	uint64_t commit = libraft_commit(&g->raft);
+	LIST_EACH(node, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		struct wire w = wire_to(g, WIRE_APPEND, p->id);
+		w.term = g->term_raft;
+		w.prev_index = p->match;
+		w.prev_term = terms_of(&g->io.terms, p->match);
+		w.commit = commit < p->match ? commit : p->match;
+		/* What it lacks is on its way, and brings the rest. */
+		if (p->install != NULL || w.prev_term == 0 || w.commit <= p->told ||
+			!groups_linked(g->groups, p->node) || g->stall.silent)
+			continue;
+		p->told = w.commit;
+		group_net_post(g, p->node, &w, slice_make(NULL, 0), NULL, 0);
+	}
 }
 
 /* ---- what raft sends ------------------------------------------------------------------------ */

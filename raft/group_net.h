@@ -18,6 +18,7 @@ struct peer {
 	uint64_t id;
 	uint64_t node;
 	uint64_t match;      /* leading: what it is known to have stored, in this term */
+	uint64_t told;       /* the commit index that it was told by group_net_tell_commit() */
 	struct list appends; /* struct outgoing with something left to send, in order */
 	unsigned in_link;    /* messages of them that a link has */
 	uint64_t sent;       /* highest entry sent and neither answered nor known to be lost */
@@ -55,6 +56,8 @@ void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct
 uint64_t group_net_leader_node(const struct group *g);
 /* There is one, and no link to it. */
 bool group_net_leader_lost(const struct group *g);
+/* Leading: tells the members that have it what is committed. */
+void group_net_tell_commit(struct group *g);
 /* A message for this group has arrived: in `blob`, decoded as `w`. */
 void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob);
 /* Something that held messages back may have ended: a write. */

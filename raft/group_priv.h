@@ -82,6 +82,7 @@ struct group {
 	struct installs installs;
 	struct stall stall;
 	struct haste haste;
+	bool prompt;       /* struct group_spec */
 	bool was_member;    /* a configuration that is applied has this member */
 	uint64_t looked_at; /* index of the last one looked at */
 	enum { NOT_REMOVED, REMOVED_UNTOLD, REMOVED_TOLD } removed;

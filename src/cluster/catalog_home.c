@@ -385,6 +385,7 @@ int catalog_home_open(struct catalog_home **ret, const struct catalog_home_confi
 		.self = config->self,
 		.members = &member,
 		.n_members = config->joins ? 0 : 1,
+		.prompt = true,
 		.log = config->log,
 		.app = &home_app,
 		.arg = h,

@@ -342,13 +342,39 @@ void channel_no_queue(struct channel *ch, uint32_t method, struct slice name)
 		SLICE_FMT(ch->conn->vhost));
 }
 
+static const struct broker_node *first_node(const struct broker_queue *q)
+{
+	return q->n_members > 0 ? broker_node_by_number(q->vhost->broker, q->members[0].node)
+				: NULL;
+}
+
+/* Nobody serves it: it is on another node only, most of its members are, or its log is damaged. */
+static void queue_unavailable(struct channel *ch, uint32_t method, struct slice name)
+{
+	struct broker_vhost *v = broker_vhost_find(channel_env(ch)->broker, ch->conn->vhost);
+	const struct broker_queue *q = v != NULL ? broker_queue_find(v, name) : NULL;
+	const struct broker_node *home = q != NULL ? first_node(q) : NULL;
+	if (q != NULL && q->n_members > 1)
+		channel_error(ch, 404, method,
+			"queue '%.*s' in vhost '%.*s' has no leader: most of its members are down or "
+			"inaccessible",
+			SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
+	else if (home != NULL && home->id != channel_env(ch)->node_id)
+		channel_error(ch, 404, method,
+			"home node '%.*s' of durable queue '%.*s' in vhost '%.*s' is down or "
+			"inaccessible",
+			SLICE_FMT(home->name), SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
+	else
+		channel_error(ch, 404, method,
+			"queue '%.*s' in vhost '%.*s' has crashed and failed to restart",
+			SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
+}
+
 void channel_queue_failed(
 	struct channel *ch, uint32_t method, struct slice name, enum machine_status status)
 {
 	if (status == MACHINE_UNAVAILABLE)
-		channel_error(ch, 404, method,
-			"queue '%.*s' in vhost '%.*s' has crashed and failed to restart",
-			SLICE_FMT(name), SLICE_FMT(ch->conn->vhost));
+		queue_unavailable(ch, method, name);
 	else
 		channel_no_queue(ch, method, name);
 }
@@ -397,5 +423,7 @@ struct queue_client *channel_client(struct channel *ch, const struct broker_queu
 
 bool channel_queue_is_fresh(const struct channel *ch, const struct broker_queue *q)
 {
-	return broker_queue_is_fresh(q) && !queue_clients_has(channel_env(ch)->clients, q->group);
+	const struct broker_node *home = first_node(q);
+	return broker_queue_is_fresh(q) && (home == NULL || home->up) &&
+	       !queue_clients_has(channel_env(ch)->clients, q->group);
 }

@@ -614,6 +614,7 @@ static void open_member(struct node *n)
 		.members = first,
 		.n_members = founder ? c->o.voters : 0,
 		.preferred = c->o.preferred,
+		.prompt = c->o.prompt,
 		.log = sim_disk_open(&n->disk, &n->port, THE_GROUP),
 		.app = &cell_app,
 		.arg = n->cell,

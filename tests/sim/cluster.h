@@ -68,6 +68,7 @@ struct cluster_options {
 	uint64_t seed;
 	unsigned nodes; /* all of them exist; the first `voters` are members at first */
 	unsigned voters;
+	bool prompt; /* struct group_spec */
 	uint64_t preferred; /* member that leads first; 0: whoever */
 	uint64_t delay_min_us, delay_max_us; /* of messages */
 	unsigned loss_permille;
