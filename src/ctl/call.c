@@ -14,6 +14,7 @@
 
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
+#include "src/ctl/remote.h"
 #include "src/manage/control_path.h"
 
 enum { LENGTH_SIZE = 4, REPLY_MAX = 1 << 30 };
@@ -37,32 +38,53 @@ static int lost(struct call *c)
 	return unreachable(c, errno != 0 ? strerror(errno) : "it has closed the connection");
 }
 
-static int call_connect(struct call *c)
+static void set_timeouts(int fd, double s)
+{
+	struct timeval tv = {(time_t)s, (suseconds_t)((s - (double)(time_t)s) * 1e6)};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+}
+
+/* A node of this name on this machine. -1 with errno if there is none. */
+static int connect_here(const char *path)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	char path[CONTROL_PATH_MAX];
-	if (!control_path(path, c->node))
-		return unreachable(c, "the path of its control socket is too long");
-	memcpy(to.sun_path, path, sizeof path);
+	memcpy(to.sun_path, path, strlen(path) + 1);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
-		char why[CONTROL_PATH_MAX + 256];
-		snprintf(why, sizeof why, "%s\ncontrol socket: %s\n%s",
-			errno == ENOENT || errno == ECONNREFUSED ? "it is not running here"
-								 : strerror(errno),
-			path,
-			"Is the node started, and WARREN_RUN_DIR the same for both?");
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+		return fd;
+	int err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+static int call_connect(struct call *c)
+{
+	struct remote_node node;
+	char path[CONTROL_PATH_MAX], remote[512], why[CONTROL_PATH_MAX + 1024];
+	if (remote_parse(&node, c->node) != 0)
+		return unreachable(c, "a node is called NAME@HOST or NAME@HOST:PORT");
+	if (!control_path(path, node.name))
+		return unreachable(c, "the path of its control socket is too long");
+	int fd = connect_here(path);
+	if (fd >= 0) {
+		if (c->timeout_s > 0)
+			set_timeouts(fd, c->timeout_s);
+		return fd;
+	}
+	bool absent = errno == ENOENT || errno == ECONNREFUSED;
+	const char *here = absent ? "it is not running here" : strerror(errno);
+	if (absent) {
+		fd = remote_connect(&node, c->cookie_file, c->timeout_s, remote, sizeof remote);
 		if (fd >= 0)
-			close(fd);
-		return unreachable(c, why);
+			return fd;
 	}
-	if (c->timeout_s > 0) {
-		struct timeval tv = {(time_t)c->timeout_s,
-			(suseconds_t)((c->timeout_s - (double)(time_t)c->timeout_s) * 1e6)};
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
-	}
-	return fd;
+	snprintf(why, sizeof why,
+		"%s\ncontrol socket: %s\n%s%s%sIs the node started, and WARREN_RUN_DIR the same for both?",
+		here, path, absent ? "nor can it be reached elsewhere: " : "", absent ? remote : "",
+		absent ? "\n" : "");
+	return unreachable(c, why);
 }
 
 static int send_all(int fd, const void *p, size_t n)

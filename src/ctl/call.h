@@ -20,7 +20,8 @@ enum ctl_exit {
 };
 
 struct call {
-	const char *node;   /* name@host */
+	const char *node;   /* name@host, or name@host:port */
+	const char *cookie_file; /* for a node elsewhere; NULL: ~/.warren.cookie */
 	double timeout_s;   /* 0: none */
 	/* The outcome. */
 	json_t *result;     /* of a call that went well; a reference of the caller's */

@@ -6,6 +6,7 @@ usage: life.py [unittest arguments]; WARREND names the broker.
 """
 
 import os
+import subprocess
 import sys
 import unittest
 
@@ -13,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 
-from cluster import Cluster, exit_on_sigterm, wait_until  # noqa: E402
+from cluster import Cluster, beside, exit_on_sigterm, free_port, wait_until  # noqa: E402
 import rawamqp  # noqa: E402
 
 OK, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 64, 65, 69, 70
@@ -139,6 +140,54 @@ class Life(unittest.TestCase):
         wait_until(lambda: a.queues("state")["at.%s" % b.name]["state"] == "down", 20, "the queue of b is down")
         self.assertEqual([row["name"] for row in a.json("list_queues", "name", "--offline")], ["at.%s" % b.name])
         self.assertEqual([row["name"] for row in a.json("list_queues", "name", "--online")], ["at.%s" % a.name])
+
+    def elsewhere(self, node, *arguments):
+        """The tool on a machine where no node runs."""
+        environment = dict(os.environ, WARREN_RUN_DIR=os.path.join(node.cluster.directory, "none"))
+        return subprocess.run([beside("warrenctl"), "-n", at(node), *arguments], env=environment, capture_output=True,
+                              text=True, timeout=60)
+
+    def test_tool_elsewhere(self):
+        c = self.cluster(1)
+        node = c.nodes[0]
+        cookie = os.path.join(node.directory, ".cookie")
+        r = self.elsewhere(node, "--cookie-file", cookie, "list_users", "-s")
+        self.assertEqual((r.returncode, r.stdout), (OK, "guest\t[administrator]\n"), r.stderr)
+        wrong = os.path.join(c.directory, "wrong")
+        with open(os.open(wrong, os.O_WRONLY | os.O_CREAT, 0o400), "w") as f:
+            f.write("wrong")
+        r = self.elsewhere(node, "--cookie-file", wrong, "list_users", "-s")
+        self.assertEqual((r.returncode, r.stdout), (UNAVAILABLE, ""))
+        self.assertIn("cookie", r.stderr)
+        node.name = "other@localhost"
+        r = self.elsewhere(node, "--cookie-file", cookie, "list_users", "-s")
+        self.assertEqual((r.returncode, r.stdout), (UNAVAILABLE, ""))
+        self.assertIn("there is another node: w1@localhost", r.stderr)
+        node.name = "w1@localhost"
+        node.ctl("stop_app")
+        r = self.elsewhere(node, "--cookie-file", cookie, "ping", "-q")
+        self.assertEqual(r.returncode, OK, r.stderr)
+
+    def test_other_address_and_name(self):
+        """Whoever moves tells the others by coming up; whoever was away asks one of them."""
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        d.stop()
+        b.stop()
+        b.cluster_port, b.name = free_port(), "moved@localhost"
+        b.start()
+        self.assertEqual(self.types(a), ([a.name, b.name, d.name], []))
+        d.start()
+        c.wait_running(3)
+        self.assertEqual(self.types(d), ([a.name, b.name, d.name], []))
+        d.ctl("stop_app")
+        self.assertEqual(d.ctl("update_cluster_nodes", at(b)), "Will seed %s from %s on next start\n"
+                         % (d.name, at(b)))
+        d.ctl("start_app")
+        c.wait_running(3)
 
     def test_refused(self):
         c = self.cluster(2)
