@@ -156,7 +156,10 @@ class Cluster:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def close(self):
-        for process in [self.nginx] + [node.process for node in self.nodes]:
+        if self.nginx is not None and self.nginx.poll() is None:
+            self.nginx.terminate()  # killed, it would leave its workers behind
+            self.nginx.wait()
+        for process in [node.process for node in self.nodes]:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
