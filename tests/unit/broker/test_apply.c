@@ -465,6 +465,33 @@ static void the_bytes_of_a_command(void **state)
 	struct broker_binding_spec s = binding_spec("x", BROKER_TO_EXCHANGE, "y", "k.#");
 	broker_put_bind(&c, &s);
 	assert_true(slice_eq(buf_slice(&c), S("\x0b\0\1\1\0/\1\0x\1\1\0y\3\0k.#\0\0\0\0")));
+	buf_clear(&c);
+	broker_put_node_up(&c, 1, 2, S("n"), S("a"));
+	assert_true(slice_eq(buf_slice(&c), S("\x10\0\1\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1\0n\1\0a")));
+	buf_clear(&c);
+	broker_put_set_policy(&c, S("/"), S("p"), BROKER_POLICY_OPERATOR,
+		&(struct broker_policy_spec){.pattern = S("^q"),
+			.apply_to = BROKER_APPLY_TO_EXCHANGES,
+			.priority = -1,
+			.definition = S("\1nV")});
+	assert_true(slice_eq(buf_slice(&c), S("\x12\0\1\1\0/\1\0p\1\2\0\0\0^q\2"
+					      "\377\377\377\377\377\377\377\377\3\0\0\0\1nV")));
+	buf_clear(&c);
+	broker_put_join_node(&c, 1, S("n"), S("a"), BROKER_NODE_RAM);
+	assert_true(slice_eq(
+		buf_slice(&c), S("\x1b\0\1\1\0\0\0\0\0\0\0\1\0n\1\0a\1")));
+	buf_clear(&c);
+	broker_put_member_gone(&c, 3, 4);
+	assert_true(slice_eq(
+		buf_slice(&c), S("\x20\0\1\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0")));
+	buf_clear(&c);
+	broker_put_set_vhost_limits(&c, S("/"), &(struct broker_vhost_limits){1, BROKER_LIMIT_KEEP});
+	assert_true(slice_eq(
+		buf_slice(&c), S("\x16\0\1\1\0/\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\200")));
+	buf_clear(&c);
+	broker_put_set_topic_permissions(&c, S("u"), S("/"), S("x"), S("w"), S("r"));
+	assert_true(slice_eq(buf_slice(&c),
+		S("\x18\0\1\1\0u\1\0/\1\0x\1\0\0\0w\1\0\0\0r")));
 	buf_done(&c);
 }
 
