@@ -59,6 +59,11 @@ void catalog_reachable(const struct catalog *c, unsigned *ret, unsigned *ret_nod
 	*ret_nodes = c->nodes;
 }
 
+uint64_t catalog_leader(const struct catalog *c)
+{
+	return c->home != NULL ? home_leader(c->home) : 0;
+}
+
 void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r)
 {
 	if (c->out.n == 0)

@@ -64,6 +64,8 @@ void catalog_set_client(struct catalog *c, uint64_t client_id);
 void catalog_reachable(const struct catalog *c, unsigned *ret, unsigned *ret_nodes);
 /* All catalogs of the node, in the order of workers, and the worker of the home. Before use. */
 void catalog_connect(struct catalog *c, struct catalog *const *all, unsigned n);
+/* The node whose member of group 0 leads; 0: nobody, as far as is known here. Worker 0's catalog. */
+uint64_t catalog_leader(const struct catalog *c);
 /* Proposes one broker command; copied. `r` may be NULL. */
 void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r);
 /* Sends what the turn has collected to the home; returns whether there was anything. */
@@ -92,8 +94,6 @@ bool catalog_home_receive(struct catalog_home *h, const uint8_t *p, size_t n);
 void catalog_home_link_up(struct catalog_home *h, uint64_t node);
 /* For src/cluster/roster.c. */
 struct group *catalog_home_group(struct catalog_home *h);
-/* The node that leads; 0: nobody, as far as is known here. */
-uint64_t catalog_home_leader(const struct catalog_home *h);
 /* closed() follows. */
 void catalog_home_close(struct catalog_home *h);
 

@@ -408,7 +408,7 @@ struct group *catalog_home_group(struct catalog_home *h)
 	return h->group;
 }
 
-uint64_t catalog_home_leader(const struct catalog_home *h)
+uint64_t home_leader(const struct catalog_home *h)
 {
 	return h->leader_node;
 }

@@ -38,6 +38,8 @@ void catalog_tell_unavailable(
 
 /* The home: a section of a worker of this node. The bytes are copied. */
 void home_take_own(struct catalog_home *h, const uint8_t *p, size_t n);
+/* As catalog_leader(). */
+uint64_t home_leader(const struct catalog_home *h);
 /* Each round of the turn on worker 0. */
 void home_look(struct catalog_home *h);
 

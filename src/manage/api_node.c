@@ -45,6 +45,16 @@ static json_t *listeners(const struct api_node *node)
 	return list;
 }
 
+/* The node whose member of group 0 leads. */
+static json_t *metadata_leader(struct api_call *c)
+{
+	struct catalog *catalog = api_node(c)->shards[0].env->catalog;
+	struct broker *b = api_broker(c);
+	const struct broker_node *n =
+		b != NULL ? broker_node_find(b, catalog_leader(catalog)) : NULL;
+	return n != NULL ? json_of_slice(n->name) : json_null();
+}
+
 static void status(struct api_call *c)
 {
 	const struct api_node *node = api_node(c);
@@ -59,6 +69,7 @@ static void status(struct api_call *c)
 	json_object_set_new(r, "vhosts", json_integer(b != NULL ? (json_int_t)b->n_vhosts : 0));
 	json_object_set_new(r, "incarnation",
 		json_integer((json_int_t)node->shards[0].env->incarnation));
+	json_object_set_new(r, "metadata_leader", metadata_leader(c));
 	api_ok(c, r);
 }
 

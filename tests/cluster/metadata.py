@@ -66,6 +66,10 @@ class Metadata(unittest.TestCase):
             victim.start()
             self.everywhere("after-%d-0" % i)
             self.cluster.wait_running(3)
+        self.leader().kill()
+        for node in self.cluster.nodes:
+            if node.alive():
+                self.assertLess(declare(node, "at last on " + node.name), FAILOVER)
 
     def test_a_minority_is_told(self):
         first, second, third = self.cluster.nodes
@@ -189,6 +193,7 @@ class Metadata(unittest.TestCase):
         wait_until(lambda: all(len(a) > each // 10 for a in answered), 60, "all declare")
         victim = self.leader()
         victim.kill()
+        self.assertLess(max(len(a) for a in answered), each)
         for t in threads:
             t.join()
         dead = self.cluster.nodes.index(victim)
@@ -212,10 +217,12 @@ class Metadata(unittest.TestCase):
         return others
 
     def leader(self):
-        """The node that was the last to say that it leads the metadata."""
-        def last(node):
-            return max((line[:26] for line in node.log().splitlines() if "leads the metadata" in line), default="")
-        return max(self.cluster.nodes, key=last)
+        """The node that leads the metadata, on which all agree."""
+        def agreed():
+            names = {node.json("status")["metadata_leader"] for node in self.cluster.nodes if node.alive()}
+            return names.pop() if len(names) == 1 else None
+        name = wait_until(agreed, FAILOVER, "all know the same leader")
+        return next(node for node in self.cluster.nodes if node.name == name)
 
 
 if __name__ == "__main__":
