@@ -32,7 +32,7 @@
 #include "tests/fuzz/session_world.h"
 
 #ifdef FUZZ_ASAN
-#include <sanitizer/allocator_interface.h>
+size_t __sanitizer_get_current_allocated_bytes(void); /* gcc has no header with it */
 #endif
 
 enum {
