@@ -207,6 +207,19 @@ static int purge_queue(struct ctl *c)
 		none ? "not_found" : call.message);
 }
 
+static int sync_queue(struct ctl *c)
+{
+	ctl_say(c, "Synchronising queue '%s' in vhost '%s' ...", ctl_arg(c, 0), ctl_vhost(c));
+	return ctl_do(c, "sync_queue", a_queue(c));
+}
+
+static int cancel_sync_queue(struct ctl *c)
+{
+	ctl_say(c, "Stopping synchronising queue '%s' in vhost '%s' ...", ctl_arg(c, 0),
+		ctl_vhost(c));
+	return ctl_do(c, "cancel_sync_queue", a_queue(c));
+}
+
 static int delete_queue(struct ctl *c)
 {
 	struct call call;
@@ -294,6 +307,10 @@ const struct ctl_verb verbs_list[] = {
 		list_queues},
 	{"delete_queue", "Queues", "<queue>", "Deletes a queue", 1, 1,
 		OPTION_VHOST | OPTION_IF_UNUSED | OPTION_IF_EMPTY, delete_queue},
+	{"sync_queue", "Queues", "<queue>", "Lets a queue's unsynchronised mirrors catch up", 1, 1,
+		OPTION_VHOST, sync_queue},
+	{"cancel_sync_queue", "Queues", "<queue>", "Ends what sync_queue has begun", 1, 1, OPTION_VHOST,
+		cancel_sync_queue},
 	{"purge_queue", "Queues", "<queue>", "Removes all ready messages of a queue", 1, 1,
 		OPTION_VHOST, purge_queue},
 	{"close_all_connections", "Operations", "<explanation>",

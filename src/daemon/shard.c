@@ -524,6 +524,7 @@ void shard_open(struct shard *s)
 	shard_init_env(s);
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
 	s->node->api_shards[s->worker.no].hosts = s->hosts;
+	s->node->api_shards[s->worker.no].mirrors = s->mirrors;
 	s->serving = s->stopping = s->hosts_closed = s->emptying = false;
 	s->open = true;
 	app_shard_reached(node, s, APP_STEP_OPENED, false);

@@ -12,6 +12,7 @@
 
 #include "src/cluster/catalog.h"
 #include "src/cluster/links.h"
+#include "src/cluster/mirrors.h"
 #include "src/cluster/membership.h"
 #include "src/queue/host.h"
 #include "src/session/env.h"
@@ -24,6 +25,7 @@ struct api_shard {
 	struct worker *worker;
 	struct session_env *env;   /* env->broker is NULL while the app is stopped */
 	struct queue_hosts *hosts; /* likewise; the worker's thread */
+	struct mirrors *mirrors;   /* as hosts */
 };
 
 struct api_listener {

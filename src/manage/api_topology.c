@@ -354,6 +354,80 @@ static void purge_queue(struct api_call *c)
 		queue_purge(client_of(c, q), api_queue_request(c, on_answered));
 }
 
+/* ---- synchronising ---- */
+
+/* On the worker that leads the queue. */
+static void sync_here(const struct api_shard *s, const json_t *args, json_t *rows, bool wanted)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	struct broker_vhost *v = vhost_of(s->env->broker, args);
+	struct broker_queue *q = v != NULL ? broker_queue_find(v, slice_str(name)) : NULL;
+	if (q == NULL || !queue_hosts_leads(s->hosts, q->group))
+		return;
+	mirrors_sync(s->mirrors, q->group, wanted);
+	json_array_append_new(rows, json_true());
+}
+
+static void collect_sync(const struct api_shard *s, const struct api_node *node, const json_t *args,
+	json_t *rows)
+{
+	(void)node;
+	sync_here(s, args, rows, true);
+}
+
+static void collect_cancel(const struct api_shard *s, const struct api_node *node,
+	const json_t *args, json_t *rows)
+{
+	(void)node;
+	sync_here(s, args, rows, false);
+}
+
+static void on_synced(struct api_call *c, json_t *rows)
+{
+	bool done = json_array_size(rows) > 0;
+	json_decref(rows);
+	if (done)
+		api_ok(c, NULL);
+	else
+		api_fail(c, API_UNAVAILABLE, "the queue is not available now");
+}
+
+static void on_own_sync(struct api_call *c, json_t *rows)
+{
+	spread(c, "sync_queue", rows, on_synced);
+}
+
+static void on_own_cancel(struct api_call *c, json_t *rows)
+{
+	spread(c, "cancel_sync_queue", rows, on_synced);
+}
+
+/* Ends the call and returns false if there is no such queue, or it has no mirrors. */
+static bool names_mirrored(struct api_call *c)
+{
+	struct broker_queue *q = queue_named(c);
+	if (q == NULL)
+		return false;
+	if (is_mirrored(q))
+		return true;
+	api_fail(c, API_REFUSED, "not_mirrored");
+	return false;
+}
+
+static void sync_queue(struct api_call *c)
+{
+	if (names_mirrored(c))
+		gather(c, collect_sync, on_own_sync);
+}
+
+static void cancel_sync_queue(struct api_call *c)
+{
+	if (names_mirrored(c))
+		gather(c, collect_cancel, on_own_cancel);
+}
+
+/* ---- deleting ---- */
+
 static void on_definition_deleted(struct api_call *c, const struct broker_result *r)
 {
 	(void)r; /* not found: somebody else deleted it, which is fine */
@@ -392,6 +466,8 @@ const struct api_verb api_topology_verbs[] = {
 	{"list_bindings", list_bindings, false},
 	{"list_queues", list_queues, false},
 	{"purge_queue", purge_queue, false},
+	{"sync_queue", sync_queue, false},
+	{"cancel_sync_queue", cancel_sync_queue, false},
 	{"delete_queue", delete_queue, false},
 	{NULL, NULL, false},
 };

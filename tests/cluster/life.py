@@ -147,6 +147,27 @@ class Life(unittest.TestCase):
         return subprocess.run([beside("warrenctl"), "-n", at(node), *arguments], env=environment, capture_output=True,
                               text=True, timeout=60)
 
+    def test_mirrors_are_synchronised_by_hand(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        raw = rawamqp.Raw("127.0.0.1", a.port).open()
+        self.addCleanup(raw.close)
+        raw.open_channel()
+        raw.declare(1, "later", DURABLE)
+        raw.call(1, (85, 10), b"\0", (85, 11))
+        raw.publish(1, "later", b"x", properties=b"\x10\x00\x02")
+        raw.expect((60, 80))
+        self.refused(a, "sync_queue", "later", text="not_mirrored\n")
+        self.refused(a, "sync_queue", "none", status=DATA, text="Queue not found\n")
+        a.ctl("set_policy", "manual", "later", '{"ha-mode":"all"}')
+        wait_until(lambda: len(b.queues("slave_pids")["later"]["slave_pids"] or []) == 1, 20, "there is a mirror")
+        self.assertEqual(b.ctl("cancel_sync_queue", "later"),
+                         "Stopping synchronising queue 'later' in vhost '/' ...\n")
+        self.assertEqual(b.ctl("sync_queue", "later"), "Synchronising queue 'later' in vhost '/' ...\n")
+        c.wait_synchronised(["later"])
+
     def test_tool_elsewhere(self):
         c = self.cluster(1)
         node = c.nodes[0]
