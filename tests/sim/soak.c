@@ -338,6 +338,7 @@ static void choose(struct life *l, struct cluster_options *o, uint64_t seed)
 	l->changes = sim_chance(&s, 30) ? 0 : (unsigned)sim_between(&s, 10, 60);
 	l->transfers = sim_chance(&s, 30) ? 0 : (unsigned)sim_between(&s, 5, 30);
 	l->bulk = sim_chance(&s, 80) ? 0 : (unsigned)sim_between(&s, 1, 10);
+	o->prompt = sim_chance(&s, 50);
 	l->pause_us = 20000;
 	sim_done(&s);
 	for (unsigned i = 0; i < o->nodes; i++)
