@@ -12,6 +12,7 @@ enum {
 	AGAIN_MS = 300,     /* after a step that did not succeed, or while a standby catches up */
 	UNHEARD_MS = 1000,  /* after a proposal */
 	EMPTYING_MS = 5000, /* while an old message may be left */
+	LEAVING_MS = 5000,  /* then nothing more is handed over */
 };
 
 /* A queue that has, or may have, a step to take. */
@@ -38,6 +39,7 @@ struct mirrors {
 	unsigned busy;
 	void (*left)(void *arg); /* leaving: who is told */
 	void *left_arg;
+	uint64_t leaving_until_ms;
 	bool leaving;
 };
 
@@ -263,17 +265,22 @@ static struct step promote(struct mirror *m, const struct view *v)
 	return ret;
 }
 
-/* To the first member in the row that could lead. */
+/* To a member that could lead: another one in each group, so that a node's queues do not all end up
+ * on one other. */
 static struct step hand_over(struct mirror *m, const struct view *v)
 {
+	uint64_t heirs[BROKER_MEMBERS_MAX];
+	unsigned n = 0;
 	for (unsigned i = 0; i < v->q->n_members; i++) {
 		const struct broker_member *row = &v->q->members[i];
 		const struct group_member_state *r = in_raft(v, row->id);
 		if (row->id != v->self && row->state != BROKER_MEMBER_LEAVING && r != NULL &&
 			r->voter && reaches(m->all, r->node))
-			return asked(m, group_transfer(v->group, r->id, on_done, m));
+			heirs[n++] = r->id;
 	}
-	return (struct step){WAIT, AGAIN_MS};
+	if (n == 0)
+		return (struct step){WAIT, AGAIN_MS};
+	return asked(m, group_transfer(v->group, heirs[m->group % n], on_done, m));
 }
 
 static struct step go_home(struct mirror *m, const struct view *v)
@@ -348,6 +355,10 @@ static void mirror_step(struct mirror *m)
 static void tell_left(struct mirrors *ms)
 {
 	void (*left)(void *arg) = ms->left;
+	struct list *node;
+	if (ms->leaving && ms->config.worker->now_ms > ms->leaving_until_ms)
+		while ((node = list_pop(&ms->due)) != NULL)
+			mirror_free(LIST_ENTRY(node, struct mirror, link));
 	if (left == NULL || ms->busy > 0 || !list_empty(&ms->due))
 		return;
 	ms->left = NULL;
@@ -438,6 +449,7 @@ void mirrors_leave(struct mirrors *ms, void (*done)(void *arg), void *arg)
 	ms->leaving = true;
 	ms->left = done;
 	ms->left_arg = arg;
+	ms->leaving_until_ms = ms->config.worker->now_ms + LEAVING_MS;
 	struct mirror *m, *next;
 	HASH_ITER(hh, ms->by_group, m, next)
 	if (!m->busy)

@@ -60,7 +60,7 @@ bool mirrors_flush(struct mirrors *ms);
  * not any more. */
 void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted);
 /* Hands over all that is led here and could be led elsewhere; then done(), also if some could not
- * be. Only once: nothing is handed back after it. */
+ * be, or it takes longer than some seconds. Only once: nothing is handed back after it. */
 void mirrors_leave(struct mirrors *ms, void (*done)(void *arg), void *arg);
 
 #endif

@@ -550,9 +550,15 @@ static void shard_on_drained(void *arg)
 	worker_wake(&s->worker);
 }
 
+static void shard_on_handed_over(void *arg)
+{
+	struct shard *s = arg;
+	queue_hosts_close_all(s->hosts, shard_on_hosts_closed, s);
+}
+
 void shard_close_queues(struct shard *s)
 {
-	queue_hosts_close_all(s->hosts, shard_on_hosts_closed, s);
+	mirrors_leave(s->mirrors, shard_on_handed_over, s);
 }
 
 void shard_stop(struct shard *s)
