@@ -245,6 +245,44 @@ class Life(unittest.TestCase):
         b.ctl("stop_app")
         self.assertIn("cookie", self.refused(b, "join_cluster", at(a), status=UNAVAILABLE))
 
+    def test_joined_node_that_dies_before_it_starts(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(d)
+        b.ctl("stop_app")
+        b.ctl("join_cluster", at(a))
+        b.kill()
+        self.assertEqual(a.json("cluster_status")["running_nodes"], [a.name, d.name])
+        b.start()
+        c.wait_running(3)
+        # The same on the way out: what the node knew is gone, and the others know.
+        b.ctl("stop_app")
+        b.ctl("reset")
+        b.kill()
+        b.start()
+        self.assertEqual(self.types(b), ([b.name], []))
+        self.assertEqual(self.types(a), ([a.name, d.name], []))
+        # And in again.
+        c.join(b)
+        c.wait_running(3)
+
+    def test_cluster_without_its_majority(self):
+        """The app that waits for the others can be stopped again, and the node reset."""
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        a.kill()
+        b.stop()
+        b.start(wait=False)
+        wait_until(lambda: b.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
+        self.assertIn("is starting", self.refused(b, "list_users", status=UNAVAILABLE))
+        b.ctl("stop_app")
+        self.assertIn("Could not find any online cluster nodes", self.refused(b, "reset", status=UNAVAILABLE))
+        b.ctl("force_reset")
+        b.ctl("start_app")
+        self.assertEqual(self.types(b), ([b.name], []))
+
     def test_member_that_was_reset_in_silence(self):
         c = self.cluster(2)
         a, b = c.nodes
