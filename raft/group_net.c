@@ -854,9 +854,46 @@ static void wake_leader(struct group *g)
 		group_net_post(g, node, &w, slice_make(NULL, 0), NULL, 0);
 }
 
+/* R14: What a member got while it was no voter was never counted: leaders count by the newest
+ *      configuration in their log, and have committed all before they change it. So it vouches for
+ *      what it had until the configuration came that calls it none, and for what it knows to be
+ *      committed. The rest must not keep a voter from being elected: it may well be longer than any
+ *      voter's log, as the entry that demotes it is if the leader's crash took that from its own
+ *      disk, and a standby does not campaign itself. */
+static uint64_t vouched(const struct group *g)
+{
+	const struct confs *c = &g->io.confs;
+	uint64_t commit = libraft_commit(&g->raft);
+	uint64_t index = g->io.terms.last;
+	for (unsigned i = c->n; i > 0; i--) {
+		const struct raft_server *s = conf_find(&c->at[i - 1].conf, g->self);
+		if (s != NULL && s->role == RAFT_VOTER)
+			break;
+		index = c->at[i - 1].index - 1;
+	}
+	return index > commit ? index : commit;
+}
+
+/* A candidate that has all we vouch for is made to look as if it had all we have. */
+static void vouch(const struct group *g, struct raft_request_vote *v)
+{
+	const struct terms *t = &g->io.terms;
+	uint64_t index = vouched(g);
+	uint64_t term = terms_of(t, index);
+	bool has = v->last_log_term > term ||
+		   (v->last_log_term == term && v->last_log_index >= index);
+	if (!has || index == t->last || v->last_log_term > terms_of(t, t->last))
+		return;
+	v->last_log_term = terms_of(t, t->last);
+	if (v->last_log_index < t->last)
+		v->last_log_index = t->last;
+}
+
 static void vote(struct group *g, uint64_t node, const struct wire *w, struct raft_message *message)
 {
 	int was = -1;
+	if (RULE(g, r14_vouches))
+		vouch(g, &message->request_vote);
 	if (RULE(g, r11_votes)) {
 		was = libraft_set_role(&g->raft, RAFT_VOTER);
 		if (leader_is_silent(g))

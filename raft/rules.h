@@ -26,6 +26,7 @@ struct rules_off {
 	bool r11_votes;        /* votes whatever its own configuration calls it */
 	bool r12_term;         /* a refused pre-vote tells a higher term */
 	bool r13_gives_up;     /* a leader whose disk stands still gives leadership up */
+	bool r14_vouches;      /* who is no voter vouches only for what may have been counted */
 	bool hard_barrier;     /* messages wait behind term and vote */
 	bool split;            /* large appends are cut and not repeated */
 	bool split_commit;     /* what is cut off is not called committed */

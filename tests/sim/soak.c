@@ -404,6 +404,7 @@ static const struct {
 	RULE_NAME(r11_votes),
 	RULE_NAME(r12_term),
 	RULE_NAME(r13_gives_up),
+	RULE_NAME(r14_vouches),
 	RULE_NAME(hard_barrier),
 	RULE_NAME(split),
 	RULE_NAME(split_commit),

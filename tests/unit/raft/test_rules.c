@@ -533,6 +533,67 @@ static void test_a_member_votes_whatever_its_own_configuration_says(void **state
 	scene_needs(promotion_stops_halfway, (struct rules_off){.r11_votes = true});
 }
 
+/* ---- R14 ------------------------------------------------------------------------------------ */
+
+/* The entry that makes node 1 a standby is on node 1, and lost on node 0, which led. */
+static bool demotion_is_lost_on_the_leader(const struct rules_off *off)
+{
+	begin(2, 2, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(scene_put(&C, 0, 0));
+	cluster_run(&C, 300);
+	C.nodes[0].disk.held = true;
+	int status = 1;
+	SCENE_NEEDS(
+		group_demote(C.nodes[0].cell->group, C.nodes[1].raft_id, on_done, &status) == 0);
+	node_turn(&C.nodes[0]);
+	cluster_run(&C, 50);
+	struct group_member_state m[8];
+	SCENE_NEEDS(group_members(C.nodes[1].cell->group, m, 8) == 2 && !m[1].voter);
+	node_crash(&C.nodes[0], false);
+	C.nodes[0].disk.held = false;
+	node_start(&C.nodes[0]);
+	bool equal = converges(15000);
+	return end(equal && group_members(C.nodes[1].cell->group, m, 8) == 2 && m[1].voter);
+}
+
+static void test_what_was_never_counted_refuses_nobody(void **state)
+{
+	(void)state;
+	scene_needs(demotion_is_lost_on_the_leader, (struct rules_off){.r14_vouches = true});
+}
+
+/* The same among three, where node 2 lacks what was committed before: it must not win. */
+static bool demoted_member_vouches_for_what_it_had(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	cluster_run(&C, 300);
+	cluster_isolate(&C, 2, true);
+	SCENE_NEEDS(scene_put(&C, 0, 0)); /* on 0 and 1, and committed */
+	cluster_cut(&C, 1, 0, true);      /* its answers are lost */
+	int status = 1;
+	SCENE_NEEDS(
+		group_demote(C.nodes[0].cell->group, C.nodes[1].raft_id, on_done, &status) == 0);
+	node_turn(&C.nodes[0]);
+	cluster_run(&C, 50);
+	struct group_member_state m[8];
+	SCENE_NEEDS(group_members(C.nodes[1].cell->group, m, 8) == 3 && !m[1].voter);
+	node_crash(&C.nodes[0], false);
+	cluster_heal(&C);
+	/* Node 2 lacks the command, and is the only one who would campaign. */
+	cluster_run(&C, 6000);
+	bool none = cluster_leader(&C) == NULL;
+	node_start(&C.nodes[0]);
+	return end(none && converges(15000));
+}
+
+static void test_what_a_member_got_as_a_voter_still_counts(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(demoted_member_vouches_for_what_it_had, NULL));
+}
+
 /* ---- hard-state barrier --------------------------------------------------------------------- */
 
 static unsigned promised;
@@ -676,6 +737,8 @@ int main(void)
 			test_a_configuration_is_rolled_back_without_its_predecessors_entry),
 		cmocka_unit_test(test_a_configuration_is_rolled_back_after_a_restart),
 		cmocka_unit_test(test_a_member_votes_whatever_its_own_configuration_says),
+		cmocka_unit_test(test_what_was_never_counted_refuses_nobody),
+		cmocka_unit_test(test_what_a_member_got_as_a_voter_still_counts),
 		cmocka_unit_test(test_no_vote_leaves_before_it_is_durable),
 		cmocka_unit_test(test_large_appends_are_cut_and_not_repeated),
 		cmocka_unit_test(test_an_idle_group_sends_its_snapshot_once),
