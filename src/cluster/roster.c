@@ -20,6 +20,7 @@ struct known {
 	uint64_t node;
 	char *name, *address; /* as the links have them; NULL: they do not know it */
 	bool in_table;
+	bool remembered;      /* what is known of it may be newer than a table that is catching up */
 	bool linked;
 	uint64_t incarnation; /* of the link, or of the last one */
 	bool broke;           /* the last link was closed, not silent */
@@ -107,8 +108,11 @@ static void known_forget(struct roster *m, struct known *k)
 void roster_remember(
 	struct roster *m, uint64_t node, const char *name, const char *address)
 {
-	if (node != m->config.node)
-		known_set(m, known_get(m, node), slice_str(name), slice_str(address));
+	if (node == m->config.node)
+		return;
+	struct known *k = known_get(m, node);
+	k->remembered = true;
+	known_set(m, k, slice_str(name), slice_str(address));
 }
 
 static void look_at_down(struct roster *m, struct known *k, const struct broker_node *n)
@@ -121,10 +125,18 @@ static void look_at_down(struct roster *m, struct known *k, const struct broker_
 	}
 }
 
+/* The state has come to where this start of the node is known; it is no past one. */
+static bool is_current(const struct roster *m)
+{
+	const struct broker_node *n = broker_node_find(the_broker(m), m->config.node);
+	return n != NULL && n->incarnation >= m->config.incarnation;
+}
+
 /* The links' peers are the nodes of the table; without a table, those remembered. */
 static void look_at_table(struct roster *m)
 {
 	const struct broker *b = the_broker(m);
+	bool current = is_current(m);
 	if (b->n_nodes == 0)
 		return;
 	links_set_cluster(m->config.links, b->cluster_id);
@@ -136,11 +148,12 @@ static void look_at_table(struct roster *m)
 			continue;
 		struct known *k = known_get(m, n->id);
 		k->in_table = true;
-		known_set(m, k, n->name, n->address);
+		if (current || !k->remembered)
+			known_set(m, k, n->name, n->address);
 		look_at_down(m, k, n);
 	}
-	/* A state from before we joined does not know those yet through whom it comes. */
-	if (broker_node_find(b, m->config.node) == NULL)
+	/* An older state does not know those yet through whom the rest of it comes. */
+	if (!current)
 		return;
 	for (size_t i = m->n_known; i > 0; i--)
 		if (!m->known[i - 1].in_table)

@@ -172,6 +172,9 @@ class Metadata(unittest.TestCase):
                 node.wait_ready()
             self.cluster.wait_running(3)
             self.everywhere("kept")
+        # While a node reads its log again, nobody is a stranger to it who is a member.
+        for node in nodes:
+            self.assertNotIn("no member of the cluster any more", node.log())
 
     def test_each_declare_is_done_once_while_the_leader_dies(self):
         """A queue named by the server is another one with each declare: none may be there twice."""
