@@ -127,7 +127,7 @@ int membership_read(struct membership *ret, const char *dir, char *err, size_t e
 	unsigned no = 0;
 	int rc = 0;
 	*ret = (struct membership){0};
-	if (f == NULL && errno != ENOENT) {
+	if (f == NULL && errno != ENOENT && errno != ENOTDIR) {
 		snprintf(err, err_n, "%s cannot be read: %s", path, strerror(errno));
 		rc = -1;
 	}

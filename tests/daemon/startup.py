@@ -32,7 +32,7 @@ class Node:
                      "-s", "listeners.tcp.default=127.0.0.1:%d" % port, "-s", "cluster.listener=127.0.0.1:0"]
         for s in settings:
             arguments += ["-s", s]
-        self.stderr = tempfile.TemporaryFile("w+")
+        self.stderr = tempfile.TemporaryFile("a+")  # whose end is the end, wherever we read
         self.process = subprocess.Popen(arguments + list(options), stderr=self.stderr, stdin=subprocess.DEVNULL,
                                         user=user)
         self.log = ""
