@@ -37,6 +37,7 @@ struct attached {
 	uint32_t no;
 	bool pushed;   /* no getter: its deliveries come by themselves */
 	uint64_t last; /* number of the last delivery */
+	uint64_t seq;  /* of the command that attached it */
 	struct queue_consumer *consumer;
 	UT_hash_handle hh;
 };
@@ -58,6 +59,7 @@ struct queue_client {
 	unsigned ticks;   /* likewise */
 	unsigned waiting; /* ticks since the last try */
 	uint64_t leader;  /* node; 0: unknown */
+	uint64_t served;  /* node that has applied the last section; 0: none yet */
 	uint64_t term;    /* of the newest leader heard of */
 	uint32_t attempt; /* number of the last resume */
 	struct list seeking; /* in queue_clients.seeking unless following */
@@ -561,6 +563,7 @@ void queue_attach(struct queue_client *qc, struct queue_consumer *c,
 	struct buf b = BUF_EMPTY;
 	command_put_attach(&b, attach);
 	client_command(qc, &b, r);
+	a->seq = qc->next_seq - 1;
 }
 
 static bool consumer_extends(
@@ -629,6 +632,7 @@ void queue_cancel(struct queue_consumer *c, bool requeue, struct queue_request *
 	struct buf b = BUF_EMPTY;
 	command_put_cancel(&b, &(struct command_cancel){c->no, requeue});
 	client_command(qc, &b, r);
+	c->ends_at_failover = false; /* it ends already */
 	if (requeue)
 		client_detach(qc, client_attached(qc, c->no));
 }
@@ -786,6 +790,7 @@ void queue_clients_applied(struct queue_clients *qs, uint64_t from, uint64_t gro
 		return;
 	client_forget_given_up(qc, seq);
 	qc->heard = seq;
+	qc->served = from;
 	client_settle_waits(qc, seq);
 	while (ring_n(&qc->sents) > 0) {
 		struct sent s = *sent_ring_at(&qc->sents, qc->sents.first);
@@ -856,6 +861,26 @@ static void client_cancel_orphans(struct queue_client *qc)
 	}
 }
 
+static struct attached *client_fragile(const struct queue_client *qc)
+{
+	struct attached *a, *next;
+	HASH_ITER(hh, qc->consumers, a, next)
+	if (a->consumer->ends_at_failover && a->seq <= qc->heard)
+		return a;
+	return NULL;
+}
+
+/* Another node leads: there are consumers that do not want to go on there. What they hold returns. */
+static void client_end_fragile(struct queue_client *qc)
+{
+	struct attached *a;
+	while ((a = client_fragile(qc)) != NULL) {
+		struct queue_consumer *c = a->consumer;
+		queue_cancel(c, true, NULL);
+		c->cancelled(c);
+	}
+}
+
 void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
 	uint32_t attempt, uint64_t term)
 {
@@ -867,6 +892,9 @@ void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t gro
 		qc->term = term;
 	client_follow(qc, from);
 	client_cancel_orphans(qc);
+	if (qc->served != 0 && qc->served != from)
+		client_end_fragile(qc);
+	qc->served = from;
 }
 
 /* Those that are there now; who is told may ask more. */

@@ -71,6 +71,7 @@ struct queue_consumer {
 	struct queue_client *client; /* NULL while not attached */
 	uint32_t no;                 /* unique within the worker's registry */
 	void (*deliver)(struct queue_consumer *c, const struct queue_delivery *d);
+	bool ends_at_failover; /* cancelled when another node begins to lead the queue */
 	/* The queue is gone or not served. The consumer is detached already. */
 	void (*cancelled)(struct queue_consumer *c);
 	/* Settles collected since the last command: one range of one outcome. */

@@ -73,6 +73,12 @@ static void on_attached(
 	channel_op_end(op);
 }
 
+static bool consume_ends_at_failover(struct slice arguments)
+{
+	struct amqp_value v;
+	return amqp_table_get(arguments, "x-cancel-on-ha-failover", &v) && v.type == 't' && v.u.b;
+}
+
 static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 {
 	struct session_env *env = channel_env(ch);
@@ -104,6 +110,7 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 	}
 	struct consumer *c = consumer_new(ch, tag, q->group, m->no_ack);
 	c->prefetch = ch->prefetch;
+	c->queue.ends_at_failover = consume_ends_at_failover(m->arguments);
 	struct channel_op *op = channel_op_begin(ch, AMQP_BASIC_CONSUME, q->name);
 	op->nowait = m->nowait;
 	op->consumer = c;

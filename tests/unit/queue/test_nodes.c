@@ -353,6 +353,34 @@ static void what_a_dead_nodes_client_held_returns(void **state)
 	nodes_close(&w);
 }
 
+/* x-cancel-on-ha-failover */
+static void a_consumer_that_wants_it_ends_when_another_node_leads(void **state)
+{
+	(void)state;
+	struct machine_counts n;
+	begin(600);
+	nodes_until(&w, is_led, 2000);
+	unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES;
+	cons.base.ends_at_failover = true;
+	consume_at(other);
+	nodes_run(&w, 50);
+	assert_true(cons.attached);
+	pubs[other].wanted = 5;
+	for (unsigned i = 0; i < 5; i++)
+		publish(&pubs[other]);
+	nodes_run(&w, 50);
+	assert_int_equal(cons.number, 5);
+	nodes_kill(&w, leader);
+	nodes_run(&w, 500);
+	assert_true(cons.cancelled);
+	assert_null(cons.base.client);
+	nodes_run(&w, 200);
+	assert_true(queue_hosts_counts(nodes_leader(&w)->hosts, GROUP, &n));
+	assert_int_equal(n.consumers, 0);
+	assert_int_equal(n.ready, 5);
+	nodes_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +391,7 @@ int main(void)
 		cmocka_unit_test(whatever_links_break_nothing_is_lost_or_doubled),
 		cmocka_unit_test(what_nobody_serves_is_given_up_and_comes_back),
 		cmocka_unit_test(what_a_dead_nodes_client_held_returns),
+		cmocka_unit_test(a_consumer_that_wants_it_ends_when_another_node_leads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
