@@ -21,6 +21,9 @@
 /* Far from where counting up would wrap. */
 #define NUMBER_MAX (UINT64_C(1) << 62)
 
+/* From the end of one body to the next enqueue command's beginning, as the machine counts them. */
+enum { DISTANCE_MIN = COMMAND_HEADER + COMMAND_ENQUEUE_FIXED };
+
 /* Which messages of a lane were claimed; bits by run, runs from position 0. */
 struct claims {
 	uint64_t *taken;
@@ -68,6 +71,9 @@ struct group_reader {
 	uint64_t blocks;
 	uint64_t seq_step;
 	uint64_t index_step;
+	uint64_t last_index; /* of the message before; 0: none */
+	uint64_t last_end;   /* of its body */
+	uint64_t last_stamp_ms;
 };
 
 static void add_checked(struct restore *x, uint64_t *v, uint64_t more)
@@ -107,14 +113,18 @@ static struct step_reader skip_stamps(struct restore *x, uint64_t n, uint64_t la
 	return s;
 }
 
-static void read_block(struct restore *x, struct lane *l, const struct group_reader *g,
+static void read_block(struct restore *x, struct lane *l, struct group_reader *g,
 	uint64_t stamp_ms, struct step_reader *bodies)
 {
 	const struct machine *m = x->m;
 	struct run_item item = {.offset = g->offset, .expiration_ms = g->expiration_ms};
 	bool mixed = false;
+	/* Messages of one entry lie behind one another in it, and came at its time. */
+	check(x, g->index != g->last_index || (g->offset >= g->last_end + DISTANCE_MIN &&
+						      stamp_ms == g->last_stamp_ms));
 	check(x, g->index > 0 && g->index <= m->index && stamp_ms <= m->stamp_ms);
 	check(x, g->seq < m->next_seq && g->n <= m->next_seq - g->seq);
+	g->last_stamp_ms = stamp_ms;
 	charge(x, g->n / RUN_MAX + 1, sizeof(struct run) + sizeof(uint64_t)); /* and its claims */
 	charge(x, 1, sizeof(struct entry) + sizeof(uint64_t)); /* and in restore_entries() */
 	for (uint64_t i = 0; i < g->n && !x->r.bad; i++) {
@@ -128,7 +138,9 @@ static void read_block(struct restore *x, struct lane *l, const struct group_rea
 			return;
 		item.body_n = (uint32_t)body_n;
 		lane_append(l, g->seq + i, g->index, stamp_ms, &item);
-		uint64_t offset = (uint64_t)item.offset + item.body_n + g->distance;
+		g->last_index = g->index;
+		g->last_end = (uint64_t)item.offset + item.body_n;
+		uint64_t offset = g->last_end + g->distance;
 		check(x, offset <= UINT32_MAX || i + 1 == g->n);
 		item.offset = (uint32_t)offset;
 	}
@@ -145,8 +157,7 @@ static uint64_t read_group(struct restore *x, struct lane *l, struct group_reade
 	check(x, g->n <= left && g->blocks <= left / g->n);
 	/* Blocks of one shape begin at one offset, so they are of different entries. */
 	check(x, g->blocks == 1 || (g->seq_step >= g->n && g->index_step > 0));
-	check(x, g->n == 1 ? g->distance == 0
-			   : g->distance >= COMMAND_HEADER + COMMAND_ENQUEUE_FIXED);
+	check(x, g->n == 1 ? g->distance == 0 : g->distance >= DISTANCE_MIN);
 	struct reader stamps_at = x->r;
 	struct step_reader stamps = {.last = *last_stamp_ms};
 	*last_stamp_ms = skip_stamps(x, g->blocks, *last_stamp_ms).last;

@@ -351,6 +351,51 @@ static void a_snapshot_that_asks_for_more_memory_than_there_is_is_refused(void *
 	feed_done(&f);
 }
 
+/* Two messages of one entry, the first at 40 with a body of 5, at 999 ms. */
+static int restore_two(uint8_t offset, uint8_t stamp_step)
+{
+	static const uint8_t head[] =
+		"WRNQ\2\0"
+		"\1\350\7\3\350\7"   /* index, stamp, next_seq, used */
+		"\2\0\0\0\0"         /* published, delivered, acked, redelivered, dropped */
+		"\12\0\0\0\56\0\0\0" /* config */
+		"\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377"
+		"\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377"
+		"\377\377\377\377\377\377\377\377\0\0\0\0\0\0"
+		"\0"                     /* publishers */
+		"\1\1\2\2"               /* lanes; lane 0: live, fresh */
+		"\1\1\0\50\0\0\0"        /* group: seq, index, n - 1, offset, distance, ... */
+		"\234\37\24";            /* stamp and body */
+	static const uint8_t tail[] =
+		"\24"       /* body */
+		"\0\0"      /* returned; no more lanes */
+		"\0\0\0"    /* no consumers */
+		"\0\0";     /* dead letters */
+	struct buf b = BUF_EMPTY;
+	buf_put_bytes(&b, head, sizeof head - 1);
+	buf_put_bytes(&b, (uint8_t[]){1, 0, 0, offset, 0, 10, 0, stamp_step}, 8);
+	buf_put_bytes(&b, tail, sizeof tail - 1);
+	buf_put_u64le(&b, XXH3_64bits(b.p, b.n));
+	int rc = restore_within(buf_slice(&b), UINT64_MAX);
+	buf_done(&b);
+	return rc;
+}
+
+static void messages_of_an_entry_lie_behind_one_another(void **state)
+{
+	(void)state;
+	assert_int_equal(restore_two(40 + 5 + COMMAND_HEADER + COMMAND_ENQUEUE_FIXED, 0), 0);
+	assert_int_equal(restore_two(40 + 5 + COMMAND_HEADER + COMMAND_ENQUEUE_FIXED - 1, 0), -1);
+	assert_int_equal(restore_two(10, 0), -1);
+}
+
+static void messages_of_an_entry_came_at_one_time(void **state)
+{
+	(void)state;
+	assert_int_equal(restore_two(100, 0), 0);
+	assert_int_equal(restore_two(100, 4), -1); /* a ms later */
+}
+
 static uint64_t random_state = 88172645463325252;
 
 static uint64_t rnd(uint64_t n)
@@ -550,6 +595,8 @@ int main(void)
 		cmocka_unit_test(an_outcome_is_what_version_2_says),
 		cmocka_unit_test(a_snapshot_that_was_cut_or_changed_is_refused),
 		cmocka_unit_test(a_snapshot_that_asks_for_more_memory_than_there_is_is_refused),
+		cmocka_unit_test(messages_of_an_entry_lie_behind_one_another),
+		cmocka_unit_test(messages_of_an_entry_came_at_one_time),
 		cmocka_unit_test(a_changed_snapshot_with_a_right_hash_never_crashes),
 		cmocka_unit_test(changed_entries_never_crash),
 		cmocka_unit_test(a_backlog_of_a_million_is_two_megabytes),
