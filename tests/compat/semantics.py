@@ -2481,15 +2481,16 @@ class TestDeadLetter(Case):
 
     def test_cycle_without_a_reject_is_cut(self):
         one, two = self.name(), self.name()
-        for queue, target in ((one, two), (two, one)):
+        for queue, target, way in ((one, two, {"x-message-ttl": 50}), (two, one, {"x-max-length": 1})):
             self.ch.queue_declare(queue, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target,
-                                                    "x-message-ttl": 50})
+                                                    **way})
         self.publish(one, b"x")
         self.wait_count(two, 1)
-        self.wait_count(two, 0)
-        for _ in range(20):  # it would come back here after 50 ms
-            self.assertEqual(self.count(one), 0)
+        self.publish(two, b"y")  # drives the other out
+        for _ in range(20):  # it would come back here, and after 50 ms drive this one out
+            self.assertEqual((self.count(one), self.count(two)), (0, 1))
             time.sleep(0.01)
+        self.assertEqual(self.get(two)[2], b"y")
 
     def test_cycle_with_a_reject_goes_on(self):
         work = self.name()

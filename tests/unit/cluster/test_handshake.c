@@ -292,7 +292,7 @@ static void test_a_recording_is_worth_nothing(void **state)
 	q = (struct pair){0};
 	end_begin(&q.d, HANDSHAKE_DIALLER, identity(1, "warren@a"), "cookie");
 	q.d.h.nonce[0] ^= 1;
-	buf_clear(&q.d.h.hellos[0]); /* its hello as it would be with that nonce */
+	buf_done(&q.d.h.hellos[0]); /* its hello as it would be with that nonce */
 	buf_clear(&q.d.out);
 	uint8_t nonce[HANDSHAKE_NONCE];
 	memset(nonce, 7, sizeof nonce);
