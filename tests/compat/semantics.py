@@ -1877,7 +1877,8 @@ class TestFanOut(Case):
         if broker.external:
             self.skipTest("its memory cannot be read")
         self.source = self.exchange()
-        self.queues = [self.queue(durable=True) for _ in range(self.QUEUES)]
+        n = self.QUEUES // 10 if broker.sanitized() else self.QUEUES  # each octet is slow there
+        self.queues = [self.queue(durable=True) for _ in range(n)]
         for queue in self.queues:
             self.ch.queue_bind(queue, self.source)
 
