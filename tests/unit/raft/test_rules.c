@@ -547,7 +547,7 @@ static bool demotion_is_lost_on_the_leader(const struct rules_off *off)
 	SCENE_NEEDS(
 		group_demote(C.nodes[0].cell->group, C.nodes[1].raft_id, on_done, &status) == 0);
 	node_turn(&C.nodes[0]);
-	cluster_run(&C, 50);
+	cluster_run(&C, 300); /* the later line sends it with a heartbeat */
 	struct group_member_state m[8];
 	SCENE_NEEDS(group_members(C.nodes[1].cell->group, m, 8) == 2 && !m[1].voter);
 	node_crash(&C.nodes[0], false);
