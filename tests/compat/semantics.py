@@ -1877,7 +1877,9 @@ class TestFanOut(Case):
         if broker.external:
             self.skipTest("its memory cannot be read")
         self.source = self.exchange()
-        n = self.QUEUES // 10 if broker.sanitized() else self.QUEUES  # each octet is slow there
+        n = self.QUEUES
+        if broker.sanitized():  # each octet is slow there, and memory is not judged
+            n, self.BODY = n // 10, self.BODY[:1 << 19]
         self.queues = [self.queue(durable=True) for _ in range(n)]
         for queue in self.queues:
             self.ch.queue_bind(queue, self.source)
