@@ -33,6 +33,7 @@ struct install_out {
 	uint64_t term; /* in which we lead */
 	bool early;    /* begun before our barrier was committed */
 	bool accepted; /* the other knows of the stream: parts may follow */
+	bool taken;    /* the other has it all; raft is yet to hear of it */
 	uint64_t index;
 	struct buf data;
 	size_t data_sent;
@@ -385,6 +386,20 @@ int install_send(struct group *g, struct peer *p, struct raft_io_send *req,
 	return 0;
 }
 
+/* raft's own answer may be lost, and it would wait for that until its timeout. A leader that has
+ * fallen silent hears no answers: if it goes on leading it is told then (install_tick()). */
+static void out_taken(struct install_out *o)
+{
+	struct group *g = o->g;
+	struct peer *p = o->peer;
+	o->taken = true;
+	if (g->stall.silent)
+		return;
+	group_net_answer(g, p, o->index);
+	if (p->install == o)
+		out_end(o, 0);
+}
+
 void install_acked(struct group *g, uint64_t node, const struct wire *w)
 {
 	struct peer *p = group_net_peer(g, w->from);
@@ -397,11 +412,7 @@ void install_acked(struct group *g, uint64_t node, const struct wire *w)
 	if (w->flags & WIRE_REFUSED) {
 		out_end(o, RAFT_NOCONNECTION);
 	} else if (w->flags & WIRE_DONE) {
-		/* raft's own answer may be lost, and it would wait for that until its timeout. */
-		uint64_t index = o->index;
-		group_net_answer(g, p, index);
-		if (p->install == o)
-			out_end(o, 0);
+		out_taken(o);
 	} else if (w->part <= o->parts && (w->part > o->acked || !o->accepted)) {
 		out_acked(o, w->part);
 	}
@@ -832,13 +843,27 @@ struct slice install_state(const struct group *g)
 
 /* ---- turns ---------------------------------------------------------------------------------- */
 
+/* One a turn: raft may do anything with the answer. */
+static void end_taken(struct group *g)
+{
+	LIST_EACH(node, &g->installs.out)
+	{
+		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
+		if (o->taken && !g->stall.silent) {
+			out_taken(o);
+			return;
+		}
+	}
+}
+
 void install_tick(struct group *g)
 {
 	uint64_t now = groups_now(g->groups);
+	end_taken(g);
 	LIST_EACH_SAFE(node, &g->installs.out)
 	{
 		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
-		if (now - o->heard_ms >= STALL_MS)
+		if (!o->taken && now - o->heard_ms >= STALL_MS)
 			out_end(o, RAFT_NOCONNECTION);
 	}
 	struct install_in *in = g->installs.in;

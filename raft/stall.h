@@ -9,8 +9,9 @@
  *   2. it falls silent: nothing is sent as leader, no answers are heard; libraft gives leadership up
  *      without contact to a majority, and the others elect when they have heard nothing for a while
  *
- * Its writes stay pending, as always. If they move before it has lost leadership it goes on. A member
- * that nobody could replace just waits: a sole voter, or one of two.
+ * Its writes stay pending, as always. If they move before it has lost leadership it goes on, and
+ * libraft is told then which snapshots were installed meanwhile (install.c). A member that nobody
+ * could replace just waits: a sole voter, or one of two.
  */
 #ifndef WARREN_RAFT_STALL_H
 #define WARREN_RAFT_STALL_H

@@ -144,6 +144,58 @@ static void test_a_hand_over_that_fails_is_followed_by_silence(void **state)
 	scene_needs(hand_over_fails, (struct rules_off){.r13_gives_up = true});
 }
 
+/* ---- what a silent leader does not hear ------------------------------------------------------ */
+
+/* From its first part on, what node 2 is to install waits for its disk. */
+static bool hold_the_install(struct cluster *c, struct node *from, struct node *to,
+	const struct wire *w, size_t n)
+{
+	if (to->i == 2 && w->kind == WIRE_INSTALL)
+		to->disk.held = true;
+	return c->nodes[0].disk.held && lose_entries_of_0(c, from, to, w, n);
+}
+
+static bool is_installing(struct cluster *c)
+{
+	return c->nodes[2].disk.held;
+}
+
+/* A snapshot is installed while the leader is silent, whose disk moves before it gives up: it leads
+ * on, and the member gets what follows. */
+static bool installed_in_silence(const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(3, 3, off);
+	o.snapshot_entries = 10;
+	o.trailing_entries = 4;
+	cluster_init(&C, &o);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	uint64_t term = C.nodes[0].cell->term;
+	node_crash(&C.nodes[2], false);
+	for (unsigned i = 0; i < 50; i++)
+		SCENE_NEEDS(scene_put(&C, 0, 10));
+	C.watch = hold_the_install;
+	node_start(&C.nodes[2]);
+	SCENE_NEEDS(cluster_until(&C, is_installing, 5000));
+	stand_still();
+	cluster_run(&C, 2300);
+	SCENE_NEEDS(C.installs == 0);
+	C.watch = NULL;
+	C.nodes[2].disk.held = false;
+	cluster_run(&C, 100);
+	SCENE_NEEDS(C.installs == 1 && C.nodes[0].cell->leading);
+	C.nodes[0].disk.held = false;
+	cluster_run(&C, 1000);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term && C.installs == 1);
+	return end(ends_equal());
+}
+
+static void test_a_silent_leader_hears_later_of_an_install(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(installed_in_silence, NULL));
+}
+
 /* ---- where it must not ---------------------------------------------------------------------- */
 
 /* Short stalls, one after the other, and then one that ends while it is being given up. */
@@ -271,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_a_leader_that_stands_still_hands_over),
 		cmocka_unit_test(test_a_leader_without_an_heir_falls_silent),
 		cmocka_unit_test(test_a_hand_over_that_fails_is_followed_by_silence),
+		cmocka_unit_test(test_a_silent_leader_hears_later_of_an_install),
 		cmocka_unit_test(test_a_leader_whose_disk_moves_in_time_stays),
 		cmocka_unit_test(test_a_leader_that_nobody_can_replace_waits),
 		cmocka_unit_test(test_a_follower_that_stands_still_takes_no_more),
