@@ -160,6 +160,7 @@ static enum node_exit app_open_store(struct node *n, char *err, size_t err_n)
 	}
 	n->identity = *store_identity(n->store);
 	app_list_stored_groups(n);
+	n->blank = n->membership.cluster_id == 0 && !node_has_log(n, 0);
 	log_info("node", "%s (Warren %s), data in %s, start number %lu", n->name, PACKAGE_VERSION,
 		n->data_dir, (unsigned long)n->identity.incarnation);
 	return NODE_EXIT_OK;
@@ -416,14 +417,11 @@ static void app_on_open(struct mail *m, struct worker *w)
 	mem_free(t);
 }
 
-void app_start(struct node *n, app_done *done, void *arg)
+static void app_open(struct node *n)
 {
 	struct app *a = &n->app;
-	a->state = APP_STARTING;
-	a->started = done;
-	a->started_arg = arg;
-	a->opened = a->stop_wanted = a->declared_down = false;
-	memset(a->reached, 0, sizeof a->reached);
+	a->opening = true;
+	n->blank &= a->stop_wanted; /* it founds a cluster, if only its own */
 	links_set_self(n->links, n->identity.node_id, n->identity.incarnation,
 		n->membership.cluster_id);
 	app_post_all(n, 0, app_on_open);
@@ -432,6 +430,79 @@ void app_start(struct node *n, app_done *done, void *arg)
 		.changed = app_on_alarms_changed,
 		.arg = n};
 	alarms_start(&a->alarms, &n->shards[0].worker, n->config);
+}
+
+/* ---- looking for the cluster ---- */
+
+static void app_end_formation(struct app *a)
+{
+	formation_cancel(a->formation);
+	a->formation = NULL;
+	mem_free((void *)(uintptr_t)a->forming.peers);
+	a->forming.peers = NULL;
+}
+
+static void app_on_formed(void *arg, enum formation_end how, struct membership *members, const char *why)
+{
+	struct node *n = arg;
+	char err[ERR_MAX];
+	n->app.formation = NULL;
+	app_end_formation(&n->app);
+	if (how == FORMATION_FAIL) {
+		log_error("node", "no cluster was found: %s", why);
+		app_fail(n, NODE_EXIT_FAILURE, why);
+	} else if (how == FORMATION_JOIN && node_take_membership(n, members, err, sizeof err) != 0) {
+		app_fail(n, NODE_EXIT_DIRECTORY, err);
+	} else {
+		if (how == FORMATION_FOUND)
+			log_info("node", "%s founds the cluster", n->name);
+		app_open(n);
+	}
+}
+
+/* Only a node without any data looks for others: who has some has a cluster, if only of its own. */
+static bool app_is_to_form(const struct node *n)
+{
+	return n->blank && (n->config->peers_by_dns || n->config->peers.n > 0);
+}
+
+static void app_form(struct node *n)
+{
+	const struct config *c = n->config;
+	struct app *a = &n->app;
+	const char **peers = mem_zalloc((c->peers.n + 1) * sizeof *peers);
+	for (size_t i = 0; i < c->peers.n; i++)
+		peers[i] = c->peers.p[i].node;
+	a->forming = (struct formation_config){.worker = &n->shards[0].worker,
+		.links = n->links,
+		.id = n->identity.node_id,
+		.name = n->name,
+		.address = n->address,
+		.type = c->first_ram ? BROKER_NODE_RAM : BROKER_NODE_DISC,
+		.port = c->cluster_listener.port,
+		.peers = peers,
+		.n_peers = c->peers.n,
+		.host = c->peers_by_dns ? c->peers_host : NULL,
+		.expected = (unsigned)c->peers_expected,
+		.interval_ms = (unsigned)c->peers_interval_ms,
+		.rounds = (unsigned)c->peers_rounds,
+		.done = app_on_formed,
+		.arg = n};
+	a->formation = formation_new(&a->forming);
+}
+
+void app_start(struct node *n, app_done *done, void *arg)
+{
+	struct app *a = &n->app;
+	a->state = APP_STARTING;
+	a->started = done;
+	a->started_arg = arg;
+	a->opening = a->opened = a->stop_wanted = a->declared_down = false;
+	memset(a->reached, 0, sizeof a->reached);
+	if (app_is_to_form(n))
+		app_form(n);
+	else
+		app_open(n);
 }
 
 /* ---- down ---- */
@@ -534,6 +605,9 @@ void app_stop(struct node *n, app_done *done, void *arg)
 	a->stop_wanted = true;
 	app_close_listeners(a);
 	app_tell_started(a, "it is being stopped");
+	app_end_formation(a);
+	if (!a->opening)
+		app_open(n);
 	if (!a->opened)
 		return; /* app_on_all_opened() comes back */
 	alarms_stop(&a->alarms);

@@ -3,7 +3,8 @@
  * The app: what serves clients. The node is the process, its workers, the links' listener and the
  * operators' API, and stays; the app goes down and up again, as often as it is told to.
  *
- *   up:    ports taken, store opened (app_prepare) -> shards opened -> metadata (group 0) led, or
+ *   up:    ports taken, store opened (app_prepare) -> of a node without data, the cluster found (if any
+ *          is to be looked for: src/manage/formation.h) -> shards opened -> metadata (group 0) led, or
  *          heard of -> this incarnation announced -> all shards have opened their queues -> listeners
  *          accept
  *   down:  listeners -> connections (320) -> queues -> metadata -> links to other nodes -> rounds until
@@ -17,6 +18,7 @@
 
 #include "src/cluster/roster.h"
 #include "src/daemon/alarms.h"
+#include "src/manage/formation.h"
 #include "src/net/listener.h"
 
 struct node;
@@ -42,6 +44,8 @@ struct app {
 	enum app_state state;
 	struct catalog_home *home;
 	struct roster *roster;
+	struct formation *formation; /* looks for the cluster, or NULL */
+	struct formation_config forming;
 	bool declared_down; /* others took us for dead: down and up again */
 	struct alarms alarms;
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
@@ -50,6 +54,7 @@ struct app {
 	unsigned reached[APP_STEPS];
 	unsigned rounds;  /* of leave-taking */
 	bool worked;      /* a shard did something in the present one */
+	bool opening;     /* the shards are, or all of them have been */
 	bool opened;      /* all shards are */
 	bool stop_wanted; /* before they were */
 	app_done *started, *stopped; /* who waits, or NULL */

@@ -17,6 +17,7 @@
 
 #include "src/base/buf.h"
 #include "src/base/mem.h"
+#include "src/cluster/discovery.h"
 
 /* ---- the keys ---- */
 
@@ -38,7 +39,8 @@ struct row {
 
 static parse_fn parse_integer, parse_ceiling, parse_bool, parse_duration_ms, parse_size,
 	parse_string, parse_level, parse_address, parse_listener, parse_no_listeners, parse_name,
-	parse_no_names, parse_share, parse_bytes, parse_locator;
+	parse_no_names, parse_share, parse_bytes, parse_locator, parse_backend, parse_peer,
+	parse_node_type;
 
 #define FIELD(f) offsetof(struct config, f)
 
@@ -73,6 +75,22 @@ static const struct row rows[] = {
 	{"cluster.replace_after_ms", parse_integer, FIELD(cluster_replace_ms), "60000", 1000,
 		(uint64_t)30 * 24 * 60 * 60 * 1000,
 		"queues get other members for those on a node that is down for so long (ms)"},
+	{"cluster_formation.peer_discovery_backend", parse_backend, FIELD(peers_by_dns),
+		"classic_config", 0, 0,
+		"how a new node finds its cluster: classic_config or dns, also as rabbit_peer_discovery_..."},
+	{"cluster_formation.classic_config.nodes.*", parse_peer, FIELD(peers), NULL, 0, 0,
+		"NAME@HOST or NAME@HOST:PORT: a new node joins the cluster of this node, or founds it "
+		"with it"},
+	{"cluster_formation.dns.hostname", parse_string, FIELD(peers_host), "", 0, 255,
+		"with the backend dns: the host name whose addresses the nodes have"},
+	{"cluster_formation.node_type", parse_node_type, FIELD(first_ram), "disc", 0, 0,
+		"disc or ram: what a node becomes that finds its cluster by itself"},
+	{"cluster_formation.target_cluster_size_hint", parse_integer, FIELD(peers_expected), "0", 0,
+		256, "nodes that must be there before one of them founds the cluster (0: all of the list)"},
+	{"cluster_formation.discovery_retry_limit", parse_integer, FIELD(peers_rounds), "0", 0,
+		1000000, "a new node that has not found its cluster in so many rounds ends (0: never)"},
+	{"cluster_formation.discovery_retry_interval", parse_duration_ms, FIELD(peers_interval_ms),
+		"500", 1, DAY_MS, "time between two rounds (ms)"},
 	{"tcp_listen_options.backlog", parse_integer, FIELD(tcp_backlog), "128", 1, 65535,
 		"connections that may wait to be accepted"},
 	{"tcp_listen_options.nodelay", parse_bool, FIELD(tcp_nodelay), "true", 0, 0,
@@ -417,6 +435,34 @@ static const char *parse_locator(
 	return "client-local, min-masters, balanced or random";
 }
 
+/* Others are no reason to go on: a node that ignored them would found a cluster of its own. */
+static const char *parse_backend(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	static const char prefix[] = "rabbit_peer_discovery_";
+	(void)r;
+	(void)name;
+	if (strncmp(value, prefix, sizeof prefix - 1) == 0)
+		value += sizeof prefix - 1;
+	bool dns = strcmp(value, "dns") == 0;
+	if (!dns && strcmp(value, "classic_config") != 0)
+		return "classic_config or dns";
+	*(bool *)field = dns;
+	return NULL;
+}
+
+static const char *parse_node_type(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	bool ram = strcmp(value, "ram") == 0;
+	if (!ram && strcmp(value, "disc") != 0 && strcmp(value, "disk") != 0)
+		return "disc or ram";
+	*(bool *)field = ram;
+	return NULL;
+}
+
 /* RabbitMQ has two levels that we have not. */
 static const char *parse_level(
 	const struct row *r, void *field, const char *name, const char *value)
@@ -567,6 +613,41 @@ static const char *parse_name(const struct row *r, void *field, const char *name
 	else
 		names_remove(names, name);
 	names->given = true;
+	return NULL;
+}
+
+static void peers_clear(struct config_peers *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		mem_free(list->p[i].key);
+		mem_free(list->p[i].node);
+	}
+	mem_free(list->p);
+	*list = (struct config_peers){0};
+}
+
+static struct config_peer *peers_get(struct config_peers *list, const char *key)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (strcmp(list->p[i].key, key) == 0)
+			return &list->p[i];
+	}
+	list->p = mem_realloc(list->p, (list->n + 1) * sizeof list->p[0]);
+	struct config_peer *peer = &list->p[list->n++];
+	*peer = (struct config_peer){.key = mem_strdup(key)};
+	return peer;
+}
+
+static const char *parse_peer(const struct row *r, void *field, const char *name, const char *value)
+{
+	char *address = discovery_address(value, 1);
+	(void)r;
+	if (address == NULL)
+		return "NAME@HOST or NAME@HOST:PORT";
+	mem_free(address);
+	struct config_peer *peer = peers_get(field, name);
+	mem_free(peer->node);
+	peer->node = mem_strdup(value);
 	return NULL;
 }
 
@@ -922,6 +1003,18 @@ int config_finish(struct config *c)
 			(unsigned long long)c->cluster_heartbeat_ms);
 		rc = -1;
 	}
+	if (c->peers.n > CONFIG_PEERS_MAX) {
+		note(c, LOG_ERROR, "%zu nodes are in cluster_formation.classic_config.nodes, the limit is %d",
+			c->peers.n, CONFIG_PEERS_MAX);
+		rc = -1;
+	}
+	/* What DNS knows at a moment may be a part: nobody could say that a cluster is nowhere. */
+	if (c->peers_by_dns && (c->peers_host[0] == '\0' || c->peers_expected == 0)) {
+		note(c, LOG_ERROR,
+			"cluster_formation.peer_discovery_backend = dns needs cluster_formation.dns.hostname and "
+			"cluster_formation.target_cluster_size_hint");
+		rc = -1;
+	}
 	if (c->initial_frame_max > c->frame_max) {
 		note(c, LOG_ERROR, "initial_frame_max (%llu) is above frame_max (%llu)",
 			(unsigned long long)c->initial_frame_max, (unsigned long long)c->frame_max);
@@ -935,6 +1028,7 @@ void config_done(struct config *c)
 	listeners_clear(&c->listeners);
 	names_clear(&c->default_user_tags);
 	names_clear(&c->loopback_users);
+	peers_clear(&c->peers);
 	mem_free(c->cluster_listener.host);
 	for (size_t i = 0; i < ROWS; i++) {
 		if (rows[i].parse == parse_string || rows[i].parse == parse_locator)

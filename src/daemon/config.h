@@ -25,6 +25,7 @@ enum {
 	CONFIG_FILE_MAX = 16 * 1024 * 1024,
 	CONFIG_LISTENERS_MAX = 64,
 	CONFIG_NAMES_MAX = 1024,
+	CONFIG_PEERS_MAX = 256,
 };
 
 /* As listener_bind() takes it. */
@@ -51,6 +52,17 @@ struct config_names {
 	bool given;
 };
 
+/* The nodes of cluster_formation.classic_config.nodes.N, in the order of the keys' first appearance. */
+struct config_peer {
+	char *key;  /* N */
+	char *node; /* "name@host", "name@host:port" */
+};
+
+struct config_peers {
+	struct config_peer *p;
+	size_t n;
+};
+
 /* Bytes, or a share of the machine's memory. */
 struct config_amount {
 	bool relative;
@@ -71,6 +83,13 @@ struct config {
 	uint64_t cluster_timeout_ms;
 	uint64_t cluster_down_ms;
 	uint64_t cluster_replace_ms;
+	bool peers_by_dns;         /* else by list */
+	struct config_peers peers; /* empty: no peer discovery by list */
+	char *peers_host;          /* by DNS: the name whose addresses they have */
+	bool first_ram;            /* a node that joins by itself is a RAM node */
+	uint64_t peers_expected;   /* 0: as the list says */
+	uint64_t peers_rounds;     /* 0: as many as it takes */
+	uint64_t peers_interval_ms;
 	uint64_t tcp_backlog;
 	bool tcp_nodelay;
 

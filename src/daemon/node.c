@@ -173,6 +173,12 @@ static const struct membership *node_membership(void *arg)
 	return &n->membership;
 }
 
+static bool node_blank(void *arg)
+{
+	const struct node *n = arg;
+	return n->blank;
+}
+
 /* The new store's identity is this node's from now on, whether or not the app is started. */
 static int node_take_identity(struct node *n, char *err, size_t err_n)
 {
@@ -180,6 +186,7 @@ static int node_take_identity(struct node *n, char *err, size_t err_n)
 	if (store_open(&store, n->data_dir, err, err_n) != 0)
 		return -1;
 	n->identity = *store_identity(store);
+	n->blank = true;
 	store_close(store);
 	links_set_identity(n->links, n->identity.node_id, n->identity.incarnation, 0);
 	return 0;
@@ -198,17 +205,22 @@ static int node_reset(void *arg, char *err, size_t err_n)
 	return 0;
 }
 
-static int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
+int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n)
 {
-	struct node *n = arg;
 	membership_done(&n->membership);
 	n->membership = *membership;
+	n->blank = false;
 	log_info("node", "%s is now a %s node of a cluster of %zu", n->name,
 		broker_node_type_name(membership->type), membership->n_nodes);
 	if (membership_write(&n->membership, n->data_dir, err, err_n) == 0)
 		return 0;
 	log_error("node", "%s", err);
 	return -1;
+}
+
+static int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
+{
+	return node_take_membership(arg, membership, err, err_n);
 }
 
 void node_on_table(struct node *n, const struct broker *b)
@@ -274,6 +286,8 @@ static void node_open_api(struct node *n)
 		.address = n->address,
 		.id = node_id,
 		.membership = node_membership,
+		.blank = node_blank,
+		.first_type = n->config->first_ram ? BROKER_NODE_RAM : BROKER_NODE_DISC,
 		.reset = node_reset,
 		.join = node_join,
 		.stop = node_on_stop_wanted,

@@ -48,6 +48,7 @@ struct node {
 	unsigned n_shards;
 	char *address;        /* "host:port" for other nodes */
 	struct membership membership; /* of the cluster that this node is in with others; its file is in step */
+	bool blank; /* it is in no cluster, not even one of its own, and has no data */
 	struct cookie cookie; /* until the links have it */
 	struct links *links;
 	struct listener *cluster_listener; /* bound; NULL: the links have it */
@@ -70,6 +71,8 @@ enum node_exit node_listener_exit(int code);
 
 void node_on_app_down(struct node *n);
 void node_on_app_failed(struct node *n, enum node_exit why);
+/* This node belongs to that cluster from now on (taken over). 0, or -1 with one line in `err`. */
+int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n);
 /* The metadata may have another table of nodes now: the membership follows it. */
 void node_on_table(struct node *n, const struct broker *b);
 

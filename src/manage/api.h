@@ -54,6 +54,9 @@ struct api_node {
 	const char *address;           /* "host:port" for other nodes */
 	uint64_t (*id)(void *arg);     /* of this node; another one after reset() */
 	const struct membership *(*membership)(void *arg);
+	/* It is in no cluster, and has no data; and what it would be in one. */
+	bool (*blank)(void *arg);
+	enum broker_node_type first_type;
 	/* While the app is stopped; 0, or -1 with one line in `err`. Everything is deleted, and the
 	 * node gets a new id / the node belongs to this cluster from now on (taken over). */
 	int (*reset)(void *arg, char *err, size_t err_n);

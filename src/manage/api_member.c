@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "src/broker/command.h"
+#include "src/broker/member.h"
 #include "src/manage/api.h"
 #include "src/manage/json.h"
 #include "src/manage/members.h"
@@ -33,6 +34,21 @@ static json_t *members(struct api_call *c)
 static void cluster_nodes(struct api_call *c)
 {
 	api_ok(c, members(c));
+}
+
+/* For a node that looks for its cluster (src/manage/formation.h). */
+static void cluster_peer(struct api_call *c)
+{
+	const struct api_node *n = api_node(c);
+	const struct broker *b = api_broker(c);
+	const struct membership *m = n->membership(n->arg);
+	uint64_t cluster = m->cluster_id != 0 ? m->cluster_id : b != NULL ? b->cluster_id : 0;
+	char id[MEMBER_ID_MAX], cluster_id[MEMBER_ID_MAX];
+	bool blank = n->blank(n->arg);
+	api_ok(c, json_pack("{sssssssssbsb}", "id", member_id_put(id, n->id(n->arg)), "name", n->name,
+			  "type", broker_node_type_name(blank ? n->first_type : m->type), "cluster_id",
+			  member_id_put(cluster_id, blank ? 0 : cluster), "blank", blank, "ready",
+			  api_ready(c)));
 }
 
 /* ---- joining ---- */
@@ -75,6 +91,39 @@ static bool is_stillborn(const struct broker_node *n)
 	return n->incarnation == 0 && !n->up;
 }
 
+static bool has_vote(const struct broker_member *m)
+{
+	return m->state == BROKER_MEMBER_INITIAL || m->state == BROKER_MEMBER_VOTER;
+}
+
+/* Without what is on this node the queue has no majority. */
+static bool needs_node(const struct broker_queue *q, const struct broker_node *n)
+{
+	unsigned all = 0, here = 0;
+	for (unsigned i = 0; i < q->n_members; i++) {
+		all += has_vote(&q->members[i]);
+		here += has_vote(&q->members[i]) && q->members[i].node == n->number;
+	}
+	return here > 0 && 2 * (all - here) <= all && !broker_queue_in_memory(q);
+}
+
+static bool some_queue_needs(const struct broker *b, const struct broker_node *n)
+{
+	const struct broker_queue *q = b->queues_by_group;
+	for (; q != NULL; q = q->hh_group.next)
+		if (needs_node(q, n))
+			return true;
+	return false;
+}
+
+/* With "replace": the node has lost its data, for another id comes with its name, and it is down. It gives
+ * way unless a queue would be lost with it, which may be on a disk that is only not there at the moment. */
+static bool gives_way(struct api_call *c, const struct broker_node *n)
+{
+	return is_stillborn(n) || (json_is_true(json_object_get(c->args, "replace")) && !n->up &&
+					  !some_queue_needs(api_broker(c), n));
+}
+
 static bool may_join(struct api_call *c, const struct joiner *j)
 {
 	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(j->name));
@@ -84,7 +133,7 @@ static bool may_join(struct api_call *c, const struct joiner *j)
 			j->name, j->version, PACKAGE_VERSION);
 		return false;
 	}
-	if (n == NULL || n->id == j->id || is_stillborn(n))
+	if (n == NULL || n->id == j->id || gives_way(c, n))
 		return true;
 	api_fail(c, API_EXISTS,
 		"inconsistent_cluster: a node called %s is a member of this cluster already. If it was "
@@ -114,7 +163,7 @@ static void propose_join(struct api_call *c)
 	api_propose(c, &b, on_joined);
 }
 
-static void on_stillborn_gone(struct api_call *c, const struct broker_result *r)
+static void on_former_gone(struct api_call *c, const struct broker_result *r)
 {
 	(void)r;
 	propose_join(c);
@@ -132,7 +181,7 @@ static void cluster_join(struct api_call *c)
 		api_ok(c, NULL);
 	} else if (n != NULL && n->id != j.id) {
 		broker_put_forget_node(&b, n->id);
-		api_propose(c, &b, on_stillborn_gone);
+		api_propose(c, &b, on_former_gone);
 	} else {
 		propose_join(c);
 	}
@@ -225,6 +274,7 @@ static void forget_cluster_node(struct api_call *c)
 
 const struct api_verb api_member_verbs[] = {
 	{"cluster_nodes", cluster_nodes, false},
+	{"cluster_peer", cluster_peer, true},
 	{"cluster_join", cluster_join, false},
 	{"cluster_leave", cluster_leave, false},
 	{"forget_cluster_node", forget_cluster_node, false},

@@ -45,14 +45,26 @@ static void on_answer(void *arg, struct slice octets, const char *why)
 	mem_free(r);
 }
 
-void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
-	json_t *args, remote_done *done, void *arg)
+static void remote_send(struct links *ls, const char *address, const char *name, const char *verb,
+	json_t *args, unsigned timeout_ms, remote_done *done, void *arg)
 {
 	struct remote *r = MEM_NEW(struct remote);
 	json_t *request = json_pack("{ssso}", "verb", verb, "args", args);
 	char *text = json_dumps(request, JSON_COMPACT);
 	*r = (struct remote){done, arg};
-	links_inquire(ls, address, name, slice_str(text), REMOTE_MS, on_answer, r);
+	links_inquire(ls, address, name, slice_str(text), timeout_ms, on_answer, r);
 	free(text);
 	json_decref(request);
+}
+
+void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
+	json_t *args, remote_done *done, void *arg)
+{
+	remote_send(ls, address, name, verb, args, REMOTE_MS, done, arg);
+}
+
+void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
+	remote_done *done, void *arg)
+{
+	remote_send(ls, address, NULL, verb, json_object(), timeout_ms, done, arg);
 }

@@ -19,4 +19,8 @@ typedef void remote_done(void *arg, json_t *reply, const char *why);
 void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
 	json_t *args, remote_done *done, void *arg);
 
+/* The same with nothing to say, to whoever listens at the address; all of it takes timeout_ms at most. */
+void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
+	remote_done *done, void *arg);
+
 #endif

@@ -169,7 +169,7 @@ def configs():
                     b"default_pass = 'with # in it' # comment\nloopback_users.guest = false\n"
                     b"frame_max = 131072\nheartbeat = 30\nvm_memory_high_watermark.relative = 0.6\n"
                     b"disk_free_limit.absolute = 2GiB\nlog.console.level = warning\n")
-    yield "idle", b"management.tcp.port = 15672\ncluster_formation.peer_discovery_backend = classic_config\n"
+    yield "idle", b"management.tcp.port = 15672\ncluster_formation.etcd.ssl_options.verify = none\n"
     yield "wrong", b"frame_max = 12\nno equals\nkey with spaces = 1\nhandshake_timeout = 10 years\n= x\nx =\n"
     yield "quotes", b"default_user = \"a\"\ndefault_vhost = 'open\ndefault_pass = 'a' b\ncluster_name = \"\"\n"
     yield "names", (b"loopback_users = none\nloopback_users.a\\.b = true\ndefault_user_tags.x = true\n"
@@ -179,6 +179,9 @@ def configs():
                       b"max_message_size = 512MiB\nchannel_max = 0\nconsumer_timeout = 365d\n")
     yield "addresses", (b"cluster.listener = 127.0.0.1:0\nlisteners.tcp.a = ::1:1\nlisteners.tcp.b = [::1:2\n"
                         b"listeners.tcp.c = 1.2.3.4.5:1\nlisteners.tcp.d = :5672\nlisteners.tcp.e = 70000\n")
+    yield "peers", (b"cluster_formation.peer_discovery_backend = classic_config\n"
+                    b"cluster_formation.classic_config.nodes.1 = a@[::1]:5\n"
+                    b"cluster_formation.classic_config.nodes.2 = b@c\n")
     yield "nul", b"default_user = a\0b\r\nheartbeat = 10\r\n"
 
 

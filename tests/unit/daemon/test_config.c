@@ -178,7 +178,7 @@ static void test_unknown_and_idle_keys_do_not_stop_the_node(void **state)
 	assert_string_equal(f->last, "test.conf:2: unknown key hartbeat, ignored");
 	assert_int_equal(parse(f, "management.tcp.port = 15672\n"
 				  "ssl_options.verify = verify_peer\n"
-				  "cluster_formation.classic_config.nodes.1 = a@b\n"
+				  "cluster_formation.etcd.host = a\n"
 				  "log.file.level = info\n"
 				  "listeners.ssl = none\n"
 				  "listeners.ssl.default = 5671\n"
@@ -191,6 +191,41 @@ static void test_unknown_and_idle_keys_do_not_stop_the_node(void **state)
 }
 
 /* ---- types ---- */
+
+static void test_peers(void **state)
+{
+	struct fixture *f = *state;
+	const struct config_peers *peers = &f->c.peers;
+	assert_int_equal(parse(f, "cluster_formation.peer_discovery_backend = rabbit_peer_discovery_classic_config\n"
+				  "cluster_formation.classic_config.nodes.2 = rabbit@host2\n"
+				  "cluster_formation.classic_config.nodes.1 = warren@host1:4\n"
+				  "cluster_formation.classic_config.nodes.2 = rabbit@host3\n"
+				  "cluster_formation.discovery_retry_interval = 2s\n"
+				  "cluster_formation.node_type = ram\n"),
+		0);
+	assert_int_equal(config_finish(&f->c), 0);
+	assert_int_equal(peers->n, 2);
+	assert_string_equal(peers->p[0].node, "rabbit@host3");
+	assert_string_equal(peers->p[1].node, "warren@host1:4");
+	assert_int_equal(f->c.peers_interval_ms, 2000);
+	assert_true(f->c.first_ram);
+	assert_int_equal(config_set_pair(&f->c, "cluster_formation.classic_config.nodes.3=host"), -1);
+}
+
+/* Who would not find its cluster must not found one. */
+static void test_peers_that_cannot_be_found(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(
+		config_set_pair(&f->c, "cluster_formation.peer_discovery_backend=rabbit_peer_discovery_k8s"),
+		-1);
+	assert_int_equal(config_set_pair(&f->c, "cluster_formation.peer_discovery_backend=dns"), 0);
+	assert_int_equal(config_finish(&f->c), -1);
+	assert_int_equal(config_set_pair(&f->c, "cluster_formation.dns.hostname=all.example"), 0);
+	assert_int_equal(config_finish(&f->c), -1);
+	assert_int_equal(config_set_pair(&f->c, "cluster_formation.target_cluster_size_hint=3"), 0);
+	assert_int_equal(config_finish(&f->c), 0);
+}
 
 static void test_listeners(void **state)
 {
@@ -528,6 +563,8 @@ int main(void)
 		TEST(test_all_faults_of_a_file_are_told),
 		TEST(test_a_password_is_not_repeated),
 		TEST(test_unknown_and_idle_keys_do_not_stop_the_node),
+		TEST(test_peers),
+		TEST(test_peers_that_cannot_be_found),
 		TEST(test_listeners),
 		TEST(test_no_listener_at_all),
 		TEST(test_what_is_no_address),
