@@ -89,6 +89,9 @@ struct group_spec {
 	/* Somebody waits for entries to be applied on other members: they are told at once what is
 	 * committed, not with the next entry or heartbeat. */
 	bool prompt;
+	/* All other members are given up: whatever the log says of them, this one, which `members`
+	 * names alone, is the only voter from now on. What they had and this one has not is lost. */
+	bool alone;
 	/* This member has had a log: one that is empty now is lost, not new. */
 	bool begun;
 	struct store_log *log; /* taken over: closed with the group */

@@ -19,7 +19,7 @@
  * Start of a member, all of it before raft_start():
  *
  *   load -> check -> app->restore, app->live
- *     -> first configuration, or a new term (R5), durable -> raft_start()
+ *     -> first configuration, or a new term (R5), or the others given up, durable -> raft_start()
  */
 #include "raft/group_io.h"
 
@@ -512,7 +512,7 @@ static void start_take_entries(struct io_start *s, const struct store_load *load
 {
 	s->first = load->has_snapshot ? load->snapshot_index + 1 : 1;
 	s->n_entries = load->n_entries;
-	s->entries = raft_malloc(load->n_entries * sizeof *s->entries);
+	s->entries = raft_malloc((load->n_entries + 1) * sizeof *s->entries); /* start_alone() */
 	for (size_t i = 0; i < load->n_entries; i++)
 		s->entries[i] = raft_entry_of(&load->entries[i]);
 }
@@ -635,6 +635,27 @@ static void open_joining(struct group *g, const struct store_load *load)
 	group_todo(g); /* starts it */
 }
 
+/* A configuration of this member alone follows what is here, in a term that this member has not seen.
+ * It commits the former entries as any new leader does: none of them is lost, also of those that the
+ * others may have replaced. */
+static void start_alone(struct io_start *s, const struct group_spec *spec, const struct store_load *load)
+{
+	uint64_t index = s->first + s->n_entries;
+	struct raft_entry *e = &s->entries[s->n_entries++];
+	start_hard(s, load->term + 1, 0);
+	*e = (struct raft_entry){
+		.term = s->term, .type = RAFT_CHANGE, .buf = encode_members(s->g, spec)};
+	struct store_entry stored = stored_entry(e);
+	s->append.done = start_append_done;
+	s->writes++;
+	group_io_write_begins(s->g);
+	store_log_append(s->g->log, &s->append, index, &stored, 1);
+	log_warning("raft",
+		"group %" PRIu64 ": the other members are given up; what this one has, up to entry "
+		"%" PRIu64 ", counts",
+		s->g->id, index - 1);
+}
+
 static int open_again(struct group *g, const struct group_spec *spec, const struct store_load *load)
 {
 	bool sole;
@@ -646,6 +667,11 @@ static int open_again(struct group *g, const struct group_spec *spec, const stru
 	struct io_start *s = io_start_new(g);
 	start_take_snapshot(s, load);
 	start_take_entries(s, load);
+	if (spec->alone && !sole) {
+		start_alone(s, spec, load);
+		note_loaded(g, s);
+		return 0;
+	}
 	note_loaded(g, s);
 	/* R5: a sole voter becomes leader again without an election, hence in its old term. What
 	 * the crash took from its tail it would write anew under the same index and term, though a

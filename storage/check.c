@@ -285,7 +285,7 @@ static int check_disk(struct check *c)
 int store_check(const char *dir, char *err, size_t err_n)
 {
 	struct check c = {.err = {err, err_n}};
-	int rc = env_open(&c.env, dir, ENV_CHECK, c.err);
+	int rc = env_open(&c.env, dir, NULL, ENV_CHECK, c.err);
 	if (rc != 0)
 		return rc;
 	rc = check_disk(&c);

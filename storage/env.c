@@ -109,6 +109,8 @@ static int env_make_directory(struct env *env, struct env_text err)
 
 static int env_lock(struct env *env, struct env_text err)
 {
+	if (env->claim_lent)
+		return STORE_OK;
 	int e = claim_take(&env->claim, env->path);
 	if (e == 0)
 		return STORE_OK;
@@ -117,6 +119,26 @@ static int env_lock(struct env *env, struct env_text err)
 			env->path);
 	return env_fail(err, e == ENOTDIR ? STORE_DENIED : env_error(e),
 		"store directory %s is not usable: %s", env->path, strerror(e));
+}
+
+int store_claim(struct claim **ret, const char *dir, char *err, size_t err_n)
+{
+	struct env_text text = {err, err_n};
+	struct env env = {.path = mem_strdup(dir), .claim = CLAIM_NONE};
+	int rc = env_make_directory(&env, text);
+	if (rc == 0)
+		rc = env_lock(&env, text);
+	if (rc == 0)
+		*ret = mem_dup(&env.claim, sizeof env.claim);
+	mem_free(env.path);
+	return rc;
+}
+
+void store_unclaim(struct claim *c)
+{
+	if (c != NULL)
+		claim_release(c);
+	mem_free(c);
 }
 
 /* ---- is there a store? ---------------------------------------------------------------------- */
@@ -540,10 +562,12 @@ static int env_open_format(struct env *env, enum env_mode mode, struct env_text 
 	return rc;
 }
 
-int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err)
+int env_open(struct env *env, const char *path, const struct claim *claim, enum env_mode mode,
+	struct env_text err)
 {
 	*env = (struct env){.path = mem_strdup(path),
-		.claim = CLAIM_NONE,
+		.claim = claim != NULL ? *claim : (struct claim)CLAIM_NONE,
+		.claim_lent = claim != NULL,
 		.reserve.fd = -1,
 		.journal.fd = -1};
 	int rc = mode == ENV_WRITE ? env_make_directory(env, err) : env_look_for_store(env, mode, err);
@@ -572,7 +596,8 @@ void env_close(struct env *env)
 		env_set_length(env, env->cut_bytes);
 	journal_close(&env->journal);
 	reserve_close(&env->reserve);
-	claim_release(&env->claim);
+	if (!env->claim_lent)
+		claim_release(&env->claim);
 	mem_free(env->path);
 	*env = (struct env){.claim = CLAIM_NONE, .reserve.fd = -1, .journal.fd = -1};
 }

@@ -2,7 +2,7 @@
  *
  * The LMDB environment of a store: its directory, its lock, its tables and its format.
  *
- *   DIR/lock      held while a process has the store open (storage/claim.h)
+ *   DIR/lock      held by the process that alone uses the directory (storage/claim.h)
  *   DIR/data.mdb  everything
  *   DIR/lock.mdb  LMDB's reader table
  *   DIR/journal   small requests, durable before they are in data.mdb (storage/journal.h)
@@ -46,6 +46,7 @@ struct env {
 	MDB_dbi row;
 	char *path;
 	struct claim claim;
+	bool claim_lent; /* it is the caller's */
 	off_t cut_bytes; /* length of a data.mdb that a check has made longer; 0: none */
 	uintptr_t map_from, map_to; /* addresses of data.mdb in this process; 0 if not found */
 	/* What of it was looked at since all was let go: a guess in bytes, and windows counted. */
@@ -57,8 +58,10 @@ struct env {
 	struct store_identity identity;
 };
 
-/* 0 or a STORE_ error with its text in *err; nothing is open then. */
-int env_open(struct env *env, const char *path, enum env_mode mode, struct env_text err);
+/* 0 or a STORE_ error with its text in *err; nothing is open then. `claim`: NULL, or the directory's,
+ * which stays the caller's. */
+int env_open(struct env *env, const char *path, const struct claim *claim, enum env_mode mode,
+	struct env_text err);
 /* No transaction may be open. */
 void env_close(struct env *env);
 /* Writes the store's identity and a generation. Changes something even if they are as before: LMDB

@@ -32,11 +32,11 @@ static int store_begin(struct store *s, struct env_text err)
 	return env_fail(err, STORE_IO, "store %s: no thread: %s", s->env.path, strerror(rc));
 }
 
-int store_open(struct store **ret, const char *dir, char *err, size_t err_n)
+int store_open(struct store **ret, const char *dir, const struct claim *claim, char *err, size_t err_n)
 {
 	struct env_text text = {err, err_n};
 	struct store *s = MEM_NEW(struct store);
-	int rc = env_open(&s->env, dir, ENV_WRITE, text);
+	int rc = env_open(&s->env, dir, claim, ENV_WRITE, text);
 	if (rc != 0) {
 		mem_free(s);
 		return rc;

@@ -254,9 +254,16 @@ struct store_identity {
 	uint64_t incarnation; /* number of opens for writing, 1 at first */
 };
 
+/* That this process alone uses the directory (made, mode 0750, if missing), until store_unclaim(),
+ * whether or not a store in it is open. Errors as store_open(). */
+struct claim;
+int store_claim(struct claim **ret, const char *dir, char *err, size_t err_n);
+void store_unclaim(struct claim *c); /* NULL: nothing */
+
 /* Opens (creating directory and files, mode 0750/0640, if missing), scans, starts the writer thread.
+ * `claim` is the directory's, and stays the caller's; NULL: it is claimed as long as the store is open.
  * `err` gets one line that names the object and the cause. */
-int store_open(struct store **ret, const char *dir, char *err, size_t err_n);
+int store_open(struct store **ret, const char *dir, const struct claim *claim, char *err, size_t err_n);
 /* Finishes what is queued, joins the writer. All ports done. */
 void store_close(struct store *s);
 const struct store_identity *store_identity(const struct store *s);
@@ -277,9 +284,9 @@ int store_each_row(struct store *s, void (*each)(void *arg, struct slice key, st
 	void *arg);
 
 /* Deletes a store that nobody has open, of another identity the next time it is opened; other files in
- * the directory stay. A crash leaves the old one or none. STORE_OK, STORE_LOCKED, STORE_IO; `err` as
- * above. */
-int store_wipe(const char *dir, char *err, size_t err_n);
+ * the directory stay. A crash leaves the old one or none. STORE_OK, STORE_LOCKED, STORE_IO; `claim` and
+ * `err` as above. */
+int store_wipe(const char *dir, const struct claim *claim, char *err, size_t err_n);
 
 /* Verifies a store that no process has open: every record's structure and checksums, directories
  * against records, hard states, snapshots, tables. Prints what it holds, and each damaged value, to

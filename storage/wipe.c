@@ -24,7 +24,7 @@ static int sync_claimed(const struct claim *c)
 
 /* The removal of data.mdb is the wipe: before it the store is whole (one whose directory does not know
  * that it was used), after it the next start makes one. */
-static int wipe(struct claim *c, const char *dir)
+static int wipe(const struct claim *c, const char *dir)
 {
 	static const char *const rest[] = {"lock.mdb", "journal"};
 	int rc = remove_file(dir, "reserve");
@@ -39,17 +39,17 @@ static int wipe(struct claim *c, const char *dir)
 	return rc == 0 ? sync_claimed(c) : rc;
 }
 
-int store_wipe(const char *dir, char *err, size_t err_n)
+int store_wipe(const char *dir, const struct claim *claim, char *err, size_t err_n)
 {
-	struct claim c;
-	int rc = claim_take(&c, dir);
+	struct claim own = CLAIM_NONE;
+	int rc = claim == NULL ? claim_take(&own, dir) : 0;
 	if (rc == EWOULDBLOCK) {
 		snprintf(err, err_n, "store %s is in use by another process", dir);
 		return STORE_LOCKED;
 	}
 	if (rc == 0)
-		rc = wipe(&c, dir);
-	claim_release(&c);
+		rc = wipe(claim != NULL ? claim : &own, dir);
+	claim_release(&own);
 	if (rc == 0)
 		return STORE_OK;
 	snprintf(err, err_n, "store %s cannot be wiped: %s", dir, strerror(rc));

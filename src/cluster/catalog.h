@@ -78,6 +78,7 @@ struct catalog_home_config {
 	uint64_t node;                   /* id of this node */
 	bool joins; /* with an empty log: the group exists, and its leader is waited for. Else this
 		     * node founds it */
+	bool alone; /* the other nodes are given up: this one goes on with what it has */
 	struct link_port *links;         /* of worker 0 */
 	struct catalog *const *catalogs; /* of all workers; [0] is the home's own */
 	unsigned n_catalogs;

@@ -422,3 +422,9 @@ bool link_port_linked(const struct link_port *p, uint64_t node)
 {
 	return linked_find(p, node) != NULL;
 }
+
+uint64_t link_port_incarnation(const struct link_port *p, uint64_t node)
+{
+	const struct linked *l = linked_find(p, node);
+	return l != NULL ? l->incarnation : 0;
+}

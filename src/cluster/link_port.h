@@ -41,6 +41,8 @@ void link_port_set_groups(struct link_port *p, struct groups *gs);
 
 /* Is there a link, as far as this worker knows? */
 bool link_port_linked(const struct link_port *p, uint64_t node);
+/* The incarnation of the node that it is to; 0: there is none. */
+uint64_t link_port_incarnation(const struct link_port *p, uint64_t node);
 
 /* Sends octets [from, to) of the blob behind the envelope, from where they are; takes the reference
  * over. Lane by kind. Without a link they are dropped: the owner was told, by down(). At most

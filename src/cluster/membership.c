@@ -79,6 +79,16 @@ bool membership_equal(const struct membership *a, const struct membership *b)
 	return same;
 }
 
+bool membership_alone(const struct membership *r, uint64_t self)
+{
+	size_t others = 0, lost = 0;
+	for (size_t i = 0; i < r->n_nodes; i++) {
+		others += r->nodes[i].id != self;
+		lost += r->nodes[i].id != self && r->nodes[i].lost;
+	}
+	return others > 0 && lost == others;
+}
+
 /* ---- reading ---- */
 
 static bool type_of(const char *word, enum broker_node_type *ret)
@@ -92,13 +102,14 @@ static bool type_of(const char *word, enum broker_node_type *ret)
 
 static bool take_node(struct membership *r, const char *line)
 {
-	char type[TYPE_MAX], name[WORD_MAX], address[WORD_MAX];
+	char type[TYPE_MAX], name[WORD_MAX], address[WORD_MAX], lost[TYPE_MAX];
 	enum broker_node_type t;
 	uint64_t id;
-	if (sscanf(line, "node %16" SCNx64 " %7s %299s %299s", &id, type, name, address) != 4 ||
-		id == 0 || !type_of(type, &t))
+	int n = sscanf(line, "node %16" SCNx64 " %7s %299s %299s %7s", &id, type, name, address, lost);
+	if (n < 4 || id == 0 || !type_of(type, &t) || (n == 5 && strcmp(lost, "lost") != 0))
 		return false;
 	membership_add(r, id, t, slice_str(name), slice_str(address));
+	r->nodes[r->n_nodes - 1].lost = n == 5;
 	return true;
 }
 
@@ -161,9 +172,9 @@ static void put_membership(struct buf *b, const struct membership *r)
 	put_line(b, mem_printf("warren cluster %d\nid %016" PRIx64 "\ntype %s\n", MEMBERSHIP_VERSION,
 			    r->cluster_id, broker_node_type_name(r->type)));
 	for (size_t i = 0; i < r->n_nodes; i++)
-		put_line(b, mem_printf("node %016" PRIx64 " %s %s %s\n", r->nodes[i].id,
+		put_line(b, mem_printf("node %016" PRIx64 " %s %s %s%s\n", r->nodes[i].id,
 				    broker_node_type_name(r->nodes[i].type), r->nodes[i].name,
-				    r->nodes[i].address));
+				    r->nodes[i].address, r->nodes[i].lost ? " lost" : ""));
 }
 
 static int write_all(int fd, const struct buf *b)

@@ -8,6 +8,7 @@
  *   type disc                           this node's; or ram
  *   node 89abcdef01234567 disc w1@host host:25672      every member as far as is known, in the
  *   ...                                                order of joining; this node, too
+ *   node ... lost                                      an operator has given it up
  *
  * Read before there is metadata, and kept in step with the metadata's table of nodes. Complete and on the disk, or
  * as it was before. Blocks.
@@ -23,6 +24,7 @@ struct membership_node {
 	uint64_t id;
 	enum broker_node_type type;
 	char *name, *address; /* owned */
+	bool lost;            /* an operator has given it up: it is to be forgotten */
 };
 
 struct membership {
@@ -42,7 +44,9 @@ const struct membership_node *membership_find(const struct membership *r, uint64
 const struct membership_node *membership_named(const struct membership *r, const char *name);
 /* The metadata's table, with this node's type from it; empty if this node is not in it, or is alone. */
 void membership_of(struct membership *ret, const struct broker *b, uint64_t self);
-bool membership_equal(const struct membership *a, const struct membership *b);
+bool membership_equal(const struct membership *a, const struct membership *b); /* but for who is lost */
+/* There are other members, and all of them are lost. */
+bool membership_alone(const struct membership *r, uint64_t self);
 
 /* Reads the file; without one *ret is empty. 0, or -1 with one line in `err`. */
 int membership_read(struct membership *ret, const char *dir, char *err, size_t err_n);

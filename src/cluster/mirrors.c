@@ -13,6 +13,7 @@ enum {
 	UNHEARD_MS = 1000,  /* after a proposal */
 	EMPTYING_MS = 5000, /* while an old message may be left */
 	LEAVING_MS = 5000,  /* then nothing more is handed over */
+	COUNTED_MS = 20,    /* leaving: until it is looked again whether others go on without this node */
 };
 
 /* A queue that has, or may have, a step to take. */
@@ -40,6 +41,7 @@ struct mirrors {
 	void (*left)(void *arg); /* leaving: who is told */
 	void *left_arg;
 	uint64_t leaving_until_ms;
+	uint64_t counted_ms; /* leaving: not looked again before */
 	bool leaving;
 };
 
@@ -142,6 +144,25 @@ static bool reaches(const struct mirrors *ms, uint64_t node)
 	return node == ms->config.self || (node != 0 && ms->config.linked(ms->config.arg, node));
 }
 
+static const struct broker_node *node_of(const struct mirrors *ms, uint64_t node)
+{
+	return broker_node_find(ms->config.broker, node);
+}
+
+/* The node is down by its own word, and its link still stands. */
+static bool takes_leave(const struct mirrors *ms, uint64_t node)
+{
+	const struct broker_node *n = node_of(ms, node);
+	return n != NULL && node != ms->config.self && !n->up && n->incarnation != 0 &&
+	       ms->config.linked(ms->config.arg, node) == n->incarnation;
+}
+
+static bool is_up(const struct mirrors *ms, uint64_t node)
+{
+	const struct broker_node *n = node_of(ms, node);
+	return n != NULL && n->up && reaches(ms, node);
+}
+
 static bool look(struct mirrors *ms, uint64_t group, struct view *v)
 {
 	v->q = broker_queue_by_group(ms->config.broker, group);
@@ -234,6 +255,23 @@ static struct step add(struct mirror *m, const struct view *v)
 	return settled;
 }
 
+static unsigned count_voters(const struct view *v)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < v->n; i++)
+		n += v->raft[i].voter;
+	return n;
+}
+
+/* Of two voters one takes leave: this one is to be a majority by itself, until the other is back. */
+static struct step let_go(struct mirror *m, const struct view *v)
+{
+	for (unsigned i = 0; i < v->n && count_voters(v) == 2; i++)
+		if (v->raft[i].voter && takes_leave(m->all, v->raft[i].node))
+			return asked(m, group_demote(v->group, v->raft[i].id, on_done, m));
+	return settled;
+}
+
 static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
 {
 	struct amqp_value value;
@@ -247,7 +285,7 @@ static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
 	return n.ready + n.unacked == 0;
 }
 
-/* The members that are to vote and do not yet. */
+/* The members that are to vote and do not yet, or not any more since their node took leave. */
 static struct step promote(struct mirror *m, const struct view *v)
 {
 	struct step ret = settled;
@@ -255,12 +293,14 @@ static struct step promote(struct mirror *m, const struct view *v)
 	for (unsigned i = 0; i < v->q->n_members; i++) {
 		const struct broker_member *row = &v->q->members[i];
 		const struct group_member_state *r = in_raft(v, row->id);
-		if (row->state != BROKER_MEMBER_JOINING || r == NULL || r->voter ||
+		bool again = row->state != BROKER_MEMBER_JOINING;
+		if (row->state == BROKER_MEMBER_LEAVING || r == NULL || r->voter ||
 			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
 			continue;
-		if (may && !r->installing && r->match > 0 && r->lag <= CLOSE_BEHIND)
+		if ((may || again) && is_up(m->all, r->node) && !r->installing && r->match > 0 &&
+			r->lag <= CLOSE_BEHIND)
 			return asked(m, group_promote(v->group, r->id, on_done, m));
-		ret = (struct step){WAIT, may ? AGAIN_MS : EMPTYING_MS};
+		ret = (struct step){WAIT, may || again ? AGAIN_MS : EMPTYING_MS};
 	}
 	return ret;
 }
@@ -305,7 +345,9 @@ static struct step next_step(struct mirror *m, const struct view *v)
 	if (s.outcome != SETTLED)
 		return s;
 	struct step told = tell(m, v);
-	s = add(m, v);
+	s = let_go(m, v);
+	if (s.outcome == SETTLED)
+		s = add(m, v);
 	if (s.outcome == SETTLED)
 		s = promote(m, v);
 	if (s.outcome == SETTLED)
@@ -352,6 +394,45 @@ static void mirror_step(struct mirror *m)
 		mirror_free(m);
 }
 
+struct counted {
+	struct mirrors *all;
+	bool any;
+};
+
+/* A queue of two voters could not go on without this one, and the other has not seen to that yet. */
+static void look_if_counted(void *arg, uint64_t group, bool leads)
+{
+	struct counted *c = arg;
+	struct view v = {.group = queue_hosts_group(c->all->config.hosts, group)};
+	bool self = false, other = false;
+	if (c->any || leads || v.group == NULL)
+		return;
+	v.n = group_members(v.group, v.raft, BROKER_MEMBERS_MAX);
+	for (unsigned i = 0; i < v.n && i < BROKER_MEMBERS_MAX; i++) {
+		self |= v.raft[i].voter && v.raft[i].node == c->all->config.self;
+		other |= v.raft[i].voter && v.raft[i].node != c->all->config.self &&
+			 is_up(c->all, v.raft[i].node);
+	}
+	c->any = self && other && count_voters(&v) == 2;
+}
+
+/* Looks now and then. */
+static bool is_counted_on(struct mirrors *ms)
+{
+	const struct broker_node *own = node_of(ms, ms->config.self);
+	uint64_t now = ms->config.worker->now_ms;
+	struct counted c = {ms, false};
+	if (own == NULL || own->up || now > ms->leaving_until_ms)
+		return false;
+	if (now < ms->counted_ms)
+		return true;
+	queue_hosts_each(ms->config.hosts, look_if_counted, &c);
+	ms->counted_ms = now + COUNTED_MS;
+	if (c.any)
+		set_timer(ms, ms->counted_ms);
+	return c.any;
+}
+
 static void tell_left(struct mirrors *ms)
 {
 	void (*left)(void *arg) = ms->left;
@@ -359,7 +440,7 @@ static void tell_left(struct mirrors *ms)
 	if (ms->leaving && ms->config.worker->now_ms > ms->leaving_until_ms)
 		while ((node = list_pop(&ms->due)) != NULL)
 			mirror_free(LIST_ENTRY(node, struct mirror, link));
-	if (left == NULL || ms->busy > 0 || !list_empty(&ms->due))
+	if (left == NULL || ms->busy > 0 || !list_empty(&ms->due) || is_counted_on(ms))
 		return;
 	ms->left = NULL;
 	left(ms->left_arg);
@@ -410,6 +491,12 @@ void mirrors_link_up(struct mirrors *ms)
 	queue_hosts_each(ms->config.hosts, look_if_led, ms);
 	ms->home_scan_ms = ms->config.worker->now_ms + MIRRORS_HOME_MS;
 	set_timer(ms, ms->home_scan_ms);
+}
+
+void mirrors_node_down(struct mirrors *ms)
+{
+	if (!ms->leaving)
+		queue_hosts_each(ms->config.hosts, look_if_led, ms);
 }
 
 static void on_timer(void *arg)

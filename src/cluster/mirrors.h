@@ -38,7 +38,7 @@ struct mirrors_config {
 	struct queue_hosts *hosts;
 	const struct broker *broker; /* this worker's copy */
 	uint64_t self;               /* id of this node */
-	bool (*linked)(void *arg, uint64_t node);
+	uint64_t (*linked)(void *arg, uint64_t node); /* the incarnation that a link is to; 0: there is none */
 	void (*propose)(void *arg, struct slice command); /* to group 0; copied */
 	void *arg;
 };
@@ -53,13 +53,16 @@ void mirrors_look(struct mirrors *ms, uint64_t group);
 void mirrors_led(struct mirrors *ms, uint64_t group);
 /* A node can be reached. */
 void mirrors_link_up(struct mirrors *ms);
+/* The metadata calls a node down that was up. */
+void mirrors_node_down(struct mirrors *ms);
 /* End of the turn; returns whether anything was done. */
 bool mirrors_flush(struct mirrors *ms);
 
 /* An operator wants the queue's mirrors to be promoted as soon as they have what the leader has, or
  * not any more. */
 void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted);
-/* Hands over all that is led here and could be led elsewhere; then done(), also if some could not
+/* Hands over all that is led here and could be led elsewhere, and waits, if the metadata calls this node
+ * down, until queues of two voters go on without it; then done(), also if some could not
  * be, or it takes longer than some seconds. Only once: nothing is handed back after it. */
 void mirrors_leave(struct mirrors *ms, void (*done)(void *arg), void *arg);
 

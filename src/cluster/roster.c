@@ -11,6 +11,8 @@
 enum {
 	LOOK_MS = 100,        /* while something is due by time */
 	CHANGE_AGAIN_MS = 500, /* after a change of members that failed */
+	LEAVE_LOOK_MS = 10,
+	LEAVE_MS = 1000, /* a step of leaving takes no longer */
 	MEMBERS_MAX = 256,
 	NEAR = 16, /* entries that a standby may lack when it is promoted */
 };
@@ -28,6 +30,7 @@ struct known {
 	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed in this leadership */
 	uint64_t down_ms;     /* since when the table says so, as far as was seen; 0: it does not */
 	bool replaced;        /* REPLACE_MEMBERS was proposed for it */
+	bool forgotten;       /* FORGET_NODE was proposed for it */
 };
 
 struct roster {
@@ -36,8 +39,15 @@ struct roster {
 	struct timer *timer;
 	bool timing;
 	bool leading;
+	bool alone;          /* the others are not forgotten yet */
 	bool told_up;        /* NODE_UP of this incarnation was proposed */
 	bool declared;       /* declared_down() was called */
+	bool (*leaves)(struct roster *m); /* leaving: what is waited for, while true; or NULL */
+	bool left;           /* it has begun to leave */
+	bool transferring;   /* group 0's leadership */
+	void (*leave_done)(void *arg);
+	void *leave_arg;
+	uint64_t leave_until_ms;
 	bool changing;       /* a change of group 0's members is under way */
 	uint64_t change_ms;  /* not before */
 	struct known *known;
@@ -137,7 +147,9 @@ static void look_at_table(struct roster *m)
 {
 	const struct broker *b = the_broker(m);
 	bool current = is_current(m);
-	if (b->n_nodes == 0)
+	if (current && b->n_nodes == 1)
+		m->alone = false;
+	if (b->n_nodes == 0 || m->alone)
 		return;
 	links_set_cluster(m->config.links, b->cluster_id);
 	for (size_t i = 0; i < m->n_known; i++)
@@ -188,11 +200,49 @@ static void look_at_self(struct roster *m)
 	if (n == NULL)
 		return;
 	if (n->incarnation < m->config.incarnation) {
-		if (!m->told_up)
+		if (!m->told_up && (!m->alone || m->leading))
 			tell_up(m);
-	} else if ((n->incarnation > m->config.incarnation || !n->up) && !m->declared) {
+	} else if ((n->incarnation > m->config.incarnation || !n->up) && !m->declared && !m->left) {
 		m->declared = true;
 		m->config.declared_down(m->config.arg);
+	}
+}
+
+/* ---- who is lost ---------------------------------------------------------------------------- */
+
+static void forget(struct roster *m, const struct broker_node *n)
+{
+	struct buf b = BUF_EMPTY;
+	log_warning("cluster", "node %.*s is forgotten: it was given up", SLICE_FMT(n->name));
+	broker_put_forget_node(&b, n->id);
+	propose(m, &b);
+}
+
+/* With everything committed that this node has. */
+static void forget_all_others(struct roster *m)
+{
+	const struct broker *b = the_broker(m);
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		struct buf down = BUF_EMPTY;
+		if (n->id == m->config.node)
+			continue;
+		broker_put_node_down(&down, n->id, n->incarnation);
+		propose(m, &down);
+		forget(m, n);
+	}
+}
+
+static void look_at_lost(struct roster *m)
+{
+	for (size_t i = 0; i < m->n_known && is_current(m); i++) {
+		struct known *k = &m->known[i];
+		const struct broker_node *n = broker_node_find(the_broker(m), k->node);
+		if (n == NULL || n->up || k->linked || k->forgotten ||
+			!m->config.lost(m->config.arg, k->node))
+			continue;
+		k->forgotten = true;
+		forget(m, n);
 	}
 }
 
@@ -306,7 +356,7 @@ static void on_changed(void *arg, int status)
 
 /* What is to be done to group 0's members next. */
 struct step {
-	enum { STEP_NONE, STEP_REMOVE, STEP_ADD, STEP_PROMOTE, STEP_WAIT } what;
+	enum { STEP_NONE, STEP_REMOVE, STEP_DEMOTE, STEP_ADD, STEP_PROMOTE, STEP_WAIT } what;
 	struct group_member member;
 };
 
@@ -322,6 +372,32 @@ static struct step step_out(
 		if (node == NULL || (id != 0 && id != ms[i].id))
 			return (struct step){STEP_REMOVE, {.id = ms[i].id, .node = ms[i].node}};
 	}
+	return (struct step){STEP_NONE, {0}};
+}
+
+/* The node is down by its own word, and its link still stands. */
+static bool takes_leave(const struct roster *m, uint64_t node)
+{
+	const struct broker_node *n = broker_node_find(the_broker(m), node);
+	const struct known *k = known_find(m, node);
+	return n != NULL && k != NULL && k->linked && !n->up && n->incarnation == k->incarnation;
+}
+
+static unsigned count_voters(const struct group_member_state *ms, unsigned n)
+{
+	unsigned voters = 0;
+	for (unsigned i = 0; i < n; i++)
+		voters += ms[i].voter;
+	return voters;
+}
+
+/* Of two voters one takes leave: this one is to be a majority by itself, until the other is back. */
+static struct step step_aside(
+	const struct roster *m, const struct group_member_state *ms, unsigned n)
+{
+	for (unsigned i = 0; i < n && count_voters(ms, n) == 2; i++)
+		if (ms[i].voter && ms[i].node != m->config.node && takes_leave(m, ms[i].node))
+			return (struct step){STEP_DEMOTE, {.id = ms[i].id, .node = ms[i].node}};
 	return (struct step){STEP_NONE, {0}};
 }
 
@@ -351,7 +427,7 @@ static struct step step_in(
 		if (s->voter || node->type == BROKER_NODE_RAM)
 			continue;
 		/* A promotion that is asked for waits until it can be done, and holds up all others. */
-		if (!s->installing && s->lag <= NEAR)
+		if (node->up && !s->installing && s->lag <= NEAR)
 			return (struct step){STEP_PROMOTE, member};
 		next.what = STEP_WAIT;
 	}
@@ -365,6 +441,8 @@ static struct step next_step(const struct roster *m)
 	if (n > MEMBERS_MAX)
 		n = MEMBERS_MAX;
 	struct step s = step_out(m, ms, n);
+	if (s.what == STEP_NONE)
+		s = step_aside(m, ms, n);
 	return s.what != STEP_NONE ? s : step_in(m, ms, n);
 }
 
@@ -374,6 +452,8 @@ static int begin_step(struct roster *m, const struct step *s)
 	switch (s->what) {
 	case STEP_REMOVE:
 		return group_remove(g, s->member.id, on_changed, m);
+	case STEP_DEMOTE:
+		return group_demote(g, s->member.id, on_changed, m);
 	case STEP_ADD:
 		return group_add_standby(g, &s->member, on_changed, m);
 	default:
@@ -403,6 +483,7 @@ static void look(struct roster *m)
 	bool again = false;
 	look_at_table(m);
 	look_at_self(m);
+	look_at_lost(m);
 	if (m->leading) {
 		again |= look_at_links(m);
 		again |= look_at_long_down(m);
@@ -414,11 +495,108 @@ static void look(struct roster *m)
 	timer_set(m->timer, LOOK_MS);
 }
 
+/* ---- leaving -------------------------------------------------------------------------------- */
+
+static bool is_not_told_down(struct roster *m)
+{
+	const struct broker_node *n = broker_node_find(the_broker(m), m->config.node);
+	return n != NULL && n->up && n->incarnation == m->config.incarnation;
+}
+
+static void on_transferred(void *arg, int status)
+{
+	struct roster *m = arg;
+	(void)status;
+	m->transferring = false;
+}
+
+/* Whether another voter is there that could go on. */
+static bool has_heir(const struct roster *m, const struct group_member_state *ms, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct broker_node *node = broker_node_find(the_broker(m), ms[i].node);
+		if (ms[i].voter && ms[i].node != m->config.node && node != NULL && node->up &&
+			is_linked(m, node->id))
+			return true;
+	}
+	return false;
+}
+
+static bool is_counted_on(struct roster *m)
+{
+	struct group_member_state ms[MEMBERS_MAX];
+	struct group *g = catalog_home_group(m->home);
+	unsigned n = group_members(g, ms, MEMBERS_MAX);
+	if (n > MEMBERS_MAX)
+		n = MEMBERS_MAX;
+	if (m->transferring)
+		return true;
+	if (!has_heir(m, ms, n))
+		return false;
+	if (group_leading(g)) {
+		m->transferring = group_transfer(g, 0, on_transferred, m) == 0;
+		return true;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (ms[i].node == m->config.node && ms[i].voter)
+			return count_voters(ms, n) == 2;
+	return false;
+}
+
+/* What is waited for has come, or is not waited for any longer. */
+static void look_at_leaving(struct roster *m)
+{
+	if (m->leaves == NULL)
+		return;
+	if (m->home != NULL && now_ms(m) < m->leave_until_ms && m->leaves(m)) {
+		timer_set(m->timer, LEAVE_LOOK_MS);
+		m->timing = true;
+		return;
+	}
+	m->leaves = NULL;
+	m->leave_done(m->leave_arg);
+}
+
+static void begin_leaving(struct roster *m, bool (*leaves)(struct roster *m), void (*done)(void *arg),
+	void *arg)
+{
+	m->left = true;
+	m->leaves = leaves;
+	m->leave_done = done;
+	m->leave_arg = arg;
+	m->leave_until_ms = now_ms(m) + LEAVE_MS;
+	m->timing = true;
+	timer_set(m->timer, 0);
+}
+
+void roster_leave(struct roster *m, void (*done)(void *arg), void *arg)
+{
+	struct buf b = BUF_EMPTY;
+	bool others = m->home != NULL && the_broker(m)->n_nodes > 1 &&
+		      catalog_leader(m->config.catalog) != 0;
+	begin_leaving(m, is_not_told_down, done, arg);
+	if (!others || !is_not_told_down(m)) {
+		m->leave_until_ms = now_ms(m);
+		return;
+	}
+	broker_put_node_down(&b, m->config.node, m->config.incarnation);
+	propose(m, &b);
+}
+
+void roster_hand_over(struct roster *m, void (*done)(void *arg), void *arg)
+{
+	bool told = !is_not_told_down(m);
+	begin_leaving(m, is_counted_on, done, arg);
+	if (!told)
+		m->leave_until_ms = now_ms(m); /* nobody would know why */
+}
+
 static void on_timer(void *arg)
 {
 	struct roster *m = arg;
 	m->timing = false;
-	look(m);
+	roster_applied(m);
+	look_at_leaving(m);
 }
 
 void roster_applied(struct roster *m)
@@ -443,6 +621,8 @@ void roster_leading(struct roster *m, bool yes)
 	}
 	if (the_broker(m)->n_nodes == 0)
 		tell_up(m); /* the first node of a new cluster */
+	if (m->alone)
+		forget_all_others(m);
 	roster_applied(m);
 }
 
@@ -451,6 +631,7 @@ void roster_link_up(struct roster *m, uint64_t node, uint64_t incarnation)
 	struct known *k = known_get(m, node);
 	k->linked = true;
 	k->incarnation = incarnation;
+	m->config.found(m->config.arg, node);
 	roster_applied(m);
 }
 
@@ -474,6 +655,7 @@ struct roster *roster_new(const struct roster_config *config)
 	m->config.name = mem_strdup(config->name);
 	m->config.address = mem_strdup(config->address);
 	m->timer = timer_new(config->worker, on_timer, m);
+	m->alone = config->alone;
 	return m;
 }
 

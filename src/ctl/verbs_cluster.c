@@ -69,12 +69,16 @@ static int force_reset(struct ctl *c)
 
 static int forget_cluster_node(struct ctl *c)
 {
-	if (c->options.offline)
-		return ctl_error(c, CTL_SOFTWARE,
-			"a node is removed by a majority of the disc nodes that are left: --offline is "
-			"not supported. Start them and leave it out");
-	ctl_say(c, "Removing node %s from the cluster", ctl_arg(c, 0));
-	return change(c, "forget_cluster_node", json_pack("{ss}", "node", ctl_arg(c, 0)));
+	const char *verb = c->options.offline ? "forget_offline" : "forget_cluster_node";
+	ctl_say(c, "Removing node %s from the cluster%s", ctl_arg(c, 0),
+		c->options.offline ? ". Warning: what only it had is lost" : "");
+	return change(c, verb, json_pack("{ss}", "node", ctl_arg(c, 0)));
+}
+
+static int force_boot(struct ctl *c)
+{
+	ctl_say(c, "Forcing node %s to start without the others", c->node);
+	return change(c, "force_boot", NULL);
 }
 
 static int update_cluster_nodes(struct ctl *c)
@@ -191,6 +195,9 @@ const struct ctl_verb verbs_cluster[] = {
 	{"change_cluster_node_type", CLUSTER, "<disc | ram>", "Changes what the node keeps on disk", 1,
 		1, 0, change_cluster_node_type},
 	{"cluster_status", CLUSTER, "", "Displays the nodes of the cluster", 0, 0, 0, cluster_status},
+	{"force_boot", CLUSTER, "",
+		"The next start_app gives all other nodes up: what only they had is lost", 0, 0, 0,
+		force_boot},
 	{"forget_cluster_node", CLUSTER, "<existing_cluster_member_node>",
 		"Removes a node that is stopped from the cluster", 1, 1, OPTION_OFFLINE,
 		forget_cluster_node},

@@ -152,7 +152,9 @@ bool node_has_log(const struct node *n, uint64_t group)
 
 static enum node_exit app_open_store(struct node *n, char *err, size_t err_n)
 {
-	int rc = store_open(&n->store, n->data_dir, err, err_n);
+	int rc = n->claim == NULL ? store_claim(&n->claim, n->data_dir, err, err_n) : STORE_OK;
+	if (rc == 0)
+		rc = store_open(&n->store, n->data_dir, n->claim, err, err_n);
 	if (rc != 0) {
 		log_error("node", "%s", err);
 		n->store = NULL;
@@ -310,6 +312,7 @@ static int app_open_home(struct node *n)
 				      .self = roster_member_id(n->identity.node_id,
 					      n->identity.incarnation, ram),
 				      .joins = n->membership.cluster_id != 0,
+				      .alone = membership_alone(&n->membership, n->identity.node_id),
 				      .node = n->identity.node_id,
 				      .links = n->shards[0].links,
 				      .catalogs = n->catalogs,
@@ -318,6 +321,18 @@ static int app_open_home(struct node *n)
 				      .closed = app_on_home_closed,
 				      .arg = n,
 			      });
+}
+
+static bool app_is_lost(void *arg, uint64_t node)
+{
+	const struct node *n = arg;
+	const struct membership_node *m = membership_find(&n->membership, node);
+	return m != NULL && m->lost;
+}
+
+static void app_on_found(void *arg, uint64_t node)
+{
+	node_on_found(arg, node);
 }
 
 static void app_open_roster(struct node *n)
@@ -333,11 +348,16 @@ static void app_open_roster(struct node *n)
 		.down_ms = (unsigned)n->config->cluster_down_ms,
 		.replace_ms = n->config->cluster_replace_ms,
 		.declared_down = app_on_declared_down,
+		.alone = membership_alone(&n->membership, n->identity.node_id),
+		.lost = app_is_lost,
+		.found = app_on_found,
 		.arg = n});
 }
 
 static void app_remember_others(struct node *n)
 {
+	if (membership_alone(&n->membership, n->identity.node_id))
+		return;
 	for (size_t i = 0; i < n->membership.n_nodes; i++) {
 		const struct membership_node *r = &n->membership.nodes[i];
 		roster_remember(n->app.roster, r->id, r->name, r->address);
@@ -551,13 +571,19 @@ static void app_on_home_closed(void *arg)
 	links_leave(n->links, app_on_links_left, n);
 }
 
-static void app_on_all_stopped(struct node *n)
+static void app_on_handed_over(void *arg)
 {
+	struct node *n = arg;
 	roster_set_home(n->app.roster, NULL);
 	if (n->app.home != NULL)
 		catalog_home_close(n->app.home);
 	else
 		app_on_home_closed(n);
+}
+
+static void app_on_all_stopped(struct node *n)
+{
+	roster_hand_over(n->app.roster, app_on_handed_over, n);
 }
 
 static void app_on_close_queues(struct mail *m, struct worker *w)
@@ -566,6 +592,17 @@ static void app_on_close_queues(struct mail *m, struct worker *w)
 	(void)w;
 	shard_close_queues(t->shard);
 	mem_free(t);
+}
+
+/* Queues stay until nobody on any worker has anything under way to them. */
+static void app_on_left(void *arg)
+{
+	app_post_all(arg, 0, app_on_close_queues);
+}
+
+static void app_on_all_drained(struct node *n)
+{
+	roster_leave(n->app.roster, app_on_left, n);
 }
 
 static void app_on_stop_shard(struct mail *m, struct worker *w)
@@ -619,6 +656,7 @@ void app_stop(struct node *n, app_done *done, void *arg)
 static void (*const on_all_reached[APP_STEPS])(struct node *n) = {
 	[APP_STEP_OPENED] = app_on_all_opened,
 	[APP_STEP_SERVING] = app_on_all_serving,
+	[APP_STEP_DRAINED] = app_on_all_drained,
 	[APP_STEP_STOPPED] = app_on_all_stopped,
 	[APP_STEP_LEFT] = app_next_round,
 	[APP_STEP_CLOSED] = app_on_all_closed,
@@ -636,11 +674,7 @@ static void app_on_reached(struct mail *m, struct worker *w)
 	if (++a->reached[step] < n->n_shards)
 		return;
 	a->reached[step] = 0;
-	/* Queues stay until nobody on any worker has anything under way to them. */
-	if (step == APP_STEP_DRAINED)
-		app_post_all(n, 0, app_on_close_queues);
-	else
-		on_all_reached[step](n);
+	on_all_reached[step](n);
 }
 
 void app_shard_reached(struct node *n, struct shard *s, enum app_step step, bool worked)

@@ -7,10 +7,11 @@
  *          is to be looked for: src/manage/formation.h) -> shards opened -> metadata (group 0) led, or
  *          heard of -> this incarnation announced -> all shards have opened their queues -> listeners
  *          accept
- *   down:  listeners -> connections (320) -> queues -> metadata -> links to other nodes -> rounds until
- *          no worker has anything under way -> shards closed -> store closed
+ *   down:  listeners -> connections (320) -> the table of nodes is told -> queues -> metadata -> links
+ *          to other nodes -> rounds until no worker has anything under way -> shards closed -> store
+ *          closed
  *
- * While it is down, the store is closed: it may be wiped. Each time it comes up is a new incarnation.
+ * While it is down, the store is closed, though no other process can open it: it may be wiped. Each time it comes up is a new incarnation.
  * Worker 0's thread, but for app_shard_reached().
  */
 #ifndef WARREN_DAEMON_APP_H

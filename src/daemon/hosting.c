@@ -54,6 +54,11 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 		return;
 	arguments_queue_config(q, &config);
 	unsigned n = first_members(q, m, first);
+	bool alone = q->vhost->broker->n_nodes == 1;
+	if (alone) {
+		first[0] = (struct group_member){m->id, s->node->identity.node_id, true};
+		n = 1;
+	}
 	int rc = queue_hosts_open(s->hosts, &(struct queue_hosting){.group = q->group,
 						    .self = m->id,
 						    .memory = m->memory,
@@ -61,6 +66,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 						    .config = &config,
 						    .members = first,
 						    .n_members = n,
+						    .alone = alone,
 						    .preferred = n > 0 ? first[0].id : 0});
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",

@@ -183,7 +183,7 @@ static bool node_blank(void *arg)
 static int node_take_identity(struct node *n, char *err, size_t err_n)
 {
 	struct store *store;
-	if (store_open(&store, n->data_dir, err, err_n) != 0)
+	if (store_open(&store, n->data_dir, n->claim, err, err_n) != 0)
 		return -1;
 	n->identity = *store_identity(store);
 	n->blank = true;
@@ -198,11 +198,19 @@ static int node_reset(void *arg, char *err, size_t err_n)
 	log_info("node", "an operator resets the node: everything in %s is deleted", n->data_dir);
 	membership_done(&n->membership);
 	if (membership_write(&n->membership, n->data_dir, err, err_n) != 0 ||
-		store_wipe(n->data_dir, err, err_n) != 0 || node_take_identity(n, err, err_n) != 0) {
+		store_wipe(n->data_dir, n->claim, err, err_n) != 0 || node_take_identity(n, err, err_n) != 0) {
 		log_error("node", "%s", err);
 		return -1;
 	}
 	return 0;
+}
+
+static int node_write_membership(struct node *n, char *err, size_t err_n)
+{
+	if (membership_write(&n->membership, n->data_dir, err, err_n) == 0)
+		return 0;
+	log_error("node", "%s", err);
+	return -1;
 }
 
 int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n)
@@ -212,10 +220,44 @@ int node_take_membership(struct node *n, struct membership *membership, char *er
 	n->blank = false;
 	log_info("node", "%s is now a %s node of a cluster of %zu", n->name,
 		broker_node_type_name(membership->type), membership->n_nodes);
-	if (membership_write(&n->membership, n->data_dir, err, err_n) == 0)
-		return 0;
-	log_error("node", "%s", err);
-	return -1;
+	return node_write_membership(n, err, err_n);
+}
+
+static struct membership_node *node_member(struct node *n, uint64_t id)
+{
+	return (struct membership_node *)(uintptr_t)membership_find(&n->membership, id);
+}
+
+static int node_give_up(void *arg, uint64_t member, char *err, size_t err_n)
+{
+	struct node *n = arg;
+	for (size_t i = 0; i < n->membership.n_nodes; i++) {
+		struct membership_node *m = &n->membership.nodes[i];
+		if (m->id == n->identity.node_id || (member != 0 && member != m->id))
+			continue;
+		log_warning("node", "an operator gives %s up", m->name);
+		m->lost = true;
+	}
+	return node_write_membership(n, err, err_n);
+}
+
+void node_on_found(struct node *n, uint64_t member)
+{
+	char err[ERR_MAX];
+	struct membership_node *m = node_member(n, member);
+	if (m == NULL || !m->lost)
+		return;
+	log_warning("node", "%s was given up, and is there: it is not forgotten", m->name);
+	m->lost = false;
+	node_write_membership(n, err, sizeof err);
+}
+
+static void node_keep_lost(struct node *n, struct membership *now)
+{
+	for (size_t i = 0; i < now->n_nodes; i++) {
+		const struct membership_node *before = node_member(n, now->nodes[i].id);
+		now->nodes[i].lost = before != NULL && before->lost;
+	}
 }
 
 static int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
@@ -227,17 +269,17 @@ void node_on_table(struct node *n, const struct broker *b)
 {
 	struct membership now;
 	char err[ERR_MAX];
-	if (broker_node_find(b, n->identity.node_id) == NULL)
-		return; /* not yet, or not any more: what is remembered is the way back */
+	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
+		return; /* a past state, or this node is in it no more: what is remembered is the way back */
 	membership_of(&now, b, n->identity.node_id);
 	if (membership_equal(&now, &n->membership)) {
 		membership_done(&now);
 		return;
 	}
+	node_keep_lost(n, &now);
 	membership_done(&n->membership);
 	n->membership = now;
-	if (membership_write(&n->membership, n->data_dir, err, sizeof err) != 0)
-		log_error("node", "%s", err);
+	node_write_membership(n, err, sizeof err);
 }
 
 static void node_on_stop_wanted(void *arg)
@@ -290,6 +332,7 @@ static void node_open_api(struct node *n)
 		.first_type = n->config->first_ram ? BROKER_NODE_RAM : BROKER_NODE_DISC,
 		.reset = node_reset,
 		.join = node_join,
+		.give_up = node_give_up,
 		.stop = node_on_stop_wanted,
 		.listener = node_listener_at,
 		.arg = n});
@@ -474,6 +517,7 @@ static enum node_exit node_prepare(struct node *n)
 	if (wrong == NODE_EXIT_OK && (wrong = node_read_cookie(n)) != NODE_EXIT_OK)
 		app_unprepare(n);
 	if (wrong != NODE_EXIT_OK) {
+		store_unclaim(n->claim);
 		listener_close(n->cluster_listener);
 		membership_done(&n->membership);
 	}
@@ -508,6 +552,7 @@ enum node_exit node_run(struct node *n)
 	mem_free((void *)n->limits.loopback_users);
 	mem_free(n->address);
 	membership_done(&n->membership);
+	store_unclaim(n->claim);
 	tally_free(n->tally);
 	log_info("node", "%s has stopped", n->name);
 	return n->exit;

@@ -36,6 +36,7 @@ struct node {
 	const struct config *config;
 	const char *name; /* "warren@host" */
 	const char *data_dir;
+	struct claim *claim; /* of data_dir, as long as the process lives */
 	struct app app;
 	struct store *store; /* NULL while the app is down; the next two are its */
 	struct store_identity identity;
@@ -75,6 +76,8 @@ void node_on_app_failed(struct node *n, enum node_exit why);
 int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n);
 /* The metadata may have another table of nodes now: the membership follows it. */
 void node_on_table(struct node *n, const struct broker *b);
+/* A member that an operator has given up is there all the same. */
+void node_on_found(struct node *n, uint64_t member);
 
 /* ---- from the shards ---- */
 

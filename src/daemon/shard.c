@@ -263,6 +263,7 @@ static void shard_on_life_ended(void *arg, uint16_t node, uint32_t incarnation)
 {
 	struct shard *s = arg;
 	queue_hosts_node_gone(s->hosts, node, incarnation);
+	mirrors_node_down(s->mirrors);
 }
 
 /* The metadata has come to the point where this start of the node is known: what it says about
@@ -452,10 +453,10 @@ static void shard_open_catalog(struct shard *s)
 	catalog_connect(s->catalog, s->node->catalogs, s->node->n_shards);
 }
 
-static bool shard_linked(void *arg, uint64_t node)
+static uint64_t shard_linked(void *arg, uint64_t node)
 {
 	const struct shard *s = arg;
-	return link_port_linked(s->links, node);
+	return link_port_incarnation(s->links, node);
 }
 
 static void shard_propose(void *arg, struct slice command)

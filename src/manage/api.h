@@ -61,6 +61,9 @@ struct api_node {
 	 * node gets a new id / the node belongs to this cluster from now on (taken over). */
 	int (*reset)(void *arg, char *err, size_t err_n);
 	int (*join)(void *arg, struct membership *membership, char *err, size_t err_n);
+	/* While the app is stopped: a member that will not come back, 0 for all others, is given up. As
+	 * above. */
+	int (*give_up)(void *arg, uint64_t node, char *err, size_t err_n);
 	void (*stop)(void *arg);         /* the process is to end */
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);

@@ -321,6 +321,60 @@ static void force_reset(struct api_call *c)
 		change_reset(change_new(c));
 }
 
+/* ---- others that will not come back ---- */
+
+/* Ends the call and returns false if the node cannot go on with less than the cluster. */
+static bool may_give_up(struct api_call *c)
+{
+	const struct api_node *n = api_node(c);
+	if (!app_is_stopped(c))
+		return false;
+	if (n->membership(n->arg)->type != BROKER_NODE_RAM)
+		return true;
+	api_fail(c, API_REFUSED, "node %s is a RAM node: a disc node must go on first", n->name);
+	return false;
+}
+
+/* Ends the call, saying what will come of it. */
+static void give_up(struct api_call *c, uint64_t node)
+{
+	const struct api_node *n = api_node(c);
+	const struct membership *r = n->membership(n->arg);
+	char err[ERR_MAX];
+	if (n->give_up(n->arg, node, err, sizeof err) != 0)
+		api_fail(c, API_REFUSED, "%s", err);
+	else if (membership_alone(r, n->id(n->arg)))
+		api_ok(c, json_string("With the next start_app this node goes on alone, with what it has. What "
+				      "only the others had is lost; they must not come back before they are "
+				      "reset."));
+	else if (r->n_nodes > 1)
+		api_ok(c, json_string("The node is forgotten when this one runs in the cluster. If the others "
+				      "will not come back either, remove them, too."));
+	else
+		api_ok(c, NULL);
+}
+
+static void forget_offline(struct api_call *c)
+{
+	const char *name;
+	const struct api_node *n = api_node(c);
+	if (!api_args(c, "{ss}", "node", &name) || !may_give_up(c))
+		return;
+	const struct membership_node *m = membership_named(n->membership(n->arg), name);
+	if (m == NULL)
+		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+	else if (m->id == n->id(n->arg))
+		api_fail(c, API_REFUSED, "a node cannot be removed by itself");
+	else
+		give_up(c, m->id);
+}
+
+static void force_boot(struct api_call *c)
+{
+	if (may_give_up(c))
+		give_up(c, 0);
+}
+
 /* ---- other addresses ---- */
 
 static void on_seed_answer(void *arg, json_t *reply, const char *why)
@@ -365,6 +419,8 @@ const struct api_verb api_cluster_verbs[] = {
 	{"change_cluster_node_type", change_type, true},
 	{"reset", reset, true},
 	{"force_reset", force_reset, true},
+	{"forget_offline", forget_offline, true},
+	{"force_boot", force_boot, true},
 	{"update_cluster_nodes", update_cluster_nodes, true},
 	{NULL, NULL, false},
 };

@@ -833,6 +833,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 		.members = q->members,
 		.n_members = q->n_members,
 		.preferred = q->preferred,
+		.alone = q->alone,
 		.begun = !q->memory && q->begun && q->n_members == 1,
 		.log = q->memory ? memory_log_open(hs->config.port, q->group)
 				 : store_log_open(hs->config.port, q->group),

@@ -87,6 +87,7 @@ struct queue_hosting {
 	const struct group_member *members;
 	unsigned n_members;
 	uint64_t preferred; /* of these, who is to lead first; 0: whoever */
+	bool alone; /* of these, the one: no other node is left that could have a member */
 };
 
 /* Opens it. 0 or a STORE_* error (the queue cannot be served). A queue with several first members,

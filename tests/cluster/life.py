@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 from cluster import Cluster, beside, exit_on_sigterm, free_port, wait_until  # noqa: E402
 import rawamqp  # noqa: E402
 
-OK, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 64, 65, 69, 70
+OK, IN_USE, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 7, 64, 65, 69, 70
 DURABLE = 2
 STOP_FIRST = "Error:\nthis command requires the 'warren' app to be stopped on the target node. " \
              "Stop it with 'warrenctl stop_app'.\n"
@@ -282,6 +282,198 @@ class Life(unittest.TestCase):
         b.ctl("force_reset")
         b.ctl("start_app")
         self.assertEqual(self.types(b), ([b.name], []))
+
+    def test_forgotten_as_soon_as_it_has_stopped(self):
+        """A node that stops in good order says so: nobody has to wait until it is called down."""
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        b.ctl("stop_app")
+        a.ctl("forget_cluster_node", b.name)
+        b.ctl("force_reset")
+        b.ctl("start_app")
+        d.process.terminate()
+        self.assertEqual(d.process.wait(), 0)
+        a.ctl("forget_cluster_node", d.name)
+        self.assertEqual(self.types(a), ([a.name], []))
+
+    def two_with_a_queue(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        c.mirror_all()
+        raw = rawamqp.Raw("127.0.0.1", a.port).open()
+        raw.open_channel()
+        raw.declare(1, "both", DURABLE)
+        raw.close()
+        self.put(a, b"first")
+        c.wait_synchronised(["both"])
+        return c, a, b
+
+    def put(self, node, body):
+        raw = rawamqp.Raw("127.0.0.1", node.port).open()
+        raw.open_channel()
+        raw.call(1, (85, 10), b"\0", (85, 11))
+        raw.publish(1, "both", body, properties=b"\x10\x00\x02")
+        raw.expect((60, 80))
+        raw.close()
+
+    def take_all(self, node):
+        raw = rawamqp.Raw("127.0.0.1", node.port).open()
+        raw.open_channel()
+        got = []
+        while (message := raw.get(1, "both")) is not None:
+            got.append(message[2])
+        raw.close()
+        return got
+
+    def test_two_nodes_go_on_when_one_stops(self):
+        """Whoever stops in good order, and whoever leads: the other goes on alone, until both are back."""
+        c, a, b = self.two_with_a_queue()
+        for stops, stays in ((a, b), (b, a), (b, a), (a, b)):
+            stops.ctl("stop_app")
+            stays.ctl("add_vhost", "while-%s-is-away" % stops.name)
+            self.put(stays, stops.name.encode())
+            stays.ctl("delete_vhost", "while-%s-is-away" % stops.name)
+            # Alone it also comes back alone.
+            stays.kill()
+            stays.start()
+            stops.ctl("start_app")
+            c.wait_running(2)
+            c.wait_synchronised(["both"])
+        a.process.terminate()
+        b.process.terminate()
+        for node in c.nodes:
+            self.assertEqual(node.process.wait(30), 0)
+            node.start(wait=False)
+        for node in c.nodes:
+            node.wait_ready()
+        want = [b"first", a.name.encode(), b.name.encode(), b.name.encode(), a.name.encode()]
+        self.assertEqual(self.take_all(b), want)
+
+    def test_one_of_two_leaves(self):
+        c, a, b = self.two_with_a_queue()
+        b.ctl("stop_app")
+        b.ctl("change_cluster_node_type", "ram")
+        b.ctl("start_app")
+        c.wait_running(2)
+        self.assertEqual(self.types(a), ([a.name], [b.name]))
+        b.ctl("stop_app")
+        b.ctl("change_cluster_node_type", "disc")
+        b.ctl("start_app")
+        c.wait_running(2)
+        c.wait_synchronised(["both"])
+        b.ctl("stop_app")
+        b.ctl("reset")
+        b.ctl("start_app")
+        self.assertEqual(self.types(a), ([a.name], []))
+        self.assertEqual(self.types(b), ([b.name], []))
+        self.put(a, b"second")
+        c.join(b)
+        c.wait_running(2)
+        c.wait_synchronised(["both"])
+        a.ctl("stop_app")
+        b.ctl("forget_cluster_node", a.name)
+        self.assertEqual(self.types(b), ([b.name], []))
+        self.put(b, b"third")
+        self.assertEqual(self.take_all(b), [b"first", b"second", b"third"])
+
+    def test_stopped_app_keeps_its_directory(self):
+        c = self.cluster(1)
+        node = c.nodes[0]
+        node.ctl("stop_app")
+        second = [beside("warrend"), "-d", node.directory, "-n", "second@localhost", "-s",
+                  "listeners.tcp.default=127.0.0.1:%d" % free_port(), "-s", "cluster.listener=127.0.0.1:0"]
+        r = subprocess.run(second, capture_output=True, text=True, timeout=30)
+        self.assertEqual(r.returncode, IN_USE, r.stderr)
+        self.assertIn("is in use by another process", r.stderr)
+        node.ctl("reset")
+        r = subprocess.run(second, capture_output=True, text=True, timeout=30)
+        self.assertEqual(r.returncode, IN_USE, r.stderr)
+        node.ctl("start_app")
+        node.stop()
+
+    def test_survivor_of_two(self):
+        """Half of a cluster is lost for good: the other half goes on when an operator says so."""
+        c, a, b = self.two_with_a_queue()
+        self.refused(a, "forget_cluster_node", "--offline", b.name, status=USAGE, text=STOP_FIRST)
+        b.kill()
+        a.ctl("stop_app")
+        self.refused(a, "forget_cluster_node", "--offline", "other@localhost",
+                     text="The node selected is not in the cluster.\n")
+        self.refused(a, "forget_cluster_node", "--offline", a.name)
+        a.ctl("forget_cluster_node", "--offline", b.name)
+        a.ctl("start_app")
+        self.assertEqual(self.types(a), ([a.name], []))
+        self.assertEqual(self.put(a, b"second") or self.take_all(a), [b"first", b"second"])
+        # Who comes back all the same is a stranger, until it has been reset.
+        b.start(wait=False)
+        wait_until(lambda: "is not a member of the cluster" in b.log(), 20, "it is sent away")
+        b.ctl("stop_app")
+        b.ctl("reset")
+        c.join(b)
+        c.wait_running(2)
+        c.wait_synchronised(["both"])
+
+    def test_survivor_of_three(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        for node in b, d:
+            c.join(node)
+        c.wait_running(3)
+        c.mirror_all()
+        for node in c.nodes:
+            raw = rawamqp.Raw("127.0.0.1", node.port).open()
+            raw.open_channel()
+            for i in range(5):
+                raw.declare(1, "of-%s-%d" % (node.name, i), DURABLE)
+            if node is a:
+                raw.declare(1, "both", DURABLE)
+            raw.close()
+        self.put(a, b"first")
+        c.wait_synchronised()
+        c.nodes = [d]
+        a.kill()
+        b.kill()
+        d.ctl("stop_app")
+        # One of two lost ones is not enough: the other is waited for.
+        d.ctl("forget_cluster_node", "--offline", a.name)
+        d.kill()
+        d.start(wait=False)
+        wait_until(lambda: d.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
+        self.assertIn("is starting", self.refused(d, "list_users", status=UNAVAILABLE))
+        d.ctl("stop_app")
+        d.ctl("force_boot")
+        d.kill()  # what was said is kept
+        d.start()
+        self.assertEqual(self.types(d), ([d.name], []))
+        rows = d.queues("state", "members")
+        self.assertEqual(len(rows), 16)
+        for row in rows.values():
+            self.assertEqual((row["state"], row["members"]), ("running", [d.name]))
+        self.put(d, b"second")
+        d.kill()
+        d.start()
+        self.assertEqual(self.take_all(d), [b"first", b"second"])
+
+    def test_lost_node_is_forgotten_by_the_others(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        for node in b, d:
+            c.join(node)
+        c.wait_running(3)
+        for node in c.nodes:
+            node.kill()
+        a.start(wait=False)
+        wait_until(lambda: a.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
+        a.ctl("stop_app")
+        a.ctl("forget_cluster_node", "--offline", d.name)
+        b.start(wait=False)
+        a.ctl("start_app")
+        wait_until(lambda: self.types(a)[0] == [a.name, b.name], 20, "it is forgotten")
 
     def test_member_that_was_reset_in_silence(self):
         c = self.cluster(2)

@@ -13,6 +13,7 @@ COMPAT_SETTINGS may hold further KEY=VALUE settings for every broker started.
 
 import atexit
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -45,10 +46,26 @@ def find_python(module):
     return None
 
 
+LEAST_PORT = 10000
+given_ports = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port below those that the system gives to clients: also while its owner is down nobody gets it by chance."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        end = int(f.read().split()[0])
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(LEAST_PORT, end) if end > LEAST_PORT else 0
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            port = s.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def answers(host, port, seconds=1):

@@ -95,6 +95,35 @@ static void test_read(void **state)
 	membership_done(&same);
 }
 
+static void test_who_is_lost(void **state)
+{
+	static const char lost[] = "warren cluster 1\n"
+				   "id 0123456789abcdef\n"
+				   "type ram\n"
+				   "node 0000000000000001 disc w1@host host:25672\n"
+				   "node ffffffffffffffff ram w2@host [::1]:5000 lost\n";
+	struct fixture *f = *state;
+	char text[512] = "";
+	struct membership r = two_nodes(), again;
+	assert_false(membership_alone(&r, 1));
+	r.nodes[1].lost = true;
+	assert_true(membership_alone(&r, 1));
+	assert_false(membership_alone(&r, UINT64_MAX));
+	assert_int_equal(membership_write(&r, f->directory, f->err, sizeof f->err), 0);
+	FILE *file = fopen(f->path, "r");
+	assert_non_null(file);
+	text[fread(text, 1, sizeof text - 1, file)] = '\0';
+	fclose(file);
+	assert_string_equal(text, lost);
+	assert_int_equal(membership_read(&again, f->directory, f->err, sizeof f->err), 0);
+	assert_false(again.nodes[0].lost);
+	assert_true(again.nodes[1].lost);
+	assert_true(membership_equal(&r, &again));
+	membership_done(&r);
+	assert_false(membership_alone(&r, 1)); /* nobody else ever was */
+	membership_done(&again);
+}
+
 static void test_not_understood(void **state)
 {
 	static const struct {
@@ -107,6 +136,7 @@ static void test_not_understood(void **state)
 		{"warren cluster 1\nid 1\ntype tape\n", ":3 is not understood"},
 		{"warren cluster 1\nid 1\ntype disc\nnode 1 disc a@b\n", ":4 is not understood"},
 		{"warren cluster 1\nid 1\ntype disc\nnode 0 disc a@b c:1\n", ":4 is not understood"},
+		{"warren cluster 1\nid 1\ntype disc\nnode 1 disc a@b c:1 los\n", ":4 is not understood"},
 	};
 	struct fixture *f = *state;
 	struct membership r;
@@ -124,6 +154,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_is_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_understood, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

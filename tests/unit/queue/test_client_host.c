@@ -238,7 +238,7 @@ static int set_up(void **state)
 static void world_open_store(struct world *w)
 {
 	char err[256] = "";
-	if (store_open(&w->store, w->dir, err, sizeof err) != 0)
+	if (store_open(&w->store, w->dir, NULL, err, sizeof err) != 0)
 		fail_msg("%s", err);
 	world_open(w);
 }

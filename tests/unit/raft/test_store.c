@@ -33,7 +33,7 @@ static void sh(const char *fmt, const char *a, const char *b)
 static void node_open(struct node *n, size_t cache_bytes)
 {
 	char err[256] = "";
-	if (store_open(&n->store, n->dir, err, sizeof err) != 0)
+	if (store_open(&n->store, n->dir, NULL, err, sizeof err) != 0)
 		fail_msg("%s", err);
 	world_init(&n->w, NULL, n->store, cache_bytes);
 }

@@ -48,7 +48,7 @@ void rig_init_memory(struct rig *r)
 void rig_open(struct rig *r)
 {
 	char err[256] = "";
-	int rc = store_open(&r->store, r->dir, err, sizeof err);
+	int rc = store_open(&r->store, r->dir, NULL, err, sizeof err);
 	if (rc != 0)
 		fail_msg("store_open: %s: %s", store_strerror(rc), err);
 	store_port_init(&r->port, r->store, rig_wake, r);

@@ -48,12 +48,36 @@ static void identity_stays_and_incarnation_rises(void **state)
 	rig_done(&other);
 }
 
+static void a_claimed_directory_is_one_s_own_without_a_store(void **state)
+{
+	struct rig *r = *state;
+	char err[256];
+	struct claim *claim, *other;
+	struct store *s;
+	assert_int_equal(store_claim(&claim, r->dir, err, sizeof err), STORE_LOCKED);
+	rig_close(r);
+	assert_int_equal(store_claim(&claim, r->dir, err, sizeof err), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(store_claim(&other, r->dir, err, sizeof err), STORE_LOCKED);
+		assert_int_equal(store_open(&s, r->dir, NULL, err, sizeof err), STORE_LOCKED);
+		assert_int_equal(store_check(r->dir, err, sizeof err), STORE_LOCKED);
+		assert_int_equal(store_wipe(r->dir, NULL, err, sizeof err), STORE_LOCKED);
+		assert_int_equal(store_open(&s, r->dir, claim, err, sizeof err), 0);
+		store_close(s);
+	}
+	assert_int_equal(store_wipe(r->dir, claim, err, sizeof err), 0);
+	assert_int_equal(store_claim(&other, r->dir, err, sizeof err), STORE_LOCKED);
+	store_unclaim(claim);
+	store_unclaim(NULL);
+	rig_open(r);
+}
+
 static void a_wiped_store_is_another_one(void **state)
 {
 	struct rig *r = *state;
 	char err[256], path[128];
 	struct store_identity first = *store_identity(r->store);
-	assert_int_equal(store_wipe(r->dir, err, sizeof err), STORE_LOCKED);
+	assert_int_equal(store_wipe(r->dir, NULL, err, sizeof err), STORE_LOCKED);
 	struct store_log *log = rig_log(r, 7);
 	do_append(r, log, 1, 3, 1, 100);
 	store_log_close(log);
@@ -62,8 +86,8 @@ static void a_wiped_store_is_another_one(void **state)
 	FILE *other = fopen(path, "w");
 	assert_non_null(other);
 	fclose(other);
-	assert_int_equal(store_wipe(r->dir, err, sizeof err), 0);
-	assert_int_equal(store_wipe(r->dir, err, sizeof err), 0); /* again, as after a crash */
+	assert_int_equal(store_wipe(r->dir, NULL, err, sizeof err), 0);
+	assert_int_equal(store_wipe(r->dir, NULL, err, sizeof err), 0); /* again, as after a crash */
 	assert_int_equal(unlink(path), 0);
 	rig_open(r);
 	assert_int_not_equal(store_identity(r->store)->node_id, first.node_id);
@@ -112,7 +136,7 @@ static void files_are_not_for_everybody(void **state)
 	struct store *s;
 	char err[256];
 	umask(0);
-	assert_int_equal(store_open(&s, path, err, sizeof err), 0);
+	assert_int_equal(store_open(&s, path, NULL, err, sizeof err), 0);
 	store_close(s);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0750);
@@ -298,7 +322,7 @@ static void expect_open(const char *dir, int want, const char *text)
 {
 	struct store *s;
 	char err[256] = "";
-	int rc = store_open(&s, dir, err, sizeof err);
+	int rc = store_open(&s, dir, NULL, err, sizeof err);
 	if (rc == 0)
 		store_close(s);
 	assert_int_equal(rc, want);
@@ -537,7 +561,7 @@ static void a_file_cut_off_is_damage_and_not_a_crash(void **state)
 	for (off_t n = st.st_size - 4096; n >= 3 * 4096; n -= 4096) {
 		struct store *s;
 		assert_int_equal(truncate(path, n), 0);
-		int rc = store_open(&s, r->dir, err, sizeof err);
+		int rc = store_open(&s, r->dir, NULL, err, sizeof err);
 		if (rc == 0)
 			store_close(s); /* what was cut off was not needed at start */
 		else
@@ -889,6 +913,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(identity_stays_and_incarnation_rises),
+		TEST(a_claimed_directory_is_one_s_own_without_a_store),
 		TEST(a_wiped_store_is_another_one),
 		TEST(a_wipe_may_be_cut_short),
 		TEST(files_are_not_for_everybody),
