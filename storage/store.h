@@ -71,7 +71,7 @@ struct store_port {
 };
 
 /* `wake(arg)` is called from the writer thread whenever completions wait for store_port_poll(), once
- * per commit; it must be thread-safe and cheap (uv_async_send), and may not call the store. Memory
+ * per commit; it must be thread-safe and cheap (worker_wake), and may not call the store. Memory
  * logs do not call it. `store` may be NULL for memory logs only. */
 void store_port_init(struct store_port *port, struct store *store, void (*wake)(void *arg), void *arg);
 /* All logs of the port must be closed and no request outstanding. */

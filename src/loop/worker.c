@@ -8,12 +8,19 @@
  * the mailbox second. Whichever way the two interleave, the mail is either taken or its sender
  * finds `awake` clear and sends another wake-up. A worker's mail to itself needs none, for prepare
  * comes before every sleep.
+ *
+ * The wake-up is an eventfd of our own, not a uv_async_t: libuv up to 1.44 lets the woken loop wait
+ * busily until the sender is out of uv_async_send(). On a machine without an idle core the loop has
+ * taken the sender's place in the middle of that, and spins away the rest of its time.
  */
 #include "src/loop/worker.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "src/base/mem.h"
 
@@ -81,7 +88,7 @@ bool worker_deliver(struct worker *w)
 void worker_wake(struct worker *w)
 {
 	if (!atomic_exchange_explicit(&w->awake, true, memory_order_acq_rel))
-		uv_async_send(&w->wake);
+		eventfd_write(w->wake_fd, 1);
 }
 
 void worker_post(struct worker *to, struct mail *m)
@@ -113,9 +120,13 @@ static void turn(struct worker *w)
 	worker_wake(w);
 }
 
-static void on_wake(uv_async_t *h)
+static void on_wake(uv_poll_t *h, int status, int events)
 {
 	struct worker *w = h->data;
+	eventfd_t n;
+	(void)status;
+	(void)events;
+	eventfd_read(w->wake_fd, &n);
 	atomic_exchange_explicit(&w->awake, false, memory_order_acq_rel);
 	worker_deliver(w);
 }
@@ -128,6 +139,19 @@ static void on_check(uv_check_t *h)
 static void on_prepare(uv_prepare_t *h)
 {
 	turn(h->data);
+}
+
+static int wake_init(struct worker *w)
+{
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0)
+		return -errno;
+	int rc = uv_poll_init(&w->loop, &w->wake, w->wake_fd);
+	if (rc == 0)
+		rc = uv_poll_start(&w->wake, UV_READABLE, on_wake);
+	if (rc != 0)
+		close(w->wake_fd);
+	return rc;
 }
 
 static void handles_init(struct worker *w)
@@ -150,7 +174,7 @@ int worker_init(struct worker *w, unsigned no)
 	int rc = uv_loop_init(&w->loop);
 	if (rc != 0)
 		return rc;
-	rc = uv_async_init(&w->loop, &w->wake, on_wake);
+	rc = wake_init(w);
 	if (rc != 0) {
 		uv_loop_close(&w->loop);
 		return rc;
@@ -232,6 +256,7 @@ void worker_done(struct worker *w)
 	uv_close((uv_handle_t *)&w->prepare, NULL);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	current = NULL;
+	close(w->wake_fd);
 	int rc = uv_loop_close(&w->loop);
 	assert(rc == 0); /* else somebody's handle is still open */
 	while (w->spares > 0)

@@ -52,7 +52,8 @@ struct worker {
 	struct mail *due;               /* taken from the mailbox, oldest first */
 	struct mail **due_end;
 	_Atomic bool awake; /* a wake-up is already under way */
-	uv_async_t wake;
+	uv_poll_t wake;
+	int wake_fd; /* an eventfd */
 	uv_check_t check;
 	uv_prepare_t prepare;
 	struct list hooks; /* struct turn_hook */
