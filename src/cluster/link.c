@@ -371,6 +371,11 @@ enum handshake_role link_role(const struct link *l)
 	return l->greeting.role;
 }
 
+const struct handshake_identity *link_self(const struct link *l)
+{
+	return &l->greeting.self;
+}
+
 const struct handshake_identity *link_peer(const struct link *l)
 {
 	return &l->greeting.peer;

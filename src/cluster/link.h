@@ -63,6 +63,8 @@ struct link *link_new(struct worker *w, int fd, enum handshake_role role,
 /* ---- what it is ---- */
 
 enum handshake_role link_role(const struct link *l);
+/* What we said of ourselves when the connection was made. */
+const struct handshake_identity *link_self(const struct link *l);
 /* From admit() on. */
 const struct handshake_identity *link_peer(const struct link *l);
 /* Why the handshake failed (HANDSHAKE_OK: it did not). */

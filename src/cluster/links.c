@@ -252,6 +252,11 @@ static enum handshake_code judge_link(const struct contact *c, char *text, size_
 	bool dialled = link_role(c->link) == HANDSHAKE_DIALLER;
 	if (ls->away)
 		return refuse(text, n, HANDSHAKE_BUSY, "the app of %.100s is stopped", self->name);
+	/* Meanwhile the app went down and up: the peer would take us for our former life. */
+	if (link_self(c->link)->node_id != self->node_id ||
+		link_self(c->link)->incarnation != self->incarnation)
+		return refuse(text, n, HANDSHAKE_OUTDATED, "%.100s has been started again since",
+			self->name);
 	if (peer->node_id == self->node_id)
 		return refuse(text, n, HANDSHAKE_SELF, "%.100s has reached itself", self->name);
 	if (peer->cluster_id != 0 && self->cluster_id != 0 && peer->cluster_id != self->cluster_id)

@@ -651,6 +651,50 @@ static void test_another_version_is_refused_and_both_are_named(void **state)
 	node_stop(a);
 }
 
+static void on_left(void *arg)
+{
+	(void)arg;
+}
+
+static void start_again(void *arg)
+{
+	struct node *n = arg;
+	links_leave(n->links, on_left, NULL);
+	links_set_self(n->links, n->id, 2, 0);
+}
+
+/* The node's app goes down and up while somebody is greeting it: who has heard of the former life is sent away. */
+static void test_a_greeting_of_a_former_life_comes_to_nothing(void **state)
+{
+	(void)state;
+	struct node *a = node_start(1, 1);
+	struct player pl;
+	struct buf out = BUF_EMPTY;
+	node_set_peer(a, 2, 1);
+	player_begin(&pl, a->port, player_identity(HANDSHAKE_LINK));
+	while (pl.h.state == HANDSHAKE_MORE) {
+		assert_true(player_read(&pl));
+		buf_consume(&pl.in, handshake_take(&pl.h, pl.in.p, pl.in.n, &out));
+	}
+	assert_int_equal(pl.h.state, HANDSHAKE_ASKS);
+	assert_int_equal(pl.h.peer.incarnation, 1);
+	node_run(a, 0, start_again, a);
+	node_set_peer(a, 2, 1);
+	handshake_admit(&pl.h, &out);
+	tcp_send(pl.fd, out.p, out.n);
+	do
+		assert_int_equal(node_seen(a, 0, 2)->ups, 0);
+	while (player_read(&pl));
+	player_end(&pl);
+	player_begin(&pl, a->port, player_identity(HANDSHAKE_LINK));
+	player_greet(&pl);
+	assert_int_equal(pl.h.state, HANDSHAKE_DONE);
+	assert_int_equal(pl.h.peer.incarnation, 2);
+	player_end(&pl);
+	buf_done(&out);
+	node_stop(a);
+}
+
 /* Frames that make no sense, from a member with the right cookie. */
 static void test_nonsense_ends_the_link(void **state)
 {
@@ -881,6 +925,7 @@ int main(void)
 		TEST(test_a_socket_that_never_answers_is_given_up),
 		TEST(test_garbage_and_silence_on_the_port_are_closed),
 		TEST(test_another_version_is_refused_and_both_are_named),
+		TEST(test_a_greeting_of_a_former_life_comes_to_nothing),
 		TEST(test_nonsense_ends_the_link),
 		TEST(test_a_worker_that_understands_nothing_ends_the_link),
 		TEST(test_messages_of_raft_go_to_the_groups),
