@@ -157,10 +157,11 @@ uint64_t queue_border_node(void *arg, uint64_t client)
 	struct shard *s = arg;
 	const struct broker_node *n =
 		broker_node_by_number(border_broker(s), client_id_node(client));
-	if (n == NULL || n->id == s->node->identity.node_id || queue_border_gone(arg, client) ||
-		!link_port_linked(s->links, n->id))
+	if (n == NULL || n->id == s->node->identity.node_id)
 		return 0;
-	return n->id;
+	/* To a later life of the node it would be nonsense, or worse, about clients of its own. */
+	uint64_t incarnation = link_port_incarnation(s->links, n->id);
+	return incarnation != 0 && (uint32_t)incarnation == client_id_incarnation(client) ? n->id : 0;
 }
 
 bool queue_border_gone(void *arg, uint64_t client)
@@ -169,8 +170,8 @@ bool queue_border_gone(void *arg, uint64_t client)
 	const struct broker_node *n =
 		broker_node_by_number(border_broker(s), client_id_node(client));
 	uint32_t incarnation = client_id_incarnation(client);
-	if (n == NULL)
-		return true; /* forgotten */
+	if (n == NULL) /* forgotten, or not known yet */
+		return client_id_node(client) < border_broker(s)->next_node;
 	return incarnation < (uint32_t)n->incarnation ||
 	       (incarnation == (uint32_t)n->incarnation && !n->up);
 }

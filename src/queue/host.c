@@ -175,11 +175,23 @@ static void host_on_refused(void *arg, uint64_t client, uint64_t seq)
 		dispatch_refused(h->all->dispatch, client, h->id, seq);
 }
 
+static bool host_is_over(const struct queue_host *h, uint64_t client)
+{
+	const struct queue_hosts_config *c = &h->all->config;
+	return c->gone(c->arg, client);
+}
+
+static void host_drop_clients(struct queue_host *h, uint16_t node, uint32_t incarnation);
+
+/* What a client has sent may be applied behind the end of its life: it ends once more. */
 static void host_on_applied(void *arg, uint64_t client, uint64_t seq)
 {
 	struct queue_host *h = arg;
-	if (h->leading)
-		dispatch_applied(h->all->dispatch, client, h->id, seq);
+	if (!h->leading)
+		return;
+	dispatch_applied(h->all->dispatch, client, h->id, seq);
+	if (host_is_over(h, client))
+		host_drop_clients(h, client_id_node(client), client_id_incarnation(client));
 }
 
 static void host_on_cancelled(void *arg, uint64_t client, uint32_t consumer)
@@ -391,10 +403,24 @@ static bool host_expects(struct queue_host *h, const uint8_t *section)
 		load_u32le(section + 24), machine_last_seq(h->machine, client));
 }
 
+/* A node that lives, but was called down, still sends what it has under way. The machine has forgotten
+ * its clients by then: it would take their repeats for new, and consumers that nobody ever cancels. */
+static bool host_refuses(struct queue_host *h, uint64_t client)
+{
+	if (h == NULL || !h->leading || !host_is_over(h, client))
+		return false;
+	dispatch_unavailable(h->all->dispatch, client, h->id);
+	return true;
+}
+
 void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blob, size_t n)
 {
 	struct queue_host *h = hosts_wanted(hs, group);
 	const uint8_t *section = blob->data + COMMAND_ENTRY_HEADER;
+	if (host_refuses(h, load_u64le(section))) {
+		blob_unref(blob);
+		return;
+	}
 	if (h != NULL && h->leading && host_expects(h, section)) {
 		host_take(h, blob, n);
 		return;
@@ -428,6 +454,8 @@ bool queue_hosts_resume(struct queue_hosts *hs, uint64_t group, struct slice byt
 	if (!resume_get(&r, bytes))
 		return false;
 	struct queue_host *h = hosts_wanted(hs, group);
+	if (host_refuses(h, r.client))
+		return true;
 	if (h != NULL && h->leading)
 		host_resume(h, &r);
 	else if (h == NULL || h->failed || !host_is_alone(h))
@@ -556,8 +584,7 @@ static void host_drop_clients(struct queue_host *h, uint16_t node, uint32_t inca
 static void host_greet(void *arg, uint64_t client)
 {
 	struct queue_host *h = arg;
-	const struct queue_hosts_config *c = &h->all->config;
-	if (c->gone(c->arg, client))
+	if (host_is_over(h, client))
 		host_drop_clients(h, client_id_node(client), client_id_incarnation(client));
 	else
 		dispatch_led(h->all->dispatch, client, h->id, h->term);

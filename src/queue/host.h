@@ -30,10 +30,11 @@ struct queue_hosts_config {
 	bool (*defined)(void *arg, uint64_t group);
 	/* The queue's only member is on this node, or it is not defined. */
 	bool (*alone)(void *arg, uint64_t group);
-	/* The client is of a life of a node that is over. */
+	/* The client is of a life of a node that is over: the metadata says so, though the node may not
+	 * know it yet. */
 	bool (*gone)(void *arg, uint64_t client);
-	/* The other node that the client is of, if there is a link to it; 0: none. NULL: there are
-	 * no other nodes. */
+	/* The other node that the client is of, if there is a link to that life of it; 0: none. NULL:
+	 * there are no other nodes. */
 	uint64_t (*node_of)(void *arg, uint64_t client);
 	/* n octets for event_receive() on a worker of another node; takes the block over. */
 	void (*send)(void *arg, uint64_t node, uint16_t worker, struct blob *blob, size_t n);
@@ -103,7 +104,8 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);
 
 /* Takes over a section (see queue_border) of a client, whose id is in it. Who comes to the wrong
- * place is told so: the queue is gone, unavailable, or its leader is elsewhere. */
+ * place is told so: the queue is gone, unavailable, or its leader is elsewhere; unavailable it is, too,
+ * for one whose life is over. */
 void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blob, size_t n);
 /* A client resumes (src/queue/resume.h). False: the octets cannot be understood. */
 bool queue_hosts_resume(struct queue_hosts *hs, uint64_t group, struct slice bytes);

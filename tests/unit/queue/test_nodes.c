@@ -84,6 +84,14 @@ static void on_attached(
 	cons.attached = true;
 }
 
+static void on_not_attached(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
+{
+	(void)r;
+	(void)d;
+	assert_int_equal(a->status, MACHINE_UNAVAILABLE);
+}
+
 static void begin(uint64_t seed)
 {
 	nodes_open(&w, seed);
@@ -353,6 +361,73 @@ static void what_a_dead_nodes_client_held_returns(void **state)
 	nodes_close(&w);
 }
 
+/* A node is called down, but lives: a link was broken for a while. What its clients send again when it is back must
+ * not count twice, and what they attach must not hold messages for nobody. */
+static void who_was_called_down_sends_nothing_any_more(void **state)
+{
+	(void)state;
+	struct machine_counts n;
+	for (uint64_t seed = 700; seed < 720; seed++) {
+		begin(seed);
+		nodes_until(&w, is_led, 2000);
+		unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES;
+		/* Its first publish arrives; its answer does not. */
+		pubs[other].wanted = 1;
+		publish(&pubs[other]);
+		for (unsigned ms = 0; ms < 100; ms++) {
+			nodes_run(&w, 1);
+			if (queue_hosts_counts(w.node[leader].hosts, GROUP, &n) && n.ready == 1)
+				break;
+		}
+		assert_int_equal(n.ready, 1);
+		bool told = pubs[other].confirmed == 1;
+		for (unsigned k = 0; k < NODES; k++)
+			if (k != other)
+				nodes_link(&w, other, k, false);
+		nodes_run(&w, 100);
+		cons.attach.done = on_not_attached;
+		consume_at(other);
+		nodes_run(&w, 50);
+		w.node[other].declared_down = true;
+		for (unsigned i = 0; i < NODES; i++)
+			queue_hosts_node_gone(w.node[i].hosts, (uint16_t)(other + 1), 1);
+		nodes_run(&w, 100);
+		for (unsigned k = 0; k < NODES; k++)
+			if (k != other)
+				nodes_link(&w, other, k, true);
+		nodes_run(&w, 2000);
+		assert_true(told || pubs[other].refused == 1);
+		assert_true(cons.cancelled);
+		assert_true(queue_hosts_counts(nodes_leader(&w)->hosts, GROUP, &n));
+		assert_int_equal(n.ready, 1);
+		assert_int_equal(n.unacked, 0);
+		assert_int_equal(n.consumers, 0);
+		nodes_close(&w);
+	}
+}
+
+/* It was on its way when its node was called down. */
+static void what_arrives_behind_the_end_of_a_life_ends_with_it(void **state)
+{
+	(void)state;
+	struct machine_counts n;
+	begin(750);
+	nodes_until(&w, is_led, 2000);
+	unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES;
+	consume_at(other);
+	while (group_backlog(queue_hosts_group(w.node[leader].hosts, GROUP)) == 0)
+		nodes_run(&w, 1);
+	assert_true(queue_hosts_counts(w.node[leader].hosts, GROUP, &n));
+	assert_int_equal(n.consumers, 0);
+	w.node[other].declared_down = true;
+	for (unsigned i = 0; i < NODES; i++)
+		queue_hosts_node_gone(w.node[i].hosts, (uint16_t)(other + 1), 1);
+	nodes_run(&w, 200);
+	assert_true(queue_hosts_counts(w.node[leader].hosts, GROUP, &n));
+	assert_int_equal(n.consumers, 0);
+	nodes_close(&w);
+}
+
 /* x-cancel-on-ha-failover */
 static void a_consumer_that_wants_it_ends_when_another_node_leads(void **state)
 {
@@ -391,6 +466,8 @@ int main(void)
 		cmocka_unit_test(whatever_links_break_nothing_is_lost_or_doubled),
 		cmocka_unit_test(what_nobody_serves_is_given_up_and_comes_back),
 		cmocka_unit_test(what_a_dead_nodes_client_held_returns),
+		cmocka_unit_test(who_was_called_down_sends_nothing_any_more),
+		cmocka_unit_test(what_arrives_behind_the_end_of_a_life_ends_with_it),
 		cmocka_unit_test(a_consumer_that_wants_it_ends_when_another_node_leads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
