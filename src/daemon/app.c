@@ -609,7 +609,7 @@ static void app_on_stop_shard(struct mail *m, struct worker *w)
 {
 	struct task *t = (struct task *)m;
 	(void)w;
-	shard_stop(t->shard);
+	shard_stop(t->shard, t->value != 0);
 	mem_free(t);
 }
 
@@ -648,7 +648,7 @@ void app_stop(struct node *n, app_done *done, void *arg)
 	if (!a->opened)
 		return; /* app_on_all_opened() comes back */
 	alarms_stop(&a->alarms);
-	app_post_all(n, 0, app_on_stop_shard);
+	app_post_all(n, a->declared_down, app_on_stop_shard);
 }
 
 /* ---- the shards' steps ---- */

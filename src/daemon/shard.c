@@ -547,7 +547,8 @@ static void shard_on_drained(void *arg)
 {
 	struct shard *s = arg;
 	s->emptying = true;
-	s->emptying_until_ms = s->worker.now_ms + EMPTYING_MAX_MS;
+	/* What a life that is called over has under way is taken by no queue any more. */
+	s->emptying_until_ms = s->worker.now_ms + (s->life_over ? 0 : EMPTYING_MAX_MS);
 	worker_wake(&s->worker);
 }
 
@@ -562,9 +563,10 @@ void shard_close_queues(struct shard *s)
 	mirrors_leave(s->mirrors, shard_on_handed_over, s);
 }
 
-void shard_stop(struct shard *s)
+void shard_stop(struct shard *s, bool life_over)
 {
 	s->stopping = true;
+	s->life_over = life_over;
 	session_env_stop(&s->env);
 }
 

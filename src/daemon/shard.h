@@ -48,6 +48,7 @@ struct shard {
 	bool hosts_closed;
 	unsigned orphans; /* logs being dropped */
 	bool emptying;    /* stopping: waits until what its clients sent is applied */
+	bool life_over;   /* stopping: and no queue takes that any more */
 	uint64_t emptying_until_ms;
 };
 
@@ -65,7 +66,7 @@ void shard_open(struct shard *s);
  * to the metadata. */
 void shard_begin(struct shard *s);
 /* Closes connections and lets finish what they have sent: APP_STEP_DRAINED. */
-void shard_stop(struct shard *s);
+void shard_stop(struct shard *s, bool life_over);
 /* When all shards are drained, closes the queues: APP_STEP_STOPPED. */
 void shard_close_queues(struct shard *s);
 /* When the metadata is closed: APP_STEP_LEFT, again and again until nothing is on its way. Takes
