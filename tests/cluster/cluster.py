@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three nodes on loopback, their control tool, and nginx in front of them.
+"""Three nodes on loopback, or on hosts of their own (wire.py), their control tool, and nginx in front of them.
 
     with Cluster(3) as c:
         c.form()                          # the documented commands
@@ -8,6 +8,7 @@
 Each node has a directory of its own, ports of its own, and the same cookie.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -63,17 +64,19 @@ def wait_until(condition, seconds, what):
         time.sleep(0.05)
 
 
-def listens(port):
+def listens(port, address="127.0.0.1"):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((address, port), timeout=1).close()
         return True
     except OSError:
         return False
 
 
 class Node:
-    def __init__(self, cluster, number, settings):
-        self.name = "w%d@localhost" % number
+    def __init__(self, cluster, number, settings, host=None):
+        self.host = host
+        self.name = "warren@%s" % host.name if host else "w%d@localhost" % number
+        self.address = host.address if host else "127.0.0.1"
         self.cluster = cluster
         self.directory = os.path.join(cluster.directory, "w%d" % number)
         self.port, self.cluster_port = free_port(), free_port()
@@ -85,6 +88,8 @@ class Node:
         return os.path.join(self.cluster.directory, self.name + ".log")
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, errors="replace") as f:
             return f.read()
 
@@ -98,16 +103,26 @@ class Node:
     def start(self, wait=True):
         self.write_cookie()
         command = [Broker.program(), "-d", self.directory, "-n", self.name]
-        for s in ["listeners.tcp.default=127.0.0.1:%d" % self.port,
-                  "cluster.listener=127.0.0.1:%d" % self.cluster_port] + self.settings:
+        for s in ["listeners.tcp.default=%s:%d" % (self.address, self.port),
+                  "cluster.listener=%s:%d" % (self.address, self.cluster_port)] + self.settings:
             command += ["-s", s]
+        if self.host:
+            command = self.host.command(command)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_ready()
 
     def wait_ready(self, seconds=START_SECONDS):
-        wait_until(lambda: listens(self.port), seconds, lambda: "%s serves clients\n%s" % (self.name, self.log()[-3000:]))
+        wait_until(self.serves, seconds, lambda: "%s serves clients\n%s" % (self.name, self.log()[-3000:]))
+
+    def serves(self):
+        with self.here():
+            return listens(self.port, self.address)
+
+    def here(self):
+        """Sockets that are made in this context are on the node's own host."""
+        return self.host.inside() if self.host else contextlib.nullcontext()
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -138,9 +153,9 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, n=3, settings=()):
+    def __init__(self, n=3, settings=(), hosts=()):
         self.directory = tempfile.mkdtemp(prefix="cluster-")
-        self.nodes = [Node(self, i + 1, list(settings)) for i in range(n)]
+        self.nodes = [Node(self, i + 1, list(settings), host) for i, host in enumerate(hosts or [None] * n)]
         self.front = None
         self.nginx = None
         os.environ["WARREN_RUN_DIR"] = os.path.join(self.directory, "run")
