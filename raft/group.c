@@ -397,6 +397,7 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 	list_init(&g->further);
 	list_init(&g->ticking);
 	list_init(&g->thaw);
+	list_init(&g->paced);
 	list_init(&g->todo);
 	group_net_init(g);
 	install_init(g);
@@ -451,6 +452,7 @@ void group_close(struct group *g, bool drop)
 	list_remove(&g->dirty);
 	list_remove(&g->ticking);
 	list_remove(&g->thaw);
+	list_remove(&g->paced);
 	list_remove(&g->haste.link);
 	list_remove(&g->todo);
 	if (g->io.writes == 0)

@@ -27,6 +27,7 @@ enum {
 	TRAILING_BYTES = 2 * 1024 * 1024,
 	TRAILING_MIN = 16,
 	TRAILING_MAX = 192,
+	LAGGARD_BYTES = 64 * 1024 * 1024, /* so much log for a member that lags, not more */
 };
 
 static bool snapshot_is_due(const struct group *g)
@@ -96,6 +97,14 @@ static bool configuration_may_go(const struct group *g)
 	       RULE(g, r10_busy);
 }
 
+/* Of a member that lags a snapshot would take what it lacks, and then it would need a whole state: one
+ * that has just got that would never get on under load. */
+static bool strands(struct group *g)
+{
+	return group_net_is_followed(g, (trailing(g) + 1) / 2, g->fsm.log_bytes > LAGGARD_BYTES) &&
+	       RULE(g, laggards_stay);
+}
+
 /* The later line asks before it applies, not after: a leader that comes to rest would keep its log.
  * So it is put off until the entry under way is applied, and then asked again. */
 static bool is_early(const struct group *g)
@@ -109,7 +118,7 @@ static bool is_early(const struct group *g)
 void group_fsm_settle(struct group *g)
 {
 	if (!LIBRAFT_LAYERED || !g->fsm.wanted || g->fsm.taken != NULL || g->io.installing ||
-		is_early(g) || configuration_may_go(g) || install_streams(g))
+		is_early(g) || configuration_may_go(g) || install_streams(g) || strands(g))
 		return;
 	char address[] = "0";
 	struct raft_message nothing = {
@@ -126,7 +135,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	struct group_fsm *f = &g->fsm;
 	/* raft asks again with the next entry. While a snapshot streams to another member, that
 	 * would be too old by its end, and entries that it needs would go. */
-	if (configuration_may_go(g) || install_streams(g) || is_early(g))
+	if (configuration_may_go(g) || install_streams(g) || is_early(g) || strands(g))
 		return RAFT_BUSY;
 	bool at_command = f->command == raft_last_applied(&g->raft);
 	f->applied = raft_last_applied(&g->raft);

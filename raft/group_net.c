@@ -30,6 +30,7 @@ enum {
 	APPEND_BYTES = 256 * 1024, /* of entries in one message; a larger entry goes alone */
 	APPEND_ENTRIES = 1024,
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
+	GAIN_MS = 1000,
 	RESEND_MS = 500,               /* unanswered entries are sent again after that */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
 	WRITING_BYTES = 4 * 1024 * 1024, /* the same, of entries that a follower's disk has yet to take */
@@ -98,7 +99,38 @@ void group_net_lead(struct group *g)
 		p->heard_ms = 0;
 		p->sent = 0;
 		p->frozen = false;
+		p->brought = false;
+		p->lag_ms = 0;
 	}
+}
+
+/* A member that does not gain on us in GAIN_MS is not waited for. */
+static bool is_waited_for(struct group *g, struct peer *p, uint64_t near, bool short_of_room)
+{
+	uint64_t now = groups_now(g->groups);
+	uint64_t lag = g->io.terms.last > p->match ? g->io.terms.last - p->match : 0;
+	bool waited = lag > near && p->install == NULL && groups_linked(g->groups, p->node) &&
+		      (p->brought || !short_of_room);
+	if (waited && (p->lag_ms == 0 || (now - p->lag_ms >= GAIN_MS && lag < p->lag))) {
+		p->lag = lag;
+		p->lag_ms = now;
+	} else if (!waited || now - p->lag_ms >= GAIN_MS) {
+		p->brought = false;
+		p->lag_ms = 0;
+	}
+	return p->lag_ms != 0;
+}
+
+bool group_net_is_followed(struct group *g, uint64_t near, bool short_of_room)
+{
+	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	bool any = false;
+	for (unsigned i = 0; i < conf->n; i++) {
+		struct peer *p = group_net_peer(g, conf->servers[i].id);
+		if (p != NULL && conf->servers[i].role != RAFT_SPARE)
+			any |= is_waited_for(g, p, near, short_of_room);
+	}
+	return any && g->leading_raft;
 }
 
 /* ---- letters -------------------------------------------------------------------------------- */

@@ -26,6 +26,9 @@ struct peer {
 	uint64_t heard_ms;   /* leading: when it last answered, by the group's clock */
 	bool frozen;         /* it stopped its clock at our asking */
 	struct install_out *install; /* a snapshot is on its way to it */
+	bool brought;        /* it got one, and not yet what came behind that */
+	uint64_t lag;        /* entries that it lacked ... */
+	uint64_t lag_ms;     /* ... when that was last looked at; 0: it was near */
 };
 
 struct group_net_state {
@@ -70,6 +73,9 @@ void group_net_link_down(struct group *g, uint64_t node);
 struct peer *group_net_peer(struct group *g, uint64_t id); /* NULL if there is none yet */
 /* Leading: this member answers. */
 bool group_net_alive(struct group *g, uint64_t id);
+/* Leading: a member lacks more than `near` entries and gets closer, so what it lacks is to stay in the
+ * log; `short_of_room`: only for those that have just been brought up by a snapshot. */
+bool group_net_is_followed(struct group *g, uint64_t near, bool short_of_room);
 /* This member began to lead: nothing is known of the others. */
 void group_net_lead(struct group *g);
 

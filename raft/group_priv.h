@@ -74,6 +74,7 @@ struct group {
 
 	/* Other members. */
 	struct list ticking; /* in groups.ticking: needs a clock */
+	struct list paced;   /* in groups.paced */
 	struct list thaw;    /* in groups.thawing */
 	struct list todo;    /* in groups.todo */
 	struct freeze freeze;
@@ -86,6 +87,7 @@ struct group {
 	bool was_member;    /* a configuration that is applied has this member */
 	uint64_t looked_at; /* index of the last one looked at */
 	enum { NOT_REMOVED, REMOVED_UNTOLD, REMOVED_TOLD } removed;
+	uint64_t removed_at; /* index of the configuration without it */
 
 	struct raft raft;
 	struct group_io io;
@@ -128,6 +130,7 @@ struct groups {
 	struct list ticking; /* groups that need a clock */
 	struct list thawing; /* frozen groups that will */
 	struct list hasty;   /* groups that will campaign: raft/haste.h */
+	struct list paced;    /* groups that stream, with a pause now and then */
 	struct list todo;    /* groups with something to do that may not be done where it came up */
 	struct list undeliverable; /* struct net_message for nodes without a link */
 	struct node_link *links;   /* by node */
@@ -138,6 +141,8 @@ uint64_t groups_now(const struct groups *gs);
 unsigned groups_election_ms(const struct groups *gs);
 unsigned groups_heartbeat_ms(const struct groups *gs);
 unsigned groups_stall_ms(const struct groups *gs);
+/* A stream of the group pauses: install_resume() is to be called. */
+void groups_pace(struct group *g);
 bool groups_linked(const struct groups *gs, uint64_t node);
 
 /* Says what broke and aborts: libraft did what our shim cannot lead to. */

@@ -31,6 +31,7 @@ struct groups *groups_new(const struct groups_config *config)
 	list_init(&gs->ticking);
 	list_init(&gs->thawing);
 	list_init(&gs->hasty);
+	list_init(&gs->paced);
 	list_init(&gs->todo);
 	list_init(&gs->undeliverable);
 	entry_cache_init(&gs->cache, config->cache_bytes);
@@ -182,8 +183,31 @@ static unsigned thaw_due(struct groups *gs)
 	return n;
 }
 
+void groups_pace(struct group *g)
+{
+	if (g->phase == GROUP_RUNNING && list_empty(&g->paced))
+		list_push_back(&g->groups->paced, &g->paced);
+}
+
+unsigned groups_resume(struct groups *gs)
+{
+	unsigned next = 0;
+	LIST_EACH_SAFE(node, &gs->paced)
+	{
+		struct group *g = LIST_ENTRY(node, struct group, paced);
+		unsigned ms = install_resume(g);
+		group_settle(g);
+		if (ms == 0)
+			list_remove(&g->paced);
+		else if (next == 0 || ms < next)
+			next = ms;
+	}
+	return next;
+}
+
 unsigned groups_tick(struct groups *gs)
 {
+	groups_resume(gs);
 	/* Groups that are alone have nobody to hear from and nobody to beat for. */
 	unsigned n = thaw_due(gs) + haste_tick(gs);
 	struct list due;

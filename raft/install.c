@@ -9,6 +9,8 @@
 
 enum {
 	PART_ENTRIES = 256,
+	SLOW_MS = 8,         /* a burst that takes longer was too large */
+	PAUSE_MAX_MS = 50,
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
 	COMPLAIN_MS = 60000, /* between complaints: the leader tries again and again */
@@ -42,8 +44,10 @@ struct install_out {
 	uint64_t from;   /* next entry in it */
 	uint64_t parts;  /* sent */
 	uint64_t acked;
-	size_t ahead[INSTALL_PARTS_AHEAD]; /* bytes of part k, not acked, in [k % ...] */
-	size_t bytes_ahead;                /* sum of these */
+	size_t burst;       /* bytes that go at once */
+	size_t bytes_ahead; /* of the burst under way */
+	uint64_t burst_ms;  /* when that began */
+	uint64_t resume_ms; /* the next one's; 0: no pause */
 	uint64_t heard_ms;
 };
 
@@ -159,6 +163,7 @@ static struct install_out *out_new(struct group *g, uint64_t index)
 	o->g = g;
 	o->index = index;
 	o->early = !g->leading;
+	o->burst = INSTALL_PART_BYTES;
 	if (g->app->whole != NULL) {
 		g->app->whole(g->arg, &o->data, &o->live);
 	} else {
@@ -297,10 +302,10 @@ static int send_entries(struct install_out *o, struct wire *w, size_t *ret_n)
 /* The other holds in memory what it has not acked, and so does the link. */
 static bool may_read_ahead(const struct install_out *o)
 {
-	return o->parts - o->acked < INSTALL_PARTS_AHEAD && o->bytes_ahead < INSTALL_BYTES_AHEAD;
+	return o->parts - o->acked < INSTALL_PARTS_AHEAD && o->bytes_ahead < o->burst;
 }
 
-static void out_pump(struct install_out *o)
+static void out_send_burst(struct install_out *o)
 {
 	struct wire w = {
 		.group = o->g->id,
@@ -320,17 +325,57 @@ static void out_pump(struct install_out *o)
 			out_end(o, RAFT_IOERR);
 			return;
 		}
-		o->ahead[o->parts++ % INSTALL_PARTS_AHEAD] = n;
+		o->parts++;
 		o->bytes_ahead += n;
 	}
 }
 
+static void out_begin_burst(struct install_out *o)
+{
+	o->resume_ms = 0;
+	o->bytes_ahead = 0;
+	o->burst_ms = groups_now(o->g->groups);
+	out_send_burst(o);
+}
+
+/* How long it took says how busy the other is: its disk is everybody's. */
+static void out_pause(struct install_out *o)
+{
+	uint64_t now = groups_now(o->g->groups);
+	uint64_t took = now - o->burst_ms;
+	if (took > SLOW_MS && o->burst > INSTALL_PART_BYTES)
+		o->burst /= 2;
+	else if (took < SLOW_MS / 2 && o->burst < INSTALL_BYTES_AHEAD)
+		o->burst *= 2;
+	o->resume_ms = now + (took < PAUSE_MAX_MS ? took : PAUSE_MAX_MS);
+	groups_pace(o->g);
+}
+
 static void out_acked(struct install_out *o, uint64_t parts)
 {
-	for (; o->acked < parts; o->acked++)
-		o->bytes_ahead -= o->ahead[o->acked % INSTALL_PARTS_AHEAD];
+	bool first = !o->accepted;
+	o->acked = parts;
 	o->accepted = true;
-	out_pump(o);
+	if (first)
+		out_begin_burst(o);
+	else if (o->acked == o->parts && o->resume_ms == 0)
+		out_pause(o);
+}
+
+unsigned install_resume(struct group *g)
+{
+	uint64_t now = groups_now(g->groups), next = UINT64_MAX;
+	LIST_EACH_SAFE(node, &g->installs.out)
+	{
+		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
+		if (o->resume_ms == 0)
+			continue;
+		if (now >= o->resume_ms)
+			out_begin_burst(o);
+		else if (o->resume_ms < next)
+			next = o->resume_ms;
+	}
+	return next == UINT64_MAX ? 0 : (unsigned)(next - now);
 }
 
 /* The later line asks again: after a while, and whenever the member was not heard for a heartbeat. */
@@ -395,6 +440,7 @@ static void out_taken(struct install_out *o)
 	o->taken = true;
 	if (g->stall.silent)
 		return;
+	p->brought = true;
 	group_net_answer(g, p, o->index);
 	if (p->install == o)
 		out_end(o, 0);
@@ -424,6 +470,15 @@ void install_link_down(struct group *g, struct peer *p)
 	(void)g;
 	if (p->install != NULL)
 		out_end(p->install, RAFT_NOCONNECTION);
+}
+
+void install_gone(struct group *g, uint64_t id)
+{
+	struct peer *p = group_net_peer(g, id);
+	if (p != NULL && p->install != NULL)
+		out_end(p->install, RAFT_CANCELED);
+	if (p != NULL)
+		p->match = p->sent = 0; /* if it comes back it has to say anew what it has */
 }
 
 void install_not_leading(struct group *g)

@@ -12,6 +12,9 @@
  *                                            -> raft: snapshot_put(0): switched to, restored
  *   raft is answered      <--- ACK done      and told of its result
  *
+ * Pace: the parts go in bursts, the next one when the last is durable there and as much time again
+ * has passed, and small ones where the disk is slow: half of the time others have it to themselves.
+ *
  * Memory: the leader reads ahead of the acks by INSTALL_PARTS_AHEAD parts and INSTALL_BYTES_AHEAD
  * bytes, so neither side, nor the link between, ever holds more entries than that (and one that is
  * larger by itself). The state is held as a whole, as it is wherever the application has it, and may
@@ -36,9 +39,9 @@
 #include "raft/wire.h"
 
 enum {
-	INSTALL_PART_BYTES = 256 * 1024, /* of a message; a larger entry goes alone */
-	INSTALL_PARTS_AHEAD = 16,        /* sent, and not known to be durable there */
-	INSTALL_BYTES_AHEAD = 4 * 1024 * 1024,
+	INSTALL_PART_BYTES = 64 * 1024, /* of a message; a larger entry goes alone */
+	INSTALL_PARTS_AHEAD = 16,       /* sent, and not known to be durable there */
+	INSTALL_BYTES_AHEAD = INSTALL_PARTS_AHEAD * INSTALL_PART_BYTES, /* of the largest burst */
 };
 
 struct peer;
@@ -68,9 +71,13 @@ void install_put(struct group *g, struct raft_io_snapshot_put *req,
 	const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
 /* A write has ended: what is staged may be given to raft now. */
 void install_unblock(struct group *g);
+/* Streams whose pause is over go on. The ms until the next one is to, 0: none pauses. */
+unsigned install_resume(struct group *g);
 /* Every tick of a group that runs: gives up streams that stand still. */
 void install_tick(struct group *g);
 void install_link_down(struct group *g, struct peer *p);
+/* The member is none any more. */
+void install_gone(struct group *g, uint64_t id);
 /* This member leads no more. */
 void install_not_leading(struct group *g);
 /* What is staged is not worth waiting for, unless raft has it already: the group closes or rests. */

@@ -158,8 +158,10 @@ static void change_ended(struct group *g, int status)
 	} else if (c->step == CHANGE_PROMOTE && role_of(g, c->id) != RAFT_VOTER) {
 		group_todo(g); /* it was a spare and is a standby now */
 	} else {
-		if (c->step == CHANGE_REMOVE)
+		if (c->step == CHANGE_REMOVE) {
 			tell_removed(g, c->id, c->node);
+			install_gone(g, c->id);
+		}
 		change_over(g, 0);
 	}
 }
@@ -409,11 +411,14 @@ bool membership_refuses(struct group *g, uint64_t node, const struct wire *w)
 	return true;
 }
 
-static void removed(struct group *g)
+/* What is being staged for it has no end any more. */
+static void removed(struct group *g, uint64_t index)
 {
 	if (g->removed != NOT_REMOVED)
 		return;
 	g->removed = REMOVED_UNTOLD;
+	g->removed_at = index;
+	install_give_up(g);
 	group_todo(g);
 }
 
@@ -422,11 +427,11 @@ void membership_removed(struct group *g, const struct wire *w)
 	const struct conf_at *c = confs_newest(&g->io.confs);
 	bool newer = c != NULL && c->index > w->index && conf_find(&c->conf, g->self) != NULL;
 	if (w->term >= libraft_term(&g->raft) && !newer)
-		removed(g);
+		removed(g, w->index);
 }
 
 /* A member that applies its own removal knows without being told. A new one has not been in the
- * configurations before its own. */
+ * configurations before its own; one that was removed may be added again. */
 static void look_for_self(struct group *g)
 {
 	const struct conf_at *c = confs_at(&g->io.confs, g->fsm.applied);
@@ -435,7 +440,9 @@ static void look_for_self(struct group *g)
 	g->looked_at = c->index;
 	bool in = conf_find(&c->conf, g->self) != NULL;
 	if (g->was_member && !in)
-		removed(g);
+		removed(g, c->index);
+	if (in && c->index > g->removed_at)
+		g->removed = NOT_REMOVED;
 	g->was_member = g->was_member || in;
 }
 

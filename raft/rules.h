@@ -31,6 +31,7 @@ struct rules_off {
 	bool split;            /* large appends are cut and not repeated */
 	bool split_commit;     /* what is cut off is not called committed */
 	bool mask_rejected;    /* rejections are masked while a snapshot streams */
+	bool laggards_stay;    /* no snapshot that takes from a member what it is catching up on */
 	bool thaw_on_link;     /* a lost link or a new incarnation thaws */
 	bool freeze_asks;      /* off: a leader freezes without asking the others */
 };

@@ -8,6 +8,7 @@
 #include "src/loop/timer.h"
 
 enum {
+	LONG_QUEUE = 4096,  /* messages: the members get them one after the other */
 	CLOSE_BEHIND = 64,  /* entries that a standby may lack when its promotion is asked for */
 	AGAIN_MS = 300,     /* after a step that did not succeed, or while a standby catches up */
 	UNHEARD_MS = 1000,  /* after a proposal */
@@ -24,7 +25,7 @@ struct mirror {
 	uint64_t home_ms; /* not handed back before */
 	bool busy;        /* its group has been asked for a step */
 	bool again;       /* look when that is over, whatever comes of it */
-	bool sync;        /* mirrors_sync() */
+	enum { AS_CONFIGURED, SYNC, CANCEL } wish; /* an operator's: mirrors_sync() */
 	struct mirrors *all;
 	UT_hash_handle hh;
 };
@@ -240,8 +241,51 @@ static struct step tell(struct mirror *m, const struct view *v)
 	return any ? (struct step){WAIT, UNHEARD_MS} : settled;
 }
 
+static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
+{
+	struct amqp_value value;
+	struct machine_counts n = {0};
+	if (m->wish == SYNC || v->q->type == BROKER_QUEUE_QUORUM)
+		return true;
+	if (m->wish == AS_CONFIGURED &&
+		broker_effective_get(v->q->effective, "ha-sync-mode", &value) &&
+		value.type == 'S' && slice_is(value.u.s, "automatic"))
+		return true;
+	queue_hosts_counts(m->all->config.hosts, v->q->group, &n);
+	return n.ready + n.unacked == 0;
+}
+
+static bool is_near(const struct group_member_state *r)
+{
+	return !r->installing && r->match > 0 && r->lag <= CLOSE_BEHIND;
+}
+
+/* A long queue goes to one member after the other: the next one votes, and those who publish need
+ * not wait for a disk that is busy with a copy. */
+static bool is_copying(const struct mirror *m, const struct view *v)
+{
+	struct machine_counts n = {0};
+	queue_hosts_counts(m->all->config.hosts, v->q->group, &n);
+	for (unsigned i = 0; n.ready + n.unacked > LONG_QUEUE && i < v->n; i++) {
+		const struct group_member_state *r = &v->raft[i];
+		if (r->id != v->self && !is_going(v, r->id) && reaches(m->all, r->node) &&
+			!is_near(r))
+			return true;
+	}
+	return false;
+}
+
+/* Who would vote waits for an operator, or for the end of what was there before it. */
+static bool is_to_be_added(const struct mirror *m, const struct view *v,
+	const struct broker_member *row)
+{
+	return row->state != BROKER_MEMBER_JOINING || !broker_member_may_vote(v->q, row) ||
+	       is_to_be_synchronised(m, v);
+}
+
 static struct step add(struct mirror *m, const struct view *v)
 {
+	struct step ret = settled;
 	for (unsigned i = 0; i < v->q->n_members; i++) {
 		const struct broker_member *row = &v->q->members[i];
 		const struct group_member_state *r = in_raft(v, row->id);
@@ -250,9 +294,14 @@ static struct step add(struct mirror *m, const struct view *v)
 			!reaches(m->all, node))
 			continue;
 		struct group_member member = {.id = row->id, .node = node};
-		return asked(m, group_add_standby(v->group, &member, on_done, m));
+		if (!is_to_be_added(m, v, row))
+			ret = (struct step){WAIT, EMPTYING_MS};
+		else if (is_copying(m, v))
+			return (struct step){WAIT, AGAIN_MS};
+		else
+			return asked(m, group_add_standby(v->group, &member, on_done, m));
 	}
-	return settled;
+	return ret;
 }
 
 static unsigned count_voters(const struct view *v)
@@ -272,37 +321,42 @@ static struct step let_go(struct mirror *m, const struct view *v)
 	return settled;
 }
 
-static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
-{
-	struct amqp_value value;
-	struct machine_counts n = {0};
-	if (m->sync || v->q->type == BROKER_QUEUE_QUORUM)
-		return true;
-	if (broker_effective_get(v->q->effective, "ha-sync-mode", &value) && value.type == 'S' &&
-		slice_is(value.u.s, "automatic"))
-		return true;
-	queue_hosts_counts(m->all->config.hosts, v->q->group, &n);
-	return n.ready + n.unacked == 0;
-}
-
 /* The members that are to vote and do not yet, or not any more since their node took leave. */
 static struct step promote(struct mirror *m, const struct view *v)
 {
 	struct step ret = settled;
-	bool may = is_to_be_synchronised(m, v);
 	for (unsigned i = 0; i < v->q->n_members; i++) {
 		const struct broker_member *row = &v->q->members[i];
 		const struct group_member_state *r = in_raft(v, row->id);
-		bool again = row->state != BROKER_MEMBER_JOINING;
-		if (row->state == BROKER_MEMBER_LEAVING || r == NULL || r->voter ||
+		if (row->state == BROKER_MEMBER_LEAVING || r == NULL || r->voter || r->spare ||
 			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
 			continue;
-		if ((may || again) && is_up(m->all, r->node) && !r->installing && r->match > 0 &&
-			r->lag <= CLOSE_BEHIND)
+		if (is_up(m->all, r->node) && is_near(r))
 			return asked(m, group_promote(v->group, r->id, on_done, m));
-		ret = (struct step){WAIT, may || again ? AGAIN_MS : EMPTYING_MS};
+		ret = (struct step){WAIT, AGAIN_MS};
 	}
 	return ret;
+}
+
+/* What an operator has cancelled: members that were to vote and have not got as far. */
+static struct step withdraw(struct mirror *m, const struct view *v)
+{
+	for (unsigned i = 0; m->wish == CANCEL && i < v->q->n_members; i++) {
+		const struct broker_member *row = &v->q->members[i];
+		const struct group_member_state *r = in_raft(v, row->id);
+		if (row->state == BROKER_MEMBER_JOINING && r != NULL && !r->voter &&
+			!is_to_be_synchronised(m, v) && broker_member_may_vote(v->q, row))
+			return asked(m, group_remove(v->group, r->id, on_done, m));
+	}
+	return settled;
+}
+
+/* Both go on side by side. */
+static struct step bring_up(struct mirror *m, const struct view *v)
+{
+	struct step p = promote(m, v);
+	struct step a = p.outcome == BUSY ? settled : add(m, v);
+	return a.outcome == BUSY || p.outcome == SETTLED ? a : p;
 }
 
 /* To a member that could lead: another one in each group, so that a node's queues do not all end up
@@ -347,9 +401,9 @@ static struct step next_step(struct mirror *m, const struct view *v)
 	struct step told = tell(m, v);
 	s = let_go(m, v);
 	if (s.outcome == SETTLED)
-		s = add(m, v);
+		s = withdraw(m, v);
 	if (s.outcome == SETTLED)
-		s = promote(m, v);
+		s = bring_up(m, v);
 	if (s.outcome == SETTLED)
 		s = remove_going(m, v, true);
 	if (s.outcome == SETTLED && is_going(v, v->self))
@@ -370,9 +424,9 @@ static struct step leave(struct mirror *m, const struct view *v)
 }
 
 /* Is there a wish of an operator to be remembered? */
-static bool keeps_sync(const struct mirror *m, const struct view *v)
+static bool keeps_wish(const struct mirror *m, const struct view *v)
 {
-	for (unsigned i = 0; m->sync && i < v->q->n_members; i++)
+	for (unsigned i = 0; m->wish != AS_CONFIGURED && i < v->q->n_members; i++)
 		if (v->q->members[i].state == BROKER_MEMBER_JOINING &&
 			broker_member_may_vote(v->q, &v->q->members[i]))
 			return true;
@@ -390,7 +444,7 @@ static void mirror_step(struct mirror *m)
 	struct step s = m->all->leaving ? leave(m, &v) : next_step(m, &v);
 	if (s.outcome == WAIT)
 		wait_for(m, s.wait_ms);
-	else if (s.outcome == SETTLED && !keeps_sync(m, &v))
+	else if (s.outcome == SETTLED && !keeps_wish(m, &v))
 		mirror_free(m);
 }
 
@@ -527,7 +581,7 @@ void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted)
 	if (ms->leaving || !queue_hosts_leads(ms->config.hosts, group))
 		return;
 	struct mirror *m = mirror_of(ms, group);
-	m->sync = wanted;
+	m->wish = wanted ? SYNC : CANCEL;
 	make_due(m);
 }
 

@@ -5,11 +5,14 @@
  *
  *   leaving, and its node is not linked   remove it, so that it counts for no majority
  *   leaving, and no member any more       propose MEMBER_GONE
- *   not a member                          add it as a standby
+ *   joining, not a member                 add it as a standby, which begins to copy: at once if
+ *                                         the queue is to be synchronised (ha-sync-mode automatic, a
+ *                                         quorum queue, mirrors_sync()), else when nothing is left
+ *                                         that was there before it; one after the other if the queue
+ *                                         is long
  *   joining, and it votes                 propose MEMBER_PROMOTED
- *   joining, and may vote                 promote it: at once if the queue is to be synchronised
- *                                         (ha-sync-mode automatic, a quorum queue, mirrors_sync()),
- *                                         else when nothing is left that was there before it
+ *   joining, and may vote                 promote it as soon as it has everything
+ *   the operator has cancelled            remove who does not vote yet
  *   leaving                               remove it; if it is the leader itself, hand over first
  *   led elsewhere than at its first
  *   member's, which has been back a while hand over
@@ -58,8 +61,7 @@ void mirrors_node_down(struct mirrors *ms);
 /* End of the turn; returns whether anything was done. */
 bool mirrors_flush(struct mirrors *ms);
 
-/* An operator wants the queue's mirrors to be promoted as soon as they have what the leader has, or
- * not any more. */
+/* An operator wants the queue copied to its mirrors, or not any more: a copy under way ends. */
 void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted);
 /* Hands over all that is led here and could be led elsewhere, and waits, if the metadata calls this node
  * down, until queues of two voters go on without it; then done(), also if some could not

@@ -64,6 +64,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 	timer_free(t->shard->tick);
 	timer_free(t->shard->seek);
 	timer_free(t->shard->clock);
+	timer_free(t->shard->pace);
 	mem_free(t);
 	worker_stop(w);
 }

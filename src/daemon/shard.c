@@ -89,6 +89,21 @@ static void shard_check_clock(struct shard *s)
 	timer_set(s->clock, RAFT_HEARTBEAT_MS / 2);
 }
 
+static void shard_on_pace(void *arg)
+{
+	struct shard *s = arg;
+	s->pausing = false; /* the turn that follows looks */
+}
+
+static void shard_check_pace(struct shard *s)
+{
+	unsigned ms = groups_resume(s->groups);
+	if (ms == 0 || s->pausing)
+		return;
+	s->pausing = true;
+	timer_set(s->pace, ms);
+}
+
 /* In the order of a message's way, so that one round takes everything one step on. */
 static bool shard_turn_of_app(struct shard *s)
 {
@@ -103,6 +118,7 @@ static bool shard_turn_of_app(struct shard *s)
 	shard_check_empty(s);
 	shard_check_seek(s);
 	shard_check_clock(s);
+	shard_check_pace(s);
 	worked |= store_port_ready(&s->port);
 	s->worked |= worked;
 	return worked;
@@ -436,6 +452,7 @@ void shard_start_clock(struct shard *s)
 	timer_set(s->tick, TICK_MS);
 	s->seek = timer_new(&s->worker, shard_on_seek, s);
 	s->clock = timer_new(&s->worker, shard_on_clock, s);
+	s->pace = timer_new(&s->worker, shard_on_pace, s);
 }
 
 static void shard_open_catalog(struct shard *s)
@@ -583,7 +600,8 @@ void shard_close(struct shard *s)
 	s->node->api_shards[s->worker.no].hosts = NULL;
 	timer_stop(s->seek);
 	timer_stop(s->clock);
-	s->seeking = s->clock_runs = false;
+	timer_stop(s->pace);
+	s->seeking = s->clock_runs = s->pausing = false;
 	s->number = 0;
 	lives_done(&s->lives);
 	link_port_set_groups(s->links, NULL);

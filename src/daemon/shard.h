@@ -36,6 +36,8 @@ struct shard {
 	bool seeking;
 	struct timer *clock; /* set while groups need one */
 	bool clock_runs;
+	struct timer *pace; /* set while a snapshot that streams pauses */
+	bool pausing;
 	uint16_t number; /* of the node, as client ids have it; 0: not known yet */
 	struct lives lives;
 	struct turn_hook hook;

@@ -409,6 +409,7 @@ static const struct {
 	RULE_NAME(split),
 	RULE_NAME(split_commit),
 	RULE_NAME(mask_rejected),
+	RULE_NAME(laggards_stay),
 	RULE_NAME(thaw_on_link),
 	RULE_NAME(freeze_asks),
 };

@@ -164,6 +164,35 @@ static void test_a_stream_reads_ahead_so_far_and_no_further(void **state)
 	assert_true(scene_holds(a_stalled_disk_stops_the_stream, NULL));
 }
 
+/* ---- load ----------------------------------------------------------------------------------- */
+
+/* A member that is brought up while entries go on to come, more of them than the leader keeps behind
+ * its snapshots. It gets one snapshot, and from there on it follows. */
+static bool the_log_waits_for_who_was_brought_up(const struct rules_off *off)
+{
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(put_some(0, 50, 100 * 1024));
+	C.nodes[2].disk.min_us = C.nodes[2].disk.max_us = 20000;
+	node_start(&C.nodes[2]);
+	for (unsigned i = 0; i < 3000; i++) {
+		node_put(&C.nodes[0], 10);
+		cluster_run(&C, 2);
+	}
+	SCENE_NEEDS(C.nodes[2].cell->last + 50 > C.nodes[0].cell->last);
+	SCENE_NEEDS(C.nodes[0].cell->snapshots > 2);
+	SCENE_NEEDS(C.installs == 1);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	return end(true);
+}
+
+static void test_the_log_waits_for_who_was_brought_up(void **state)
+{
+	(void)state;
+	scene_needs(the_log_waits_for_who_was_brought_up, (struct rules_off){.laggards_stay = true});
+}
+
 /* ---- leftovers ------------------------------------------------------------------------------ */
 
 static unsigned logs_on_disk(const struct node *n)
@@ -207,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_crash_in_an_install_leaves_a_member),
 		cmocka_unit_test(test_a_stream_reads_ahead_so_far_and_no_further),
+		cmocka_unit_test(test_the_log_waits_for_who_was_brought_up),
 		cmocka_unit_test(test_a_stream_that_breaks_off_is_replaced),
 	};
 	log_set_level(LOG_NONE);

@@ -31,6 +31,22 @@ static bool end(bool held)
 	return held;
 }
 
+static uint64_t parts_sent; /* of snapshots */
+
+static bool count_parts(
+	struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
+{
+	(void)c, (void)from, (void)to, (void)n;
+	parts_sent += w->kind == WIRE_INSTALL_ENTRIES;
+	return false;
+}
+
+static bool streams(struct cluster *c)
+{
+	(void)c;
+	return parts_sent > 3;
+}
+
 static void on_done(void *arg, int status)
 {
 	*(int *)arg = status;
@@ -101,6 +117,45 @@ static bool is_equal(struct cluster *c)
 }
 
 /* ---- joining -------------------------------------------------------------------------------- */
+
+/* A member that is removed while it gets a snapshot gets no more of it, and leaves nothing of it. It
+ * may be added again, under its name, as it has never voted. */
+static bool copy_ends_with_the_removal(const struct rules_off *off)
+{
+	int status = 1;
+	parts_sent = 0;
+	begin(3, 2, 0, off);
+	C.watch = count_parts;
+	SCENE_NEEDS(scene_lead(&C, 0));
+	for (unsigned i = 0; i < 80; i++)
+		SCENE_NEEDS(scene_put(&C, 0, 100 * 1024));
+	C.nodes[2].disk.min_us = C.nodes[2].disk.max_us = 20000;
+	SCENE_NEEDS(add(0, 2) == 0);
+	SCENE_NEEDS(cluster_until(&C, streams, 5000));
+	SCENE_NEEDS(state_of(0, C.nodes[2].raft_id).installing);
+	SCENE_NEEDS(drop(0, C.nodes[2].raft_id) == 0);
+	uint64_t parts = parts_sent;
+	cluster_run(&C, 2000);
+	SCENE_NEEDS(parts_sent <= parts + 16 && C.installs == 0);
+	parts = parts_sent;
+	cluster_run(&C, 5000);
+	SCENE_NEEDS(parts_sent == parts);
+	uint64_t id = C.nodes[2].raft_id;
+	struct group_member again = {.id = id, .node = C.nodes[2].id};
+	SCENE_NEEDS(outcome(group_add_standby(C.nodes[0].cell->group, &again, on_done, &status),
+			    &status) == 0);
+	SCENE_NEEDS(promote(0, id) == 0);
+	SCENE_NEEDS(put_some(0, 10));
+	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(scene_lead(&C, 2)); /* it has a clock again */
+	return end(true);
+}
+
+static void test_copy_ends_with_the_removal(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(copy_ends_with_the_removal, NULL));
+}
 
 static bool standby_joins_and_votes(const struct rules_off *off)
 {
@@ -498,6 +553,7 @@ static void test_a_leader_that_lost_one_link_of_two_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_copy_ends_with_the_removal),
 		cmocka_unit_test(test_a_new_group_is_led_by_the_preferred_member_at_once),
 		cmocka_unit_test(
 			test_a_leader_whose_node_is_lost_is_replaced_within_half_a_second),
