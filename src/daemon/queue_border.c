@@ -167,11 +167,11 @@ uint64_t queue_border_node(void *arg, uint64_t client)
 bool queue_border_gone(void *arg, uint64_t client)
 {
 	struct shard *s = arg;
-	const struct broker_node *n =
-		broker_node_by_number(border_broker(s), client_id_node(client));
+	const struct broker *b = border_broker(s);
+	const struct broker_node *n = broker_node_by_number(b, client_id_node(client));
 	uint32_t incarnation = client_id_incarnation(client);
 	if (n == NULL) /* forgotten, or not known yet */
-		return client_id_node(client) < border_broker(s)->next_node;
+		return b->next_node == 0 || client_id_node(client) < b->next_node;
 	return incarnation < (uint32_t)n->incarnation ||
 	       (incarnation == (uint32_t)n->incarnation && !n->up);
 }

@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import random
+import re
 import selectors
 import shutil
 import signal
@@ -32,32 +33,26 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
 CLONE_NEWNET = 0x40000000
 MTU = 1500
 NETWORK = "10.137.0.%d"
-ETC = "/etc/netns"
+ETC, RUN = "/etc/netns", "/run/netns"
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def why_not():
-    """Why no such network can be made here; None if it can."""
-    if os.geteuid() != 0:
-        return "needs root for network namespaces"
-    if shutil.which("ip") is None:
-        return "ip (iproute2) is missing"
-    try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR))
-    except OSError as e:
-        return "/dev/net/tun: %s" % e.strerror
-    try:
-        subprocess.run(["ip", "netns", "add", "warren-probe-%d" % os.getpid()], check=True, capture_output=True)
-    except subprocess.CalledProcessError as e:
-        return "no network namespaces: %s" % e.stderr.decode().strip()
-    subprocess.run(["ip", "netns", "delete", "warren-probe-%d" % os.getpid()], check=True)
-    return None
 
 
 def set_namespace(path):
     with open(path) as f:
         if libc.setns(f.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns %s" % path)
+
+
+def ip(*arguments):
+    r = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    if r.returncode != 0:
+        raise OSError("ip %s: %s" % (" ".join(arguments), r.stderr.strip()))
+
+
+def remove_namespace(name):
+    with contextlib.suppress(OSError):
+        ip("netns", "delete", name)
+    shutil.rmtree(os.path.join(ETC, name), ignore_errors=True)
 
 
 class Host:
@@ -72,23 +67,18 @@ class Host:
         os.makedirs(etc)
         with open(os.path.join(etc, "hosts"), "w") as f:
             f.write("127.0.0.1 localhost\n" + "".join("%s %s\n" % (h.address, h.name) for h in hosts))
-        self.ip("netns", "add", self.namespace)
+        ip("netns", "add", self.namespace)
         with self.inside():
             self.tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             fcntl.ioctl(self.tun, TUNSETIFF, struct.pack("16sH22x", b"wire", IFF_TUN | IFF_NO_PI))
         for words in ("link set lo up", "addr add %s/24 dev wire" % self.address, "link set wire mtu %d up" % MTU,
                       "link set wire txqueuelen 10000"):
-            self.ip("-n", self.namespace, *words.split())
+            ip("-n", self.namespace, *words.split())
 
     def remove(self):
         if self.tun is not None:
             os.close(self.tun)
-        subprocess.run(["ip", "netns", "delete", self.namespace], capture_output=True)
-        shutil.rmtree(os.path.join(ETC, self.namespace), ignore_errors=True)
-
-    @staticmethod
-    def ip(*arguments):
-        subprocess.run(["ip", *arguments], check=True)
+        remove_namespace(self.namespace)
 
     def command(self, command):
         """The same command, run on this host. It keeps its process id."""
@@ -98,12 +88,37 @@ class Host:
     def inside(self):
         """Sockets that this thread makes here are this host's, also afterwards."""
         with open("/proc/thread-self/ns/net") as before:
-            set_namespace("/run/netns/" + self.namespace)
+            set_namespace(os.path.join(RUN, self.namespace))
             try:
                 yield self
             finally:
                 if libc.setns(before.fileno(), CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
+
+
+def why_not():
+    """Why no such network can be made here; None if it can."""
+    if os.geteuid() != 0:
+        return "needs root for network namespaces"
+    if shutil.which("ip") is None:
+        return "ip (iproute2) is missing"
+    probe = Host("probe", 1)
+    try:
+        probe.make([probe])
+        ip(*probe.command(["true"])[1:])
+    except OSError as e:
+        return "no network namespaces with tunnels: %s" % e
+    finally:
+        probe.remove()
+    return None
+
+
+def remove_left_over():
+    """Hosts of tests that were killed."""
+    for name in os.listdir(RUN) if os.path.isdir(RUN) else []:
+        maker = re.match(r"warren-(\d+)-", name)
+        if maker and not os.path.exists("/proc/" + maker[1]):
+            remove_namespace(name)
 
 
 class Way:
@@ -184,6 +199,7 @@ class Wire:
         self.control = None
 
     def __enter__(self):
+        remove_left_over()
         try:
             for h in self.hosts:
                 h.make(self.hosts)
