@@ -59,6 +59,11 @@ static void border_here(struct shard *s, uint64_t group, struct blob *blob, size
 	worker_post(&to->worker, &m->mail);
 }
 
+static bool border_serves(const struct shard *s, uint64_t node)
+{
+	return node == s->node->identity.node_id || link_port_linked(s->links, node);
+}
+
 static void border_submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct shard *s = arg;
@@ -71,9 +76,10 @@ static void border_submit(void *arg, uint64_t group, uint64_t node, struct blob 
 			blob, COMMAND_ENTRY_HEADER, n);
 }
 
-static void border_resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+static bool border_resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct shard *s = arg;
+	bool served = border_serves(s, node);
 	if (node == s->node->identity.node_id)
 		border_here(s, group, blob, n, true);
 	else
@@ -81,14 +87,10 @@ static void border_resume(void *arg, uint64_t group, uint64_t node, struct blob 
 			&(struct envelope){
 				.kind = ENVELOPE_SECTION, .tag = TAG_RESUME, .group = group},
 			blob, 0, n);
+	return served;
 }
 
 /* ---- where the leader may be ---- */
-
-static bool border_serves(const struct shard *s, uint64_t node)
-{
-	return node == s->node->identity.node_id || link_port_linked(s->links, node);
-}
 
 /* The members' nodes that can be reached, beginning with the own one and the preferred one; returns
  * how many. */

@@ -301,8 +301,14 @@ static void client_resume(struct queue_client *qc, uint64_t node)
 	qc->waiting = 0;
 	qc->fresh = false;
 	client_put_resume(qc, &b);
-	to->resume(to->arg, qc->group, node, blob_copy(b.p, b.n), b.n);
+	bool sent = to->resume(to->arg, qc->group, node, blob_copy(b.p, b.n), b.n);
 	buf_done(&b);
+	if (!sent) {
+		/* Somebody still believes in a leader that is gone: nobody would answer. */
+		client_lose(qc);
+		qc->asked = true;
+		return;
+	}
 	client_send_skip(qc);
 	for (uint64_t at = qc->sents.first; at < qc->sents.end; at++) {
 		const struct sent *s = sent_ring_at(&qc->sents, at);

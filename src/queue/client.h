@@ -92,8 +92,9 @@ struct queue_border {
 	/* To the host on a node: takes over the blob, of COMMAND_ENTRY_HEADER unused octets, then
 	 * one section up to n. Of these octets none may be changed but the unused ones. */
 	void (*submit)(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n);
-	/* Likewise a resume, n octets as in src/queue/resume.h; the client's sections follow. */
-	void (*resume)(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n);
+	/* Likewise a resume, n octets as in src/queue/resume.h; the client's sections follow. False: it
+	 * can never arrive, there is no link to the node. */
+	bool (*resume)(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n);
 	/* The node where the leader may be; `attempt` counts up until it is found. 0: nobody is to
 	 * be asked at this moment; QUEUE_NOWHERE: nobody can be until a node comes back. */
 	uint64_t (*route)(void *arg, uint64_t group, unsigned attempt);

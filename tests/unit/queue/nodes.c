@@ -159,15 +159,16 @@ static void border_submit(void *arg, uint64_t group, uint64_t node, struct blob 
 	post(from, node, TO_HOST, copy, n);
 }
 
-static void border_resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+static bool border_resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct test_node *from = arg;
 	if (node != NODE_ID + from->i) {
 		post(from, node, TO_RESUME, blob, n);
-		return;
+		return from->all->linked[from->i][node - NODE_ID];
 	}
 	assert_true(queue_hosts_resume(from->hosts, group, slice_make(blob->data, n)));
 	blob_unref(blob);
+	return true;
 }
 
 static uint64_t border_route(void *arg, uint64_t group, unsigned attempt)

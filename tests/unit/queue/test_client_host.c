@@ -62,12 +62,13 @@ static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, 
 	queue_hosts_submit(from->world->hosts, group, blob, n);
 }
 
-static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+static bool resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct section_mail *from = arg;
 	assert_int_equal(node, NODE);
 	assert_true(queue_hosts_resume(from->world->hosts, group, slice_make(blob->data, n)));
 	blob_unref(blob);
+	return true;
 }
 
 static uint64_t route(void *arg, uint64_t group, unsigned attempt)

@@ -253,6 +253,29 @@ static void when_the_leaders_node_dies_nothing_is_lost_or_doubled(void **state)
 	}
 }
 
+/* The members still believe in the leader that has just died: who comes now waits for the next one, not
+ * for an answer of that one. */
+static void who_comes_when_the_leader_has_died_waits_for_the_next_one_only(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 50; seed < 80; seed++) {
+		begin(seed);
+		nodes_until(&w, is_led, 2000);
+		unsigned leader = nodes_leader(&w)->i, comer = (leader + 1 + (unsigned)seed % 2) % NODES;
+		nodes_run(&w, 200);
+		nodes_kill(&w, leader);
+		nodes_run(&w, 1);
+		pubs[comer].wanted = 1;
+		publish(&pubs[comer]);
+		for (unsigned ms = 0; ms < 600 && pubs[comer].confirmed == 0; ms++)
+			nodes_run(&w, 1);
+		assert_int_equal(pubs[comer].confirmed, 1);
+		consume_at(comer);
+		work_until_done(1000);
+		end();
+	}
+}
+
 /* Leadership moves although everybody lives. */
 static void when_leadership_is_handed_over_nothing_is_lost_or_doubled(void **state)
 {
@@ -462,6 +485,7 @@ int main(void)
 		cmocka_unit_test(a_new_queue_is_led_and_takes_commands_within_milliseconds),
 		cmocka_unit_test(all_nodes_publish_and_one_consumes),
 		cmocka_unit_test(when_the_leaders_node_dies_nothing_is_lost_or_doubled),
+		cmocka_unit_test(who_comes_when_the_leader_has_died_waits_for_the_next_one_only),
 		cmocka_unit_test(when_leadership_is_handed_over_nothing_is_lost_or_doubled),
 		cmocka_unit_test(whatever_links_break_nothing_is_lost_or_doubled),
 		cmocka_unit_test(what_nobody_serves_is_given_up_and_comes_back),
