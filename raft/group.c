@@ -545,6 +545,18 @@ uint64_t group_applied(const struct group *g)
 	return g->fsm.applied;
 }
 
+struct group_indexes group_indexes(const struct group *g)
+{
+	struct group_indexes ret = {.last = g->fsm.applied,
+		.commit = g->fsm.applied,
+		.snapshot = g->fsm.snapshot_index};
+	if (g->started) {
+		ret.last = libraft_stored(&g->raft);
+		ret.commit = libraft_commit(&g->raft);
+	}
+	return ret;
+}
+
 bool group_frozen(const struct group *g)
 {
 	return g->freeze.frozen;

@@ -152,6 +152,12 @@ struct group_member_state {
 };
 /* The members by the newest configuration, at most `max` of them; returns how many there are. */
 unsigned group_members(const struct group *g, struct group_member_state *ret, unsigned max);
+/* This member's log, as far as it is known to be on disk here. */
+struct group_indexes {
+	uint64_t last, commit;
+	uint64_t snapshot; /* 0: there is none */
+};
+struct group_indexes group_indexes(const struct group *g);
 uint64_t group_leader(const struct group *g); /* raft id; 0: not known */
 bool group_frozen(const struct group *g);     /* at rest: raft/freeze.h */
 

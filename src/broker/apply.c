@@ -376,6 +376,10 @@ static const command_fn commands[] = {
 	[BROKER_MEMBER_PROMOTED] = apply_member_promoted,
 	[BROKER_MEMBER_GONE] = apply_member_gone,
 	[BROKER_REPLACE_MEMBERS] = apply_replace_members,
+	[BROKER_SET_DRAINED] = apply_set_drained,
+	[BROKER_PREFER_LEADERS] = apply_prefer_leaders,
+	[BROKER_ADD_MEMBERS] = apply_add_members,
+	[BROKER_DELETE_MEMBERS] = apply_delete_members,
 };
 
 static command_fn find_command(uint16_t number, uint8_t version)

@@ -44,5 +44,9 @@ APPLY(apply_set_node_type);
 APPLY(apply_member_promoted);
 APPLY(apply_member_gone);
 APPLY(apply_replace_members);
+APPLY(apply_set_drained);
+APPLY(apply_prefer_leaders);
+APPLY(apply_add_members);
+APPLY(apply_delete_members);
 
 #endif

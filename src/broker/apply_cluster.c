@@ -100,6 +100,7 @@ static void begin_incarnation(struct broker_node *n, uint64_t incarnation)
 	n->up = true;
 	n->incarnation = incarnation;
 	broker_row_touch(b, &n->row);
+	broker_node_set_drained(n, false);
 	delete_queues_of_past_owners(b);
 	broker_members_lose(b, n->number, true);
 	if (alone)
@@ -245,4 +246,136 @@ void apply_replace_members(struct broker *b, struct reader *r, struct broker_res
 		apply_refuse(ret, BROKER_RUNNING, BROKER_NODE);
 	else
 		broker_members_place_all(b, n);
+}
+
+/* ---- by an operator's hand ---- */
+
+void apply_set_drained(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	uint64_t id = get_u64le(r);
+	bool drained = broker_get_enum(r, 2) == 1;
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n != NULL)
+		broker_node_set_drained(n, drained);
+}
+
+static bool prefer(struct broker_queue *q, uint64_t id, struct broker_result *ret)
+{
+	struct broker_member *m = broker_member_find(q, id);
+	if (m == NULL)
+		return apply_refuse(ret, BROKER_NOT_FOUND, BROKER_MEMBER);
+	if (!broker_member_votes(q, m))
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
+	broker_member_prefer(q, m);
+	return true;
+}
+
+static bool add_member(
+	struct broker_queue *q, const struct broker_node *n, struct broker_result *ret)
+{
+	if (q->type != BROKER_QUEUE_QUORUM || q->spec.exclusive)
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_QUEUE);
+	if (broker_member_on(q, n->number) != NULL)
+		return true;
+	if (!broker_member_could_vote(q, n))
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_NODE);
+	if (q->n_members >= BROKER_MEMBERS_MAX)
+		return apply_refuse(ret, BROKER_FULL, BROKER_MEMBER);
+	broker_member_add(q, n);
+	return true;
+}
+
+static bool is_last(const struct broker_queue *q, const struct broker_member *m)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (&q->members[i] != m && broker_member_votes(q, &q->members[i]))
+			return false;
+	return true;
+}
+
+static bool delete_member(
+	struct broker_queue *q, const struct broker_node *n, struct broker_result *ret)
+{
+	struct broker_member *m = broker_member_on(q, n->number);
+	if (q->type != BROKER_QUEUE_QUORUM)
+		return apply_refuse(ret, BROKER_REFUSED, BROKER_QUEUE);
+	if (m == NULL)
+		return true;
+	if (is_last(q, m))
+		return apply_refuse(ret, BROKER_LAST_MEMBER, BROKER_MEMBER);
+	broker_member_dismiss(q, m);
+	return true;
+}
+
+/* Of several queues; what cannot be done to one is no reason to leave the others. */
+struct tally {
+	unsigned done;
+	struct broker_result first; /* refusal */
+};
+
+static void count(struct tally *t, bool done, const struct broker_result *r)
+{
+	t->done += done;
+	if (!done && t->first.code == BROKER_OK)
+		t->first = *r;
+}
+
+static void conclude(const struct tally *t, struct broker_result *ret)
+{
+	*ret = t->done > 0 ? (struct broker_result){.code = BROKER_OK} : t->first;
+}
+
+/* Their number, and so many octets for each, and nothing else. */
+static bool holds_items(struct reader *r, size_t octets, struct broker_result *ret)
+{
+	uint64_t n = get_u32le(r);
+	return (!r->bad && reader_left(r) == n * octets) ||
+	       apply_refuse(ret, BROKER_MALFORMED, BROKER_NOTHING);
+}
+
+static struct broker_queue *next_queue(
+	struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct broker_queue *q = broker_queue_by_group(b, get_u64le(r));
+	if (q == NULL)
+		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
+	return q;
+}
+
+void apply_prefer_leaders(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct tally t = {0};
+	if (!holds_items(r, 16, ret))
+		return;
+	while (reader_left(r) > 0) {
+		struct broker_queue *q = next_queue(b, r, ret);
+		uint64_t member = get_u64le(r);
+		count(&t, q != NULL && prefer(q, member, ret), ret);
+	}
+	conclude(&t, ret);
+}
+
+static void change_members(struct broker *b, struct reader *r, struct broker_result *ret,
+	bool (*change)(struct broker_queue *q, const struct broker_node *n, struct broker_result *ret))
+{
+	struct tally t = {0};
+	uint64_t id = get_u64le(r);
+	struct broker_node *n = holds_items(r, 8, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL)
+		return;
+	while (reader_left(r) > 0) {
+		struct broker_queue *q = next_queue(b, r, ret);
+		count(&t, q != NULL && change(q, n, ret), ret);
+	}
+	conclude(&t, ret);
+}
+
+void apply_add_members(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	change_members(b, r, ret, add_member);
+}
+
+void apply_delete_members(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	change_members(b, r, ret, delete_member);
 }

@@ -94,6 +94,7 @@ const char *broker_code_text(enum broker_code code)
 		[BROKER_UNCHANGED] = "unchanged",
 		[BROKER_NAME_TAKEN] = "name taken",
 		[BROKER_FULL] = "no number left",
+		[BROKER_LAST_MEMBER] = "last member that votes",
 		[BROKER_UNAVAILABLE] = "no leader",
 		[BROKER_MALFORMED] = "malformed command",
 		[BROKER_UNKNOWN] = "unknown command",

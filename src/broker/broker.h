@@ -50,6 +50,7 @@ struct broker_watch {
 	void (*queue_begun)(void *arg, struct broker_queue *q); /* broker_queue.begun is set */
 	/* Its effective policy, or its members, or both are others now. */
 	void (*queue_changed)(void *arg, struct broker_queue *q);
+	void (*node_drained)(void *arg, struct broker_node *n); /* broker_node.drained is another */
 };
 
 struct broker {
@@ -107,7 +108,7 @@ enum broker_code {
 	BROKER_NOT_FOUND = 2, /* `resource` says what; the first missing one */
 	BROKER_IN_USE = 3,    /* DELETE_EXCHANGE if_unused: it has bindings as a source */
 	BROKER_REFUSED = 4,   /* default exchange in a binding, deletion of a system exchange; JOIN_NODE:
-			       * there is no node yet; MEMBER_GONE: it is not leaving */
+			       * there is no node yet; MEMBER_GONE: it is not leaving; others: command.h */
 	BROKER_BAD_NAME =
 		5, /* a name or key is longer than BROKER_NAME_MAX, or empty where it may not */
 	BROKER_STALE = 6,     /* DECLARE_QUEUE for an incarnation of a node that is over; see proposer.h */
@@ -120,6 +121,7 @@ enum broker_code {
 	BROKER_NAME_TAKEN = 13, /* JOIN_NODE, NODE_UP: another node has the name */
 	BROKER_FULL = 14,       /* JOIN_NODE: all numbers of nodes have been given out */
 	BROKER_UNAVAILABLE = 15, /* never from here: nobody leads group 0 (src/cluster/catalog.h) */
+	BROKER_LAST_MEMBER = 16, /* DELETE_MEMBERS: no other member of the queue votes */
 	BROKER_CODES
 };
 

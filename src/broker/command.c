@@ -205,6 +205,43 @@ void broker_put_replace_members(struct buf *out, uint64_t node)
 	buf_put_u64le(out, node);
 }
 
+void broker_put_set_drained(struct buf *out, uint64_t node, bool drained)
+{
+	begin(out, BROKER_SET_DRAINED);
+	buf_put_u64le(out, node);
+	buf_put_u8(out, drained);
+}
+
+void broker_put_prefer_leaders(struct buf *out, const struct broker_preference *p, size_t n)
+{
+	begin(out, BROKER_PREFER_LEADERS);
+	buf_put_u32le(out, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		buf_put_u64le(out, p[i].group);
+		buf_put_u64le(out, p[i].member);
+	}
+}
+
+static void put_member_queues(struct buf *out, uint64_t node, const uint64_t *groups, size_t n)
+{
+	buf_put_u64le(out, node);
+	buf_put_u32le(out, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		buf_put_u64le(out, groups[i]);
+}
+
+void broker_put_add_members(struct buf *out, uint64_t node, const uint64_t *groups, size_t n)
+{
+	begin(out, BROKER_ADD_MEMBERS);
+	put_member_queues(out, node, groups, n);
+}
+
+void broker_put_delete_members(struct buf *out, uint64_t node, const uint64_t *groups, size_t n)
+{
+	begin(out, BROKER_DELETE_MEMBERS);
+	put_member_queues(out, node, groups, n);
+}
+
 void broker_put_set_policy(struct buf *out, struct slice vhost, struct slice name,
 	enum broker_policy_kind kind, const struct broker_policy_spec *spec)
 {

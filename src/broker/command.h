@@ -63,6 +63,14 @@ enum broker_command {
 	BROKER_MEMBER_PROMOTED = 31,    /* NOT_FOUND queue or member; OK also if it votes already */
 	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving */
 	BROKER_REPLACE_MEMBERS = 33,    /* NOT_FOUND; RUNNING */
+	BROKER_SET_DRAINED = 34,        /* NOT_FOUND */
+	/* Of several queues; refused, as the first that is, if none of them changes. */
+	BROKER_PREFER_LEADERS = 35, /* NOT_FOUND queue or member; REFUSED: it does not vote */
+	BROKER_ADD_MEMBERS = 36,    /* NOT_FOUND node or queue; OK also if one is there; REFUSED: no
+				     * quorum queue, an exclusive one, or one that could not vote there;
+				     * FULL */
+	BROKER_DELETE_MEMBERS = 37, /* NOT_FOUND node or queue; OK also if none is there; REFUSED: no
+				     * quorum queue; LAST_MEMBER */
 };
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -134,6 +142,20 @@ void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member);
 /* By the leader of group 0, when a node has been down for long: queues that want a number of members
  * get others in place of those on that node, if there are nodes for them. */
 void broker_put_replace_members(struct buf *out, uint64_t node);
+
+/* The node is in maintenance from now on: queues are to be led elsewhere; or not any more, which its
+ * next NODE_UP says as well. */
+void broker_put_set_drained(struct buf *out, uint64_t node, bool drained);
+
+/* The leader of a queue is best at this member. */
+struct broker_preference {
+	uint64_t group, member;
+};
+
+void broker_put_prefer_leaders(struct buf *out, const struct broker_preference *p, size_t n);
+/* By an operator's hand: quorum queues get a member on the node, or lose theirs. */
+void broker_put_add_members(struct buf *out, uint64_t node, const uint64_t *groups, size_t n);
+void broker_put_delete_members(struct buf *out, uint64_t node, const uint64_t *groups, size_t n);
 
 /* ---- policies, parameters, limits ---- */
 

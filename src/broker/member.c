@@ -71,11 +71,17 @@ bool broker_locator_of(struct slice name, enum broker_locator *ret)
 	return false;
 }
 
-/* It votes in the group, as far as is known here. */
-static bool votes(const struct broker_queue *q, const struct broker_member *m)
+bool broker_member_votes(const struct broker_queue *q, const struct broker_member *m)
 {
 	return (m->state == BROKER_MEMBER_INITIAL || m->state == BROKER_MEMBER_VOTER) &&
 	       broker_member_may_vote(q, m);
+}
+
+bool broker_queue_is_replicated(const struct broker_queue *q)
+{
+	return !q->spec.exclusive &&
+	       (q->type == BROKER_QUEUE_QUORUM ||
+		       (q->effective != NULL && q->effective->ha_mode != BROKER_HA_NONE));
 }
 
 static const struct broker_node *node_of(
@@ -90,8 +96,7 @@ static bool in_memory_on(const struct broker_queue *q, const struct broker_node 
 	return broker_queue_in_memory(q) || n->type == BROKER_NODE_RAM;
 }
 
-/* A member on the node could vote. */
-static bool could_vote(const struct broker_queue *q, const struct broker_node *n)
+bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n)
 {
 	return broker_queue_in_memory(q) ? n->up : n->type == BROKER_NODE_DISC;
 }
@@ -164,8 +169,8 @@ struct demand {
 static bool meets(const struct broker_queue *q, const struct broker_node *n, struct demand d)
 {
 	if (d.voter)
-		return could_vote(q, n) && n->up == d.up;
-	return !could_vote(q, n) && n->up;
+		return broker_member_could_vote(q, n) && n->up == d.up;
+	return !broker_member_could_vote(q, n) && n->up;
 }
 
 /* Of the nodes not wanted yet that meet the demand, the one with the fewest members; or NULL. */
@@ -204,14 +209,15 @@ static void keep(const struct broker_queue *q, struct wanted *w, size_t count,
 			const struct broker_member *m = &q->members[i];
 			const struct broker_node *n = node_of(q, m);
 			if (m->state != BROKER_MEMBER_LEAVING && n != NULL && n != avoid &&
-				n->up == up && votes(q, m) == voting && could_vote(q, n) &&
+				n->up == up && broker_member_votes(q, m) == voting && broker_member_could_vote(q, n) &&
 				m->memory == in_memory_on(q, n))
 				want(w, n);
 		}
 	}
 }
 
-static void keep_standbys(const struct broker_queue *q, struct wanted *w, size_t count)
+/* Whoever is not leaving. */
+static void keep_any(const struct broker_queue *q, struct wanted *w, size_t count)
 {
 	for (size_t i = 0; i < q->n_members && w->n < count; i++)
 		if (q->members[i].state != BROKER_MEMBER_LEAVING)
@@ -229,7 +235,7 @@ static void want_count(const struct broker_queue *q, struct wanted *w, const str
 		fill(q, w, mode->count, NULL, (struct demand){.voter = true, .up = false});
 	if (mode->voters_only)
 		return;
-	keep_standbys(q, w, mode->count);
+	keep_any(q, w, mode->count);
 	fill(q, w, mode->count, NULL, (struct demand){.voter = false});
 }
 
@@ -252,7 +258,7 @@ static void want_all(const struct broker_queue *q, struct wanted *w)
 static bool any_could_vote(const struct broker_queue *q, const struct wanted *w)
 {
 	for (size_t i = 0; i < w->n; i++)
-		if (could_vote(q, w->nodes[i]))
+		if (broker_member_could_vote(q, w->nodes[i]))
 			return true;
 	return false;
 }
@@ -281,7 +287,7 @@ static enum broker_locator locator_of(const struct broker_queue *q)
 static bool may_lead(
 	const struct broker_queue *q, const struct wanted *among, const struct broker_node *n)
 {
-	return could_vote(q, n) && (among == NULL || wants(among, n));
+	return broker_member_could_vote(q, n) && (among == NULL || wants(among, n));
 }
 
 static const struct broker_node *least_leading(
@@ -291,7 +297,7 @@ static const struct broker_node *least_leading(
 	const struct broker_node *best = NULL;
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
-		if (n->up == up && may_lead(q, among, n) &&
+		if (broker_node_serves(n) == up && may_lead(q, among, n) &&
 			(best == NULL || n->n_leaders < best->n_leaders))
 			best = n;
 	}
@@ -304,7 +310,7 @@ static const struct broker_node *drawn(const struct broker_queue *q, const struc
 	const struct broker_node *best = NULL;
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
-		if (n->up && may_lead(q, among, n) &&
+		if (broker_node_serves(n) && may_lead(q, among, n) &&
 			(best == NULL ||
 				draw(q->group, ~n->id) < draw(q->group, ~best->id)))
 			best = n;
@@ -319,7 +325,8 @@ static const struct broker_node *locate(const struct broker_queue *q, const stru
 		q->spec.exclusive ? q->spec.owner.node : q->spec.home_node);
 	enum broker_locator locator =
 		q->spec.exclusive ? BROKER_LOCATOR_CLIENT_LOCAL : locator_of(q);
-	if (locator == BROKER_LOCATOR_CLIENT_LOCAL && n != NULL && n->up && may_lead(q, among, n))
+	if (locator == BROKER_LOCATOR_CLIENT_LOCAL && n != NULL && broker_node_serves(n) &&
+		may_lead(q, among, n))
 		return n;
 	n = locator == BROKER_LOCATOR_RANDOM ? drawn(q, among) : least_leading(q, among, true);
 	return n != NULL ? n : least_leading(q, among, false);
@@ -347,6 +354,10 @@ static void collect(
 	struct mode mode = mode_of(q);
 	bool fresh = q->n_members == 0;
 	w->n = 0;
+	if (q->by_hand && !fresh) {
+		keep_any(q, w, BROKER_MEMBERS_MAX);
+		return;
+	}
 	if (mode.ha == BROKER_HA_NODES)
 		want_named(q, w);
 	if (mode.ha == BROKER_HA_ALL)
@@ -409,7 +420,7 @@ static bool is_wanted(
 static bool stands(const struct broker_queue *q, const struct wanted *w)
 {
 	for (size_t i = 0; i < q->n_members; i++)
-		if (votes(q, &q->members[i]) && is_wanted(q, w, &q->members[i]))
+		if (broker_member_votes(q, &q->members[i]) && is_wanted(q, w, &q->members[i]))
 			return true;
 	return false;
 }
@@ -421,7 +432,7 @@ static bool dismiss(struct broker_queue *q, const struct wanted *w)
 	for (size_t i = 0; i < q->n_members; i++) {
 		struct broker_member *m = &q->members[i];
 		if (m->state == BROKER_MEMBER_LEAVING || is_wanted(q, w, m) ||
-			(votes(q, m) && !standing))
+			(broker_member_votes(q, m) && !standing))
 			continue;
 		m->state = BROKER_MEMBER_LEAVING;
 		changed = true;
@@ -438,25 +449,29 @@ static bool engage(struct broker_queue *q, const struct wanted *w)
 		if (!lives || broker_member_on(q, n->number) != NULL)
 			continue;
 		/* Nodes that are down would be missing at the first election. */
-		bool initial = fresh && could_vote(q, n) && (n->up || q->n_members == 0);
+		bool initial = fresh && broker_member_could_vote(q, n) && (n->up || q->n_members == 0);
 		add(q, n, initial ? BROKER_MEMBER_INITIAL : BROKER_MEMBER_JOINING);
 		changed = true;
 	}
 	return changed;
 }
 
-/* The first place is that of a member that can lead. */
-static void put_leader_first(struct broker_queue *q)
+static void put_first(struct broker_queue *q, size_t at)
 {
-	size_t at = 0;
-	while (at < q->n_members && !votes(q, &q->members[at]))
-		at++;
-	if (at == 0 || at == q->n_members)
-		return;
 	struct broker_member m = q->members[at];
 	for (; at > 0; at--)
 		q->members[at] = q->members[at - 1];
 	q->members[0] = m;
+}
+
+/* The first place is that of a member that can lead. */
+static void put_leader_first(struct broker_queue *q)
+{
+	size_t at = 0;
+	while (at < q->n_members && !broker_member_votes(q, &q->members[at]))
+		at++;
+	if (at < q->n_members)
+		put_first(q, at);
 }
 
 unsigned broker_members_initial(const struct broker_queue *q)
@@ -523,6 +538,41 @@ void broker_member_remove(struct broker_queue *q, struct broker_member *m)
 	broker_queue_changed(q);
 }
 
+/* Who the members are stays as it is, so the first configuration is still good. */
+void broker_member_prefer(struct broker_queue *q, struct broker_member *m)
+{
+	if (m == q->members)
+		return;
+	count(q, -1);
+	put_first(q, (size_t)(m - q->members));
+	count(q, 1);
+	broker_row_touch(q->vhost->broker, &q->row);
+	broker_queue_changed(q);
+}
+
+static void chosen(struct broker_queue *q)
+{
+	put_leader_first(q);
+	count(q, 1);
+	q->by_hand = true;
+	reshape(q);
+	broker_queue_changed(q);
+}
+
+void broker_member_add(struct broker_queue *q, const struct broker_node *n)
+{
+	count(q, -1);
+	add(q, n, BROKER_MEMBER_JOINING);
+	chosen(q);
+}
+
+void broker_member_dismiss(struct broker_queue *q, struct broker_member *m)
+{
+	count(q, -1);
+	m->state = BROKER_MEMBER_LEAVING;
+	chosen(q);
+}
+
 void broker_member_load(struct broker_queue *q, const struct broker_member *m)
 {
 	count(q, -1);
@@ -579,7 +629,7 @@ static bool lose(struct broker_queue *q, uint16_t node, bool memory_only)
 static bool has_voter(const struct broker_queue *q)
 {
 	for (size_t i = 0; i < q->n_members; i++)
-		if (votes(q, &q->members[i]))
+		if (broker_member_votes(q, &q->members[i]))
 			return true;
 	return false;
 }

@@ -18,6 +18,9 @@
  * member on disk, whatever its policy says. A member in memory lives as long as its node's
  * incarnation: it is given when the node is up and leaves when it is down.
  *
+ * Operators may have chosen the members of a quorum queue (broker_queue.by_hand): from then on it wants
+ * those that it has, and no others.
+ *
  * Members that are there are kept as far as possible. Those on nodes that are not wanted any more
  * leave when one that is wanted votes.
  */
@@ -50,7 +53,7 @@ struct broker_member {
 #define BROKER_MEMBERS_MAX 255
 
 /* The queue's members are q->members[0 .. n_members - 1]. The first one is where its leader is
- * best: where it was declared to be, or who came next when that one left. A queue has no member only
+ * best: where it was declared to be, who came next when that one left, or whom an operator prefers. A queue has no member only
  * while the table of nodes is empty. */
 
 /* The member with this id, or NULL. */
@@ -59,6 +62,10 @@ struct broker_member *broker_member_find(const struct broker_queue *q, uint64_t 
 struct broker_member *broker_member_on(const struct broker_queue *q, uint16_t node);
 /* It may vote, or will when it has been promoted: every member but a durable queue's in memory. */
 bool broker_member_may_vote(const struct broker_queue *q, const struct broker_member *m);
+/* It votes in the group, as far as is known here. */
+bool broker_member_votes(const struct broker_queue *q, const struct broker_member *m);
+/* The queue is meant to have members on several nodes: a quorum queue, or mirrored by policy. */
+bool broker_queue_is_replicated(const struct broker_queue *q);
 /* "initial", "joining", "voter", "leaving"; static. */
 const char *broker_member_state_name(enum broker_member_state state);
 
@@ -87,6 +94,13 @@ bool broker_members_place(struct broker_queue *q, const struct broker_node *avoi
 void broker_members_place_all(struct broker *b, const struct broker_node *avoid);
 /* A joining member votes from now on. Places the others anew; tells the watch. */
 void broker_member_promote(struct broker_queue *q, struct broker_member *m);
+/* The queue's leader is best there, from now on; tells the watch. The member votes. */
+void broker_member_prefer(struct broker_queue *q, struct broker_member *m);
+/* By hand: a member on that node / no member there, which is not the last that votes. Tell the watch. */
+void broker_member_add(struct broker_queue *q, const struct broker_node *n);
+void broker_member_dismiss(struct broker_queue *q, struct broker_member *m);
+/* Could a member on the node vote? */
+bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n);
 /* It is no member any more; tells the watch. */
 void broker_member_remove(struct broker_queue *q, struct broker_member *m);
 /* A node's members in memory are gone with its incarnation, or all of them with the node: they are

@@ -46,6 +46,11 @@ size_t broker_nodes_up(const struct broker *b)
 	return n;
 }
 
+bool broker_node_serves(const struct broker_node *n)
+{
+	return n->up && !n->drained;
+}
+
 uint64_t broker_node_incarnation(const struct broker *b, uint64_t node)
 {
 	const struct broker_node *n = broker_node_find(b, node);
@@ -103,6 +108,17 @@ void broker_node_set(struct broker_node *n, struct slice name, struct slice addr
 	n->name = broker_own(name);
 	n->address = broker_own(address);
 	broker_row_touch(n->broker, &n->row);
+}
+
+void broker_node_set_drained(struct broker_node *n, bool drained)
+{
+	struct broker *b = n->broker;
+	if (n->drained == drained)
+		return;
+	n->drained = drained;
+	broker_row_touch(b, &n->row);
+	if (b->watch.node_drained != NULL)
+		b->watch.node_drained(b->watch.arg, n);
 }
 
 void broker_node_set_number(struct broker_node *n, uint16_t number)

@@ -21,6 +21,7 @@ struct broker_node {
 	uint16_t number; /* in client ids and members; from 1, never given to another node */
 	bool up;         /* by the last NODE_UP or NODE_DOWN */
 	enum broker_node_type type;
+	bool drained; /* in maintenance: leads nothing that others could; until it is revived, or up anew */
 	uint64_t incarnation; /* the newest that NODE_UP has told of; 0: was never up */
 	struct slice name;    /* owned: "warren@host"; a label, but of one node only */
 	struct slice address; /* owned: "host:port" of its cluster listener */
@@ -41,6 +42,9 @@ struct broker_node *broker_node_by_name(const struct broker *b, struct slice nam
 size_t broker_nodes_of_type(const struct broker *b, enum broker_node_type type);
 size_t broker_nodes_up(const struct broker *b);
 
+/* It is up and not in maintenance. */
+bool broker_node_serves(const struct broker_node *n);
+
 /* The newest known incarnation of a node; 0 if none. */
 uint64_t broker_node_incarnation(const struct broker *b, uint64_t node);
 
@@ -53,6 +57,8 @@ const char *broker_node_type_name(enum broker_node_type type);
 struct broker_node *broker_node_new(struct broker *b, uint64_t id, uint16_t number,
 	enum broker_node_type type, struct slice name, struct slice address);
 void broker_node_set(struct broker_node *n, struct slice name, struct slice address);
+/* Tells the watch if it was not so already. */
+void broker_node_set_drained(struct broker_node *n, bool drained);
 void broker_node_set_number(struct broker_node *n, uint16_t number);
 void broker_node_delete(struct broker_node *n);
 

@@ -55,6 +55,7 @@ struct broker_queue {
 	 * it is declared, and their logs may be empty. */
 	bool begun;
 	bool reshaped; /* its members are others than when it began: the first ones are history */
+	bool by_hand;  /* operators have chosen its members: they stay as they are */
 	uint8_t n_members;
 	struct broker_member *members;      /* owned; see member.h */
 	struct broker_effective *effective; /* its policies; NULL: none applies */

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (4):
+ * Values, each after a version (5; 4 is the same without the flags drained and by hand):
  *
  *   global      cluster-id:64 next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
- *   node        number:16 type:8 up:8 incarnation:64 name:name address:name
+ *   node        number:16 type:8 up:8 (1: up, 2: drained) incarnation:64 name:name address:name
  *   vhost       name:name description:long tags:long default-queue-type:name max-connections:64
  *               max-queues:64
  *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
- *               begun:8 (1: begun, 2: reshaped) members:8 { id:64 node:16 state:8 memory:8 }*
+ *               begun:8 (1: begun, 2: reshaped, 4: by hand) members:8 { id:64 node:16 state:8 memory:8 }*
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long max-connections:64 max-channels:64
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
@@ -28,7 +28,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-#define VERSION 4
+enum { VERSION = 5, OLDEST_VERSION = 4 };
 
 /* ---- from the state ---- */
 
@@ -48,7 +48,7 @@ static void put_node(struct buf *out, const struct broker_node *n)
 {
 	buf_put_u16le(out, n->number);
 	buf_put_u8(out, (uint8_t)n->type);
-	buf_put_u8(out, n->up);
+	buf_put_u8(out, (uint8_t)(n->up | n->drained << 1));
 	buf_put_u64le(out, n->incarnation);
 	broker_put_name(out, n->name);
 	broker_put_name(out, n->address);
@@ -76,7 +76,7 @@ static void put_queue(struct buf *out, const struct broker_queue *q)
 	buf_put_u64le(out, q->vhost->row.number);
 	broker_put_name(out, q->name);
 	broker_put_queue_spec(out, &q->spec);
-	buf_put_u8(out, (uint8_t)(q->begun | q->reshaped << 1));
+	buf_put_u8(out, (uint8_t)(q->begun | q->reshaped << 1 | q->by_hand << 2));
 	buf_put_u8(out, q->n_members);
 	for (size_t i = 0; i < q->n_members; i++) {
 		buf_put_u64le(out, q->members[i].id);
@@ -383,7 +383,7 @@ static bool load_node(struct broker *b, uint64_t number, struct reader *r)
 {
 	uint16_t node_number = get_u16le(r);
 	enum broker_node_type type = broker_get_enum(r, BROKER_NODE_TYPES);
-	bool up = broker_get_enum(r, 2) == 1;
+	unsigned state = broker_get_enum(r, 4);
 	uint64_t incarnation = get_u64le(r);
 	struct slice name = broker_get_name(r), address = broker_get_name(r);
 	if (!reader_finished(r) || !node_number_ok(b, node_number) || !name_ok(name) || address.n > BROKER_NAME_MAX ||
@@ -392,7 +392,8 @@ static bool load_node(struct broker *b, uint64_t number, struct reader *r)
 		broker_node_by_name(b, name) != NULL)
 		return false;
 	struct broker_node *n = broker_node_new(b, number, node_number, type, name, address);
-	n->up = up;
+	n->up = state & 1;
+	n->drained = state & 2;
 	n->incarnation = incarnation;
 	return loaded(&n->row);
 }
@@ -459,13 +460,14 @@ static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
 	struct slice name = broker_get_name(r);
 	struct broker_queue_spec spec;
 	broker_get_queue_spec(r, &spec);
-	unsigned life = broker_get_enum(r, 4);
+	unsigned life = broker_get_enum(r, 8);
 	if (r->bad || group == 0 || group >= b->next_group || v == NULL || !name_ok(name) ||
 		broker_queue_find(v, name) != NULL || broker_queue_by_group(b, group) != NULL)
 		return false;
 	struct broker_queue *q = broker_queue_new(v, group, name, &spec);
 	q->begun = life & 1;
 	q->reshaped = life & 2;
+	q->by_hand = life & 4;
 	loaded(&q->row);
 	if (!load_members(q, r))
 		return false;
@@ -586,7 +588,8 @@ static bool load_topic_permission(struct broker *b, uint64_t number, struct read
 
 static bool load_row(struct broker *b, struct slice key, struct slice value)
 {
-	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] != VERSION)
+	if (key.n != BROKER_ROW_KEY_SIZE || value.n == 0 || value.p[0] < OLDEST_VERSION ||
+		value.p[0] > VERSION)
 		return false;
 	uint64_t number = load_u64be(key.p + 1);
 	struct reader r = reader_make(value.p + 1, value.n - 1);

@@ -253,6 +253,7 @@ static void renew_node(struct broker_node *n, const struct broker_node *from)
 	broker_node_set(n, from->name, from->address);
 	broker_node_set_number(n, from->number);
 	n->type = from->type;
+	broker_node_set_drained(n, from->drained);
 	n->up = from->up;
 	n->incarnation = from->incarnation;
 	broker_row_touch(n->broker, &n->row);
@@ -275,6 +276,7 @@ static void renew_queue(struct broker_queue *q, const struct broker_queue *from)
 {
 	broker_members_copy(q, from);
 	q->reshaped = from->reshaped;
+	q->by_hand = from->by_hand;
 	if (from->begun && !q->begun)
 		broker_queue_begin(q);
 	broker_row_touch(q->vhost->broker, &q->row);

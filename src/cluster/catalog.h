@@ -95,6 +95,8 @@ bool catalog_home_receive(struct catalog_home *h, const uint8_t *p, size_t n);
 void catalog_home_link_up(struct catalog_home *h, uint64_t node);
 /* For src/cluster/roster.c. */
 struct group *catalog_home_group(struct catalog_home *h);
+/* Lets another node lead group 0, if this one does and there is one that can. */
+void catalog_home_yield(struct catalog_home *h);
 /* closed() follows. */
 void catalog_home_close(struct catalog_home *h);
 

@@ -414,6 +414,18 @@ uint64_t home_leader(const struct catalog_home *h)
 	return h->leader_node;
 }
 
+static void home_on_yielded(void *arg, int status)
+{
+	(void)arg;
+	(void)status; /* then it goes on here */
+}
+
+void catalog_home_yield(struct catalog_home *h)
+{
+	if (group_leading(h->group))
+		group_transfer(h->group, 0, home_on_yielded, h);
+}
+
 void catalog_home_close(struct catalog_home *h)
 {
 	own_catalog(h)->home = NULL;

@@ -23,6 +23,7 @@ struct mirror {
 	struct list link; /* in mirrors.due or mirrors.waiting, unless busy */
 	uint64_t at_ms;   /* waiting: until then */
 	uint64_t home_ms; /* not handed back before */
+	uint64_t first;   /* the first member that home_ms is about; 0: not looked yet */
 	bool busy;        /* its group has been asked for a step */
 	bool again;       /* look when that is over, whatever comes of it */
 	enum { AS_CONFIGURED, SYNC, CANCEL } wish; /* an operator's: mirrors_sync() */
@@ -38,6 +39,7 @@ struct mirrors {
 	struct timer *timer; /* for `waiting` and home_scan_ms */
 	uint64_t timer_ms;   /* set for; 0: not set */
 	uint64_t home_scan_ms; /* when leaders that belong elsewhere are looked for; 0: not */
+	bool drained;          /* a node's maintenance has changed: all that is led here is looked at */
 	unsigned busy;
 	void (*left)(void *arg); /* leaving: who is told */
 	void *left_arg;
@@ -359,31 +361,51 @@ static struct step bring_up(struct mirror *m, const struct view *v)
 	return a.outcome == BUSY || p.outcome == SETTLED ? a : p;
 }
 
+static bool is_drained(const struct view *v, const struct broker_member *m)
+{
+	const struct broker_node *n = broker_node_by_number(v->q->vhost->broker, m->node);
+	return n != NULL && n->drained;
+}
+
+/* Another member that could lead at once, or NULL. */
+static const struct group_member_state *heir(
+	const struct mirrors *ms, const struct view *v, const struct broker_member *m)
+{
+	const struct group_member_state *r = in_raft(v, m->id);
+	bool fits = m->id != v->self && m->state != BROKER_MEMBER_LEAVING && r != NULL &&
+		    r->voter && !is_drained(v, m) && reaches(ms, r->node);
+	return fits ? r : NULL;
+}
+
 /* To a member that could lead: another one in each group, so that a node's queues do not all end up
  * on one other. */
 static struct step hand_over(struct mirror *m, const struct view *v)
 {
 	uint64_t heirs[BROKER_MEMBERS_MAX];
 	unsigned n = 0;
-	for (unsigned i = 0; i < v->q->n_members; i++) {
-		const struct broker_member *row = &v->q->members[i];
-		const struct group_member_state *r = in_raft(v, row->id);
-		if (row->id != v->self && row->state != BROKER_MEMBER_LEAVING && r != NULL &&
-			r->voter && reaches(m->all, r->node))
-			heirs[n++] = r->id;
-	}
+	for (unsigned i = 0; i < v->q->n_members; i++)
+		if (heir(m->all, v, &v->q->members[i]) != NULL)
+			heirs[n++] = v->q->members[i].id;
 	if (n == 0)
 		return (struct step){WAIT, AGAIN_MS};
 	return asked(m, group_transfer(v->group, heirs[m->group % n], on_done, m));
 }
 
+/* Whom an operator prefers has nothing to wait for. */
+static void note_first(struct mirror *m, uint64_t first)
+{
+	if (m->first != 0 && m->first != first)
+		m->home_ms = 0;
+	m->first = first;
+}
+
 static struct step go_home(struct mirror *m, const struct view *v)
 {
 	const struct broker_member *first = &v->q->members[0];
-	const struct group_member_state *r = in_raft(v, first->id);
+	const struct group_member_state *r = heir(m->all, v, first);
 	uint64_t now = m->all->config.worker->now_ms;
-	if (first->id == v->self || first->state == BROKER_MEMBER_LEAVING || r == NULL ||
-		!r->voter || !reaches(m->all, r->node) || m->all->home_scan_ms != 0)
+	note_first(m, first->id);
+	if (r == NULL || m->all->home_scan_ms != 0)
 		return settled; /* or looked at again when a node has been linked for a while */
 	if (now < m->home_ms)
 		return (struct step){WAIT, (unsigned)(m->home_ms - now)};
@@ -391,6 +413,35 @@ static struct step go_home(struct mirror *m, const struct view *v)
 		return (struct step){WAIT, AGAIN_MS};
 	m->home_ms = now + MIRRORS_HOME_MS;
 	return asked(m, group_transfer(v->group, r->id, on_done, m));
+}
+
+/* This node is in maintenance. */
+static bool leads_drained(const struct view *v)
+{
+	const struct broker_member *m = broker_member_find(v->q, v->self);
+	return m != NULL && is_drained(v, m);
+}
+
+static bool has_heir(const struct mirrors *ms, const struct view *v)
+{
+	for (unsigned i = 0; i < v->q->n_members; i++)
+		if (heir(ms, v, &v->q->members[i]) != NULL)
+			return true;
+	return false;
+}
+
+/* Nobody to hand over to: looked at again when a node is linked. */
+static struct step evade(struct mirror *m, const struct view *v)
+{
+	return has_heir(m->all, v) ? hand_over(m, v) : settled;
+}
+
+bool mirrors_misplaced(struct mirrors *ms, uint64_t group)
+{
+	struct view v;
+	if (!look(ms, group, &v) || v.q->n_members == 0)
+		return false;
+	return leads_drained(&v) ? has_heir(ms, &v) : heir(ms, &v, &v.q->members[0]) != NULL;
 }
 
 static struct step next_step(struct mirror *m, const struct view *v)
@@ -410,7 +461,9 @@ static struct step next_step(struct mirror *m, const struct view *v)
 		s = hand_over(m, v);
 	if (s.outcome == SETTLED)
 		s = told;
-	return s.outcome == SETTLED ? go_home(m, v) : s;
+	if (s.outcome != SETTLED)
+		return s;
+	return leads_drained(v) ? evade(m, v) : go_home(m, v);
 }
 
 /* Once each: who cannot be handed over is left to the others' election. */
@@ -500,10 +553,15 @@ static void tell_left(struct mirrors *ms)
 	left(ms->left_arg);
 }
 
+static void look_if_led(void *arg, uint64_t group, bool leads);
+
 bool mirrors_flush(struct mirrors *ms)
 {
 	bool any = false;
 	struct list *node;
+	if (ms->drained && !ms->leaving)
+		queue_hosts_each(ms->config.hosts, look_if_led, ms);
+	ms->drained = false;
 	while (ms->busy < MIRRORS_BUSY_MAX && (node = list_pop(&ms->due)) != NULL) {
 		mirror_step(LIST_ENTRY(node, struct mirror, link));
 		any = true;
@@ -527,6 +585,7 @@ void mirrors_led(struct mirrors *ms, uint64_t group)
 		return;
 	struct mirror *m = mirror_of(ms, group);
 	m->home_ms = ms->config.worker->now_ms + MIRRORS_HOME_MS;
+	m->first = 0;
 	make_due(m);
 }
 
@@ -551,6 +610,12 @@ void mirrors_node_down(struct mirrors *ms)
 {
 	if (!ms->leaving)
 		queue_hosts_each(ms->config.hosts, look_if_led, ms);
+}
+
+void mirrors_drained(struct mirrors *ms)
+{
+	ms->drained = true;
+	worker_wake(ms->config.worker);
 }
 
 static void on_timer(void *arg)

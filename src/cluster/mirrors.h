@@ -16,6 +16,7 @@
  *   leaving                               remove it; if it is the leader itself, hand over first
  *   led elsewhere than at its first
  *   member's, which has been back a while hand over
+ *   led here, and this node is in maintenance  hand over; nobody hands over to such a node
  *
  * It looks at a queue when something happens to it (its row changes, it begins to be led here, a step
  * ends, a node is linked), and again later only while there is something to wait for. Not more than
@@ -58,6 +59,11 @@ void mirrors_led(struct mirrors *ms, uint64_t group);
 void mirrors_link_up(struct mirrors *ms);
 /* The metadata calls a node down that was up. */
 void mirrors_node_down(struct mirrors *ms);
+/* A node is in maintenance from now on, or not any more. Cheap; looks at nothing yet. */
+void mirrors_drained(struct mirrors *ms);
+/* The queue is led here, and not where it is best: at its first member's, if that can be reached and is
+ * not in maintenance; or this node is. False if there is nobody to hand over to. */
+bool mirrors_misplaced(struct mirrors *ms, uint64_t group);
 /* End of the turn; returns whether anything was done. */
 bool mirrors_flush(struct mirrors *ms);
 

@@ -38,6 +38,7 @@ static const struct {
 		"[--description <description>] [--tags \"<tag1>,<tag2>,...\"] "
 		"[--default-queue-type <quorum|classic|stream>]"},
 	{OPTION_FORCE, "[--force]"},
+	{OPTION_ERRORS_ONLY, "[--errors-only]"},
 	{OPTION_PATTERNS, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]"},
 };
 

@@ -28,6 +28,7 @@ enum {
 	OPT_QUEUE_PATTERN,
 	OPT_VHOST_PATTERN,
 	OPT_USER,
+	OPT_ERRORS_ONLY,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
 };
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{"if-empty", no_argument, NULL, 'e'},
 	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"user", required_argument, NULL, OPT_USER},
+	{"errors-only", no_argument, NULL, OPT_ERRORS_ONLY},
 	{"global", no_argument, NULL, OPT_GLOBAL},
 	{"description", required_argument, NULL, OPT_DESCRIPTION},
 	{"tags", required_argument, NULL, OPT_TAGS},
@@ -87,6 +89,7 @@ static const struct {
 	{OPTION_FORCE, "--force"},
 	{OPTION_PATTERNS, "--queue-pattern"},
 	{OPTION_USER, "--user"},
+	{OPTION_ERRORS_ONLY, "--errors-only"},
 };
 
 const char *options_name(unsigned kinds)
@@ -106,6 +109,7 @@ static bool take_format(struct options *o, const char *name)
 	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
 		if (strcmp(name, formats[i]) == 0) {
 			o->format = (enum format)i;
+			o->format_given = true;
 			return true;
 		}
 	return false;
@@ -160,6 +164,10 @@ static bool take_flag(struct options *o, int option)
 	case OPT_GLOBAL:
 		o->global = true;
 		given(o, OPTION_GLOBAL);
+		return true;
+	case OPT_ERRORS_ONLY:
+		o->errors_only = true;
+		given(o, OPTION_ERRORS_ONLY);
 		return true;
 	case OPT_FORCE:
 		o->force = true;

@@ -28,6 +28,7 @@ enum option_kind {
 	OPTION_FORCE = 1 << 13,     /* --force */
 	OPTION_PATTERNS = 1 << 14,  /* --queue-pattern, --vhost-pattern */
 	OPTION_USER = 1 << 15,      /* --user */
+	OPTION_ERRORS_ONLY = 1 << 16, /* --errors-only */
 };
 
 struct options {
@@ -37,7 +38,8 @@ struct options {
 	const char *user, *queue_pattern, *vhost_pattern;
 	const char *cookie_file;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
-	bool force, dry_run;
+	bool force, errors_only;
+	bool format_given;
 	double timeout_s; /* 0: the verb's own */
 	enum format format;
 	unsigned given; /* option_kind bits that were used */

@@ -10,7 +10,8 @@
 enum { TIMEOUT_S = 60 };
 
 static const struct ctl_verb *const tables[] = {
-	verbs_help, verbs_node, verbs_cluster, verbs_access, verbs_policy, verbs_settings, verbs_list};
+	verbs_help, verbs_node, verbs_cluster, verbs_replica, verbs_access, verbs_policy,
+	verbs_settings, verbs_health, verbs_list};
 
 const struct ctl_verb *verb_at(unsigned i)
 {

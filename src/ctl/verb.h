@@ -56,7 +56,7 @@ int ctl_do(struct ctl *c, const char *verb, json_t *args);
 int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n);
 
 extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], verbs_list[],
-	verbs_node[], verbs_cluster[], verbs_help[];
+	verbs_node[], verbs_cluster[], verbs_replica[], verbs_health[], verbs_help[];
 
 /* verbs_node.c: parts of what several verbs print, waiting, and the time. */
 int print_result_json(json_t *result); /* takes it over; returns CTL_OK */

@@ -87,11 +87,17 @@ static int update_cluster_nodes(struct ctl *c)
 	return change(c, "update_cluster_nodes", json_pack("{ss}", "node", ctl_arg(c, 0)));
 }
 
+/* A name is a label, which the node brings along when it starts. */
 static int rename_cluster_node(struct ctl *c)
 {
-	return ctl_error(c, CTL_SOFTWARE,
-		"a node is renamed by starting it with another name (-n): the cluster takes it over when "
-		"the node is up");
+	if (c->options.n_args % 2 != 0)
+		return ctl_misuse(c, "Argument list should contain even number of nodes");
+	ctl_say(c, "Renaming cluster nodes: ");
+	for (unsigned i = 0; i < c->options.n_args; i += 2)
+		ctl_say(c, " %s -> %s ", ctl_arg(c, i), ctl_arg(c, i + 1));
+	ctl_say(c, "There is nothing to be done before: start each node by its new name (-n), and the "
+		   "cluster takes it over.");
+	return CTL_OK;
 }
 
 /* ---- who is in it ---- */
@@ -106,21 +112,48 @@ static void print_nodes(const char *title, const json_t *nodes)
 	json_array_foreach((json_t *)nodes, i, n) puts(json_string_value(n));
 }
 
-static void print_maintenance(const json_t *nodes)
+static void print_maintenance(json_t *statuses)
+{
+	const char *node;
+	json_t *status;
+	printf("\nMaintenance status\n\n");
+	if (json_object_size(statuses) == 0)
+		puts("(none)");
+	json_object_foreach(statuses, node, status)
+		printf("Node: %s, status: %s\n", node, json_string_value(status));
+}
+
+static void print_versions(json_t *versions)
+{
+	const char *node;
+	json_t *version;
+	printf("\nVersions\n\n");
+	json_object_foreach(versions, node, version)
+		printf("%s: Warren %s\n", node,
+			json_string_value(json_object_get(version, "rabbitmq_version")));
+}
+
+static void print_all_listeners(json_t *by_node)
+{
+	const char *node;
+	json_t *listeners;
+	printf("\nListeners\n\n");
+	json_object_foreach(by_node, node, listeners) print_listeners(listeners);
+}
+
+static void print_flags(const json_t *flags)
 {
 	size_t i;
-	json_t *n;
-	printf("\nMaintenance status\n\n");
-	if (json_array_size(nodes) == 0)
-		puts("(none)");
-	json_array_foreach((json_t *)nodes, i, n)
-		printf("Node: %s, status: not under maintenance\n", json_string_value(n));
+	json_t *f;
+	printf("\nFeature flags\n\n");
+	json_array_foreach((json_t *)flags, i, f)
+		printf("Flag: %s, state: %s\n", json_string_value(json_object_get(f, "name")),
+			json_string_value(json_object_get(f, "state")));
 }
 
 static int cluster_status(struct ctl *c)
 {
-	json_t *r, *version;
-	const char *node;
+	json_t *r;
 	int rc = ctl_call(c, "cluster_status", NULL, 60, &r);
 	if (rc != CTL_OK)
 		return rc;
@@ -132,14 +165,12 @@ static int cluster_status(struct ctl *c)
 	print_nodes("Disk Nodes", json_object_get(r, "disk_nodes"));
 	print_nodes("RAM Nodes", json_object_get(r, "ram_nodes"));
 	print_nodes("Running Nodes", json_object_get(r, "running_nodes"));
-	printf("\nVersions\n\n");
-	json_object_foreach(json_object_get(r, "versions"), node, version)
-		printf("%s: Warren %s\n", node, json_string_value(version));
-	print_maintenance(json_object_get(r, "running_nodes"));
+	print_versions(json_object_get(r, "versions"));
+	print_maintenance(json_object_get(r, "maintenance_status"));
 	print_alarms(json_object_get(r, "alarms"));
 	printf("\nNetwork Partitions\n\n(none)\n");
-	print_listeners(json_object_get(r, "listeners"));
-	printf("\nFeature flags\n\n(none)\n");
+	print_all_listeners(json_object_get(r, "listeners"));
+	print_flags(json_object_get(r, "feature_flags"));
 	json_decref(r);
 	return CTL_OK;
 }
@@ -205,7 +236,7 @@ const struct ctl_verb verbs_cluster[] = {
 		"Makes the node a member of the cluster that another node is in", 1, 1,
 		OPTION_NODE_TYPE, join_cluster},
 	{"rename_cluster_node", CLUSTER, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...",
-		"Says how a node gets another name", 2, VERB_ANY, 0, rename_cluster_node},
+		"Succeeds: a node that is started by another name is renamed by that", 2, VERB_ANY, 0, rename_cluster_node},
 	{"update_cluster_nodes", CLUSTER, "<seed_node>[:<port>]",
 		"Learns from a member where the others are now", 1, 1, 0, update_cluster_nodes},
 	{"set_cluster_name", "Configuration and Environment", "<name>", "Names the cluster", 1, 1, 0,

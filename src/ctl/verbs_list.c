@@ -207,17 +207,31 @@ static int purge_queue(struct ctl *c)
 		none ? "not_found" : call.message);
 }
 
+/* RabbitMQ's words and status for what has no mirrors. */
+static int synchronise(struct ctl *c, const char *verb)
+{
+	struct call call;
+	if (ctl_try(c, &call, verb, a_queue(c), 60) == 0) {
+		json_decref(call.result);
+		return CTL_OK;
+	}
+	bool none = strcmp(call.error, "not_found") == 0 && strstr(call.message, "Queue") != NULL;
+	bool known = none || strcmp(call.error, "refused") == 0;
+	return ctl_error(c, known ? CTL_UNAVAILABLE : call_exit(&call), "%s",
+		none ? "not_found" : call.message);
+}
+
 static int sync_queue(struct ctl *c)
 {
 	ctl_say(c, "Synchronising queue '%s' in vhost '%s' ...", ctl_arg(c, 0), ctl_vhost(c));
-	return ctl_do(c, "sync_queue", a_queue(c));
+	return synchronise(c, "sync_queue");
 }
 
 static int cancel_sync_queue(struct ctl *c)
 {
 	ctl_say(c, "Stopping synchronising queue '%s' in vhost '%s' ...", ctl_arg(c, 0),
 		ctl_vhost(c));
-	return ctl_do(c, "cancel_sync_queue", a_queue(c));
+	return synchronise(c, "cancel_sync_queue");
 }
 
 static int delete_queue(struct ctl *c)

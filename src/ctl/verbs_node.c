@@ -98,18 +98,14 @@ void print_listeners(const json_t *listeners)
 {
 	size_t i;
 	json_t *l;
-	printf("\nListeners\n\n");
 	json_array_foreach((json_t *)listeners, i, l)
 	{
-		const char *node = "", *host = "", *protocol = "";
+		const char *node = "", *host = "", *protocol = "", *purpose = "";
 		int port = 0;
-		json_unpack(l, "{s?ss?ss?ss?i}", "node", &node, "interface", &host, "protocol",
-			&protocol, "port", &port);
+		json_unpack(l, "{s?ss?ss?ss?ss?i}", "node", &node, "interface", &host, "protocol",
+			&protocol, "purpose", &purpose, "port", &port);
 		printf("Node: %s, interface: %s, port: %d, protocol: %s, purpose: %s\n", node, host,
-			port, protocol,
-			strcmp(protocol, "clustering") == 0
-				? "inter-node and CLI tool communication"
-				: "AMQP 0-9-1");
+			port, protocol, purpose);
 	}
 }
 
@@ -126,15 +122,18 @@ static int status(struct ctl *c)
 	ctl_say(c, "Status of node %s ...", c->node);
 	json_unpack(r, "{s?Is?Is?ss?ss?Is?I}", "pid", &pid, "uptime_s", &uptime, "version",
 		&version, "data_dir", &dir, "queues", &queues, "vhosts", &vhosts);
-	printf("Runtime\n\nOS PID: %lld\nOS: Linux\nUptime (seconds): %lld\nWarren version: %s\n"
-	       "Node name: %s\n",
-		(long long)pid, (long long)uptime, version, c->node);
+	printf("Runtime\n\nOS PID: %lld\nOS: Linux\nUptime (seconds): %lld\n"
+	       "Is under maintenance?: %s\nWarren version: %s\nNode name: %s\n",
+		(long long)pid, (long long)uptime,
+		json_is_true(json_object_get(r, "is_under_maintenance")) ? "true" : "false", version,
+		c->node);
 	printf("Is serving clients?: %s\n",
 		json_is_true(json_object_get(r, "ready")) ? "true" : "false");
 	printf("\nData directory\n\nNode data directory: %s\n", dir);
 	print_alarms(json_object_get(r, "alarms"));
 	printf("\nTotals\n\nQueue count: %lld\nVirtual host count: %lld\n", (long long)queues,
 		(long long)vhosts);
+	printf("\nListeners\n\n");
 	print_listeners(json_object_get(r, "listeners"));
 	json_decref(r);
 	return CTL_OK;

@@ -2,7 +2,11 @@
  *
  * Policies and operator policies.
  */
+#include <stdio.h>
+
 #include "src/ctl/verb.h"
+
+enum { CHANGE_S = 60 };
 
 static int set(struct ctl *c, const char *verb, const char *what)
 {
@@ -12,10 +16,19 @@ static int set(struct ctl *c, const char *verb, const char *what)
 		"Setting %s \"%s\" for pattern \"%s\" to \"%s\" with priority \"%s\" for vhost "
 		"\"%s\" ...",
 		what, ctl_arg(c, 0), ctl_arg(c, 1), ctl_arg(c, 2), priority, ctl_vhost(c));
-	return ctl_do(c, verb,
+	json_t *r;
+	int status = ctl_call(c, verb,
 		json_pack("{ssssssssssss*}", "vhost", ctl_vhost(c), "name", ctl_arg(c, 0),
 			"pattern", ctl_arg(c, 1), "definition", ctl_arg(c, 2), "priority", priority,
-			"apply_to", o->apply_to));
+			"apply_to", o->apply_to),
+		CHANGE_S, &r);
+	if (status != CTL_OK)
+		return status;
+	const char *warning = json_string_value(json_object_get(r, "warning"));
+	if (warning != NULL)
+		fprintf(stderr, "Warning:\n%s\n", warning);
+	json_decref(r);
+	return CTL_OK;
 }
 
 static int clear(struct ctl *c, const char *verb, const char *what)

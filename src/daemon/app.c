@@ -276,6 +276,53 @@ static void app_on_declared_down(void *arg)
 	app_stop(n, NULL, NULL);
 }
 
+/* ---- maintenance ---- */
+
+static void app_on_maintenance(struct mail *m, struct worker *w)
+{
+	struct task *t = (struct task *)m;
+	(void)w;
+	unsigned closed = t->shard->open ? session_env_maintenance(&t->shard->env, t->value) : 0;
+	if (closed > 0)
+		log_warning("node", "maintenance: closed %u client connections", closed);
+	mem_free(t);
+}
+
+static void app_revive(struct node *n)
+{
+	char why[ERR_MAX];
+	if (app_bind(n, why, sizeof why) != NODE_EXIT_OK ||
+		app_listen(n, why, sizeof why) != NODE_EXIT_OK)
+		log_error("node", "clients are not served again: %s", why);
+	else
+		log_info("node", "%s is back from maintenance", n->name);
+}
+
+/* Before the app is up it is looked at when it is; a life that begins is not in maintenance. */
+void app_on_drained(struct node *n, bool drained)
+{
+	struct app *a = &n->app;
+	if (a->state != APP_UP)
+		return;
+	app_post_all(n, drained, app_on_maintenance);
+	if (!drained) {
+		app_revive(n);
+		return;
+	}
+	log_warning("node", "%s is put into maintenance: it serves no clients until it is revived",
+		n->name);
+	app_close_listeners(a);
+	if (a->home != NULL)
+		catalog_home_yield(a->home);
+}
+
+static bool app_is_drained(const struct node *n)
+{
+	const struct broker_node *own =
+		broker_node_find(catalog_broker(n->catalogs[0]), n->identity.node_id);
+	return own != NULL && own->drained;
+}
+
 /* ---- up ---- */
 
 struct row_load {
@@ -427,6 +474,8 @@ static void app_on_all_serving(struct node *n)
 	a->state = APP_UP;
 	log_info("node", "%s is ready", n->name);
 	app_tell_started(a, NULL);
+	if (app_is_drained(n))
+		app_on_drained(n, true);
 }
 
 static void app_on_open(struct mail *m, struct worker *w)

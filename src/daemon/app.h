@@ -74,7 +74,10 @@ void app_start(struct node *n, app_done *done, void *arg);
  * node_on_app_down(). */
 void app_stop(struct node *n, app_done *done, void *arg);
 
-/* ---- from shard 0: other nodes ---- */
+/* ---- from shard 0: the metadata, other nodes ---- */
+
+/* This node is in maintenance from now on: closes listeners and connections; or not any more. */
+void app_on_drained(struct node *n, bool drained);
 
 void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation);
 /* A section for group 0. False: it cannot be understood. */

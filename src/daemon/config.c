@@ -1043,3 +1043,97 @@ void config_describe(FILE *to)
 		fprintf(to, "%s\t%s\t%s\n", rows[i].key,
 			rows[i].initial != NULL ? rows[i].initial : "", rows[i].doc);
 }
+
+/* ---- what is in effect ---- */
+
+enum { TEXT_MAX = 512 };
+
+typedef void config_told(void *arg, const char *key, const char *value);
+
+static void put_address(char text[TEXT_MAX], const struct config_address *a)
+{
+	snprintf(text, TEXT_MAX, "%s:%u", a->host != NULL ? a->host : "[::]", a->port);
+}
+
+/* The key of a row whose last part is a name. */
+static void put_key(char text[TEXT_MAX], const struct row *r, const char *name)
+{
+	snprintf(text, TEXT_MAX, "%.*s%s", (int)(strlen(r->key) - 1), r->key, name);
+}
+
+static void each_listener(
+	const struct row *r, const struct config_listeners *ls, config_told *each, void *arg)
+{
+	char key[TEXT_MAX], value[TEXT_MAX];
+	for (size_t i = 0; i < ls->n; i++) {
+		put_key(key, r, ls->p[i].name);
+		put_address(value, &ls->p[i].address);
+		each(arg, key, value);
+	}
+}
+
+static void each_name(
+	const struct row *r, const struct config_names *names, config_told *each, void *arg)
+{
+	char key[TEXT_MAX];
+	for (size_t i = 0; i < names->n; i++) {
+		put_key(key, r, names->p[i]);
+		each(arg, key, "true");
+	}
+}
+
+static void each_peer(
+	const struct row *r, const struct config_peers *peers, config_told *each, void *arg)
+{
+	char key[TEXT_MAX];
+	for (size_t i = 0; i < peers->n; i++) {
+		put_key(key, r, peers->p[i].key);
+		each(arg, key, peers->p[i].node);
+	}
+}
+
+/* False if another row has the value, or nobody is to see it. */
+static bool put_value(char text[TEXT_MAX], const struct row *r, const void *field)
+{
+	const struct config_amount *a = field;
+	static const char *const levels[] = {"debug", "info", "warning", "error", "none"};
+	if (r->parse == parse_integer || r->parse == parse_ceiling ||
+		r->parse == parse_duration_ms || r->parse == parse_size)
+		snprintf(text, TEXT_MAX, "%llu", (unsigned long long)*(const uint64_t *)field);
+	else if (r->parse == parse_bool)
+		snprintf(text, TEXT_MAX, "%s", *(const bool *)field ? "true" : "false");
+	else if (r->parse == parse_string || r->parse == parse_locator)
+		snprintf(text, TEXT_MAX, "%s", *(char *const *)field);
+	else if (r->parse == parse_backend)
+		snprintf(text, TEXT_MAX, "%s", *(const bool *)field ? "dns" : "classic_config");
+	else if (r->parse == parse_node_type)
+		snprintf(text, TEXT_MAX, "%s", *(const bool *)field ? "ram" : "disc");
+	else if (r->parse == parse_level)
+		snprintf(text, TEXT_MAX, "%s", levels[*(const enum log_level *)field]);
+	else if (r->parse == parse_address)
+		put_address(text, field);
+	else if (r->parse == parse_share && a->relative)
+		snprintf(text, TEXT_MAX, "%g", a->share);
+	else if (r->parse == parse_bytes && !a->relative)
+		snprintf(text, TEXT_MAX, "%llu", (unsigned long long)a->bytes);
+	else
+		return false;
+	return strcmp(r->key, "default_pass") != 0;
+}
+
+void config_each(const struct config *c, config_told *each, void *arg)
+{
+	char value[TEXT_MAX];
+	for (size_t i = 0; i < ROWS; i++) {
+		const struct row *r = &rows[i];
+		const void *field = (const char *)c + r->field;
+		if (r->parse == parse_listener)
+			each_listener(r, field, each, arg);
+		else if (r->parse == parse_peer)
+			each_peer(r, field, each, arg);
+		else if (r->parse == parse_name)
+			each_name(r, field, each, arg);
+		else if (put_value(value, r, field))
+			each(arg, r->key, value);
+	}
+}

@@ -140,6 +140,10 @@ bool config_pair_valid(const char *pair);
 /* Defaults of lists, and checks between keys. */
 int config_finish(struct config *c);
 
+/* What is in effect, without passwords: a call per key, the texts valid inside it. After
+ * config_finish(). */
+void config_each(const struct config *c,
+	void (*each)(void *arg, const char *key, const char *value), void *arg);
 /* One line per key: name, default, meaning. */
 void config_describe(FILE *to);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/daemon/hosting.h"
 
+#include <stdlib.h>
+
 #include "src/base/log.h"
 #include "src/daemon/node.h"
 #include "src/session/arguments.h"
@@ -27,7 +29,14 @@ const struct broker_member *hosting_member(const struct shard *s, const struct b
 	return m;
 }
 
-/* The group's first configuration, the same on all that open it with one; returns how many. */
+static int compare_members(const void *a, const void *b)
+{
+	uint64_t x = ((const struct group_member *)a)->id, y = ((const struct group_member *)b)->id;
+	return x < y ? -1 : x > y;
+}
+
+/* The group's first configuration, the same on all that open it with one, also when another member is
+ * preferred meanwhile; returns how many. */
 static unsigned first_members(const struct broker_queue *q, const struct broker_member *own,
 	struct group_member ret[BROKER_MEMBERS_MAX])
 {
@@ -41,7 +50,18 @@ static unsigned first_members(const struct broker_queue *q, const struct broker_
 		if (m->state == BROKER_MEMBER_INITIAL && node != NULL)
 			ret[n++] = (struct group_member){m->id, node->id, true};
 	}
+	qsort(ret, n, sizeof *ret, compare_members);
 	return n;
+}
+
+/* Of the first configuration: the queue's first member, if it is in it. */
+static uint64_t preferred(
+	const struct broker_queue *q, const struct group_member *first, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (first[i].id == q->members[0].id)
+			return first[i].id;
+	return n > 0 ? first[0].id : 0;
 }
 
 static void open_queue(struct shard *s, struct broker_queue *q)
@@ -67,7 +87,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 						    .members = first,
 						    .n_members = n,
 						    .alone = alone,
-						    .preferred = n > 0 ? first[0].id : 0});
+						    .preferred = preferred(q, first, n)});
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",
 			SLICE_FMT(q->name), SLICE_FMT(q->vhost->name), (unsigned long)q->group,

@@ -296,6 +296,7 @@ static bool node_listener_at(void *arg, unsigned i, struct api_listener *ret)
 	unsigned own = links_listen_port(n->links) != 0;
 	if (i < own) {
 		*ret = (struct api_listener){.protocol = "clustering",
+			.purpose = "inter-node and CLI tool communication",
 			.host = n->config->cluster_listener.host,
 			.port = links_listen_port(n->links)};
 		return true;
@@ -304,9 +305,17 @@ static bool node_listener_at(void *arg, unsigned i, struct api_listener *ret)
 	if (i >= n->app.n_listeners || n->app.state != APP_UP)
 		return false;
 	*ret = (struct api_listener){.protocol = "amqp",
+		.purpose = "AMQP 0-9-1",
 		.host = n->config->listeners.p[i].address.host,
 		.port = listener_port(n->app.listeners[i])};
 	return true;
+}
+
+static void node_settings(
+	void *arg, void (*each)(void *to, const char *key, const char *value), void *to)
+{
+	const struct node *n = arg;
+	config_each(n->config, each, to);
 }
 
 /* Without a control socket the node serves its clients all the same. */
@@ -336,6 +345,7 @@ static void node_open_api(struct node *n)
 		.give_up = node_give_up,
 		.stop = node_on_stop_wanted,
 		.listener = node_listener_at,
+		.settings = node_settings,
 		.arg = n});
 	n->control = control_new(&n->shards[0].worker, n->api, n->name, err, sizeof err);
 	if (n->control == NULL)

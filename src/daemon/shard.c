@@ -159,6 +159,14 @@ static void shard_on_queue_begun(void *arg, struct broker_queue *q)
 	hosting_on_begun(arg, q);
 }
 
+static void shard_on_node_drained(void *arg, struct broker_node *n)
+{
+	struct shard *s = arg;
+	mirrors_drained(s->mirrors);
+	if (s->worker.no == 0 && n->id == s->node->identity.node_id)
+		app_on_drained(s->node, n->drained);
+}
+
 static void shard_on_queue_wanted(void *arg, uint64_t group)
 {
 	hosting_on_wanted(arg, group);
@@ -461,7 +469,8 @@ static void shard_open_catalog(struct shard *s)
 		.queue_added = shard_on_queue_added,
 		.queue_deleted = shard_on_queue_deleted,
 		.queue_begun = shard_on_queue_begun,
-		.queue_changed = shard_on_queue_changed};
+		.queue_changed = shard_on_queue_changed,
+		.node_drained = shard_on_node_drained};
 	s->catalog = catalog_new(&(struct catalog_config){.worker = &s->worker,
 		.watch = &watch,
 		.applied = shard_on_applied,

@@ -67,6 +67,8 @@ struct api_node {
 	void (*stop)(void *arg);         /* the process is to end */
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
+	/* A call per key of the configuration; the texts are valid inside it. */
+	void (*settings)(void *arg, void (*each)(void *to, const char *key, const char *value), void *to);
 	void *arg;
 };
 
@@ -139,6 +141,6 @@ struct queue_request *api_queue_request(
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
 	api_topology_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
-	api_member_verbs[]; /* each ends with a NULL name */
+	api_member_verbs[], api_replica_verbs[]; /* each ends with a NULL name */
 
 #endif

@@ -13,7 +13,15 @@
 
 static void ping(struct api_call *c)
 {
-	api_ok(c, json_pack("{sssb}", "node", api_node(c)->name, "ready", api_ready(c)));
+	static const char *const states[] = {
+		[API_APP_STOPPED] = "stopped",
+		[API_APP_STARTING] = "starting",
+		[API_APP_RUNNING] = "running",
+		[API_APP_STOPPING] = "stopping",
+	};
+	const struct api_node *node = api_node(c);
+	api_ok(c, json_pack("{sssbss}", "node", node->name, "ready", api_ready(c), "app",
+			  states[node->app(node->arg)]));
 }
 
 static const char *alarm_name(enum session_alarm a)
@@ -39,9 +47,9 @@ static json_t *listeners(const struct api_node *node)
 	struct api_listener l;
 	for (unsigned i = 0; node->listener(node->arg, i, &l); i++)
 		json_array_append_new(list,
-			json_pack("{sssssisssb}", "node", node->name, "interface",
+			json_pack("{sssssissss}", "node", node->name, "interface",
 				l.host != NULL ? l.host : "[::]", "port", (int)l.port, "protocol",
-				l.protocol, "tls", 0));
+				l.protocol, "purpose", l.purpose));
 	return list;
 }
 
@@ -55,6 +63,14 @@ static json_t *metadata_leader(struct api_call *c)
 	return n != NULL ? json_of_slice(n->name) : json_null();
 }
 
+static bool is_drained(struct api_call *c)
+{
+	const struct api_node *node = api_node(c);
+	const struct broker *b = api_broker(c);
+	const struct broker_node *n = b != NULL ? broker_node_find(b, node->id(node->arg)) : NULL;
+	return n != NULL && n->drained;
+}
+
 static void status(struct api_call *c)
 {
 	const struct api_node *node = api_node(c);
@@ -63,6 +79,7 @@ static void status(struct api_call *c)
 	json_t *r = json_pack("{sssisIsssssb}", "node", node->name, "pid", (int)getpid(),
 		"uptime_s", (json_int_t)((now - node->started_ms) / 1000), "version",
 		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", api_ready(c));
+	json_object_set_new(r, "is_under_maintenance", json_boolean(is_drained(c)));
 	json_object_set_new(r, "alarms", alarms(c));
 	json_object_set_new(r, "listeners", listeners(node));
 	json_object_set_new(r, "queues", json_integer(b != NULL ? (json_int_t)b->n_queues : 0));
@@ -71,6 +88,67 @@ static void status(struct api_call *c)
 		json_integer((json_int_t)node->shards[0].env->incarnation));
 	json_object_set_new(r, "metadata_leader", metadata_leader(c));
 	api_ok(c, r);
+}
+
+/* ---- feature flags ---- */
+
+/* RabbitMQ's, of what is here, too. Nodes of one cluster are of one series, so all have all. */
+static const struct {
+	const char *name, *description;
+} flags[] = {
+	{"implicit_default_bindings",
+		"Default bindings are now implicit, instead of being stored in the database"},
+	{"maintenance_mode_status", "Maintenance mode status"},
+	{"quorum_queue", "Support queues of type `quorum`"},
+	{"user_limits", "Configure connection and channel limits for a user"},
+	{"virtual_host_metadata", "Virtual host metadata (description, tags, etc)"},
+};
+
+static json_t *feature_flags(void)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+		json_array_append_new(list,
+			json_pack("{ssssssssssss}", "name", flags[i].name, "state", "enabled", "desc",
+				flags[i].description, "stability", "stable", "provided_by",
+				"warren", "doc_url", ""));
+	return list;
+}
+
+static void list_feature_flags(struct api_call *c)
+{
+	api_ok(c, feature_flags());
+}
+
+/* They all are. */
+static void enable_feature_flag(struct api_call *c)
+{
+	const char *name;
+	if (!api_args(c, "{ss}", "name", &name))
+		return;
+	bool known = strcmp(name, "all") == 0;
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+		known |= strcmp(name, flags[i].name) == 0;
+	if (known)
+		api_ok(c, NULL);
+	else
+		api_fail(c, API_BAD_REQUEST, "This feature flag is not supported by node %s",
+			api_node(c)->name);
+}
+
+/* ---- the configuration ---- */
+
+static void put_setting(void *to, const char *key, const char *value)
+{
+	json_object_set_new(to, key, json_of_slice(slice_str(value)));
+}
+
+static void environment(struct api_call *c)
+{
+	const struct api_node *node = api_node(c);
+	json_t *settings = json_object();
+	node->settings(node->arg, put_setting, settings);
+	api_ok(c, json_pack("{so}", "warren", settings));
 }
 
 /* ---- the cluster ---- */
@@ -101,12 +179,15 @@ struct question {
 
 static void survey_add(json_t *result, const char *name, json_t *of_node)
 {
-	json_object_set(json_object_get(result, "versions"), name,
-		json_object_get(of_node, "version"));
+	const char *version = "";
+	json_unpack(of_node, "{s?s}", "version", &version);
+	json_object_set_new(json_object_get(result, "versions"), name,
+		json_pack("{ssssss}", "rabbitmq_name", "Warren", "rabbitmq_version", version,
+			"erlang_version", ""));
 	json_array_extend(
 		json_object_get(result, "alarms"), json_object_get(of_node, "alarms"));
-	json_array_extend(
-		json_object_get(result, "listeners"), json_object_get(of_node, "listeners"));
+	json_object_set(json_object_get(result, "listeners"), name,
+		json_object_get(of_node, "listeners"));
 }
 
 static void survey_answered(struct survey *s)
@@ -152,12 +233,21 @@ static void add_node(json_t *result, enum broker_node_type type, struct slice na
 	add_name(result, type == BROKER_NODE_RAM ? "ram_nodes" : "disk_nodes", name);
 }
 
+static void add_maintenance(json_t *result, const struct broker_node *n)
+{
+	char *name = mem_printf("%.*s", SLICE_FMT(n->name));
+	json_object_set_new(json_object_get(result, "maintenance_status"), name,
+		json_string(n->drained ? "marked for maintenance" : "not under maintenance"));
+	mem_free(name);
+}
+
 static void survey_table(struct survey *s, const struct broker *b)
 {
 	const struct api_node *node = api_node(s->call);
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
 		add_node(s->result, n->type, n->name);
+		add_maintenance(s->result, n);
 		if (!n->up)
 			continue;
 		add_name(s->result, "running_nodes", n->name);
@@ -194,10 +284,10 @@ static void cluster_status(struct api_call *c)
 	struct survey *s = MEM_NEW(struct survey);
 	s->call = c;
 	s->waiting = 1;
-	s->result = json_pack("{sos[]s[]s[]s{}s[]s[]s{}s{}s[]}", "cluster_name",
+	s->result = json_pack("{sos[]s[]s[]s{}s[]s{}s{}s{}so}", "cluster_name",
 		cluster_name(node, b),
 		"disk_nodes", "ram_nodes", "running_nodes", "versions", "alarms", "listeners",
-		"partitions", "maintenance_status", "feature_flags");
+		"partitions", "maintenance_status", "feature_flags", feature_flags());
 	json_t *own = summary(c);
 	survey_add(s->result, node->name, own);
 	json_decref(own);
@@ -233,6 +323,9 @@ const struct api_verb api_node_verbs[] = {
 	{"cluster_status", cluster_status, true},
 	{"node_summary", node_summary, true},
 	{"set_cluster_name", set_cluster_name, false},
+	{"list_feature_flags", list_feature_flags, false},
+	{"enable_feature_flag", enable_feature_flag, false},
+	{"environment", environment, true},
 	{"stop", stop, true},
 	{NULL, NULL, false},
 };

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "src/base/log.h"
 #include "src/broker/command.h"
 #include "src/broker/definition.h"
 #include "src/broker/policy_check.h"
@@ -24,6 +25,38 @@ static void on_changed(struct api_call *c, const struct broker_result *r)
 		api_fail(c, API_NOT_FOUND, "Parameter does not exist");
 	else
 		api_fail(c, API_BAD_REQUEST, "a policy's name has 1 to %d octets", BROKER_NAME_MAX);
+}
+
+/* Keys that would mean losing messages: they are kept, and change nothing. */
+static json_t *warning_of(const json_t *args)
+{
+	static const char *const keys[] = {"ha-promote-on-failure", "ha-promote-on-shutdown"};
+	const char *text = json_string_value(json_object_get(args, "definition"));
+	json_t *definition = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	json_t *ret = NULL;
+	for (size_t i = 0; ret == NULL && i < sizeof keys / sizeof *keys; i++) {
+		const char *value = json_string_value(json_object_get(definition, keys[i]));
+		if (value != NULL && strcmp(value, "always") == 0)
+			ret = json_pack("{so}", "warning",
+				json_sprintf("%s \"always\" is accepted and has no effect: a mirror that "
+					     "lacks confirmed messages is never promoted",
+					keys[i]));
+	}
+	json_decref(definition);
+	return ret;
+}
+
+static void on_set(struct api_call *c, const struct broker_result *r)
+{
+	json_t *warning = r->code == BROKER_OK ? warning_of(c->args) : NULL;
+	if (warning == NULL) {
+		on_changed(c, r);
+		return;
+	}
+	log_warning("policy", "policy '%s': %s",
+		json_string_value(json_object_get(c->args, "name")),
+		json_string_value(json_object_get(warning, "warning")));
+	api_ok(c, warning);
 }
 
 /* A number, or the text of one; nothing: 0. */
@@ -62,7 +95,7 @@ static void set(struct api_call *c, enum broker_policy_kind kind)
 		text_or(apply_to, ""), slice_str(definition)};
 	if (policy_check(&text, &spec, &table, &why)) {
 		broker_put_set_policy(&command, text_or(vhost, "/"), text.name, kind, &spec);
-		api_propose(c, &command, on_changed);
+		api_propose(c, &command, on_set);
 	} else {
 		api_fail(c, API_BAD_REQUEST, "%.*s", SLICE_FMT(buf_slice(&why)));
 	}

@@ -87,8 +87,19 @@ static void list_bindings(struct api_call *c)
 
 /* ---- queues ---- */
 
-static void put_counts(json_t *row, const struct machine_counts *n)
+/* Each message of a durable queue is on disk, whatever its delivery mode. */
+static void put_persistent(json_t *row, const struct broker_queue *q, const struct machine_counts *n)
 {
+	bool kept = !broker_queue_in_memory(q);
+	json_object_set_new(row, "messages_persistent",
+		json_integer(kept ? (json_int_t)(n->ready + n->unacked) : 0));
+	json_object_set_new(row, "message_bytes_persistent",
+		json_integer(kept ? (json_int_t)(n->ready_bytes + n->unacked_bytes) : 0));
+}
+
+static void put_counts(json_t *row, const struct broker_queue *q, const struct machine_counts *n)
+{
+	put_persistent(row, q, n);
 	json_object_set_new(row, "messages_ready", json_integer((json_int_t)n->ready));
 	json_object_set_new(row, "messages_unacknowledged", json_integer((json_int_t)n->unacked));
 	json_object_set_new(row, "messages", json_integer((json_int_t)(n->ready + n->unacked)));
@@ -165,7 +176,9 @@ static void put_members(json_t *row, const struct broker_queue *q, struct group 
 	json_object_set_new(row, "online", online);
 	if (is_mirrored(q)) {
 		json_object_set(row, "slave_pids", mirrors);
+		json_object_set(row, "mirror_pids", mirrors);
 		json_object_set(row, "synchronised_slave_pids", in_step);
+		json_object_set(row, "synchronised_mirror_pids", in_step);
 	}
 	json_decref(mirrors);
 	json_decref(in_step);
@@ -213,7 +226,7 @@ static json_t *led_row(const struct api_shard *s, const struct api_node *node,
 	put_members(row, q, queue_hosts_group(s->hosts, q->group), self);
 	json_object_set_new(row, "state", json_string("running"));
 	if (queue_hosts_counts(s->hosts, q->group, &counts))
-		put_counts(row, &counts);
+		put_counts(row, q, &counts);
 	return row;
 }
 
@@ -228,7 +241,7 @@ static json_t *other_row(const struct broker_queue *q)
 	bool unused = !q->begun && (first == NULL || first->up);
 	json_object_set_new(row, "state", json_string(unused ? "running" : "down"));
 	if (unused)
-		put_counts(row, &(struct machine_counts){0});
+		put_counts(row, q, &(struct machine_counts){0});
 	return row;
 }
 
@@ -410,7 +423,8 @@ static bool names_mirrored(struct api_call *c)
 		return false;
 	if (is_mirrored(q))
 		return true;
-	api_fail(c, API_REFUSED, "not_mirrored");
+	api_fail(c, API_REFUSED, "%s",
+		q->type == BROKER_QUEUE_QUORUM ? "quorum_queue_not_supported" : "not_mirrored");
 	return false;
 }
 

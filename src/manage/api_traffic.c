@@ -70,6 +70,10 @@ static json_t *connection_row(const struct api_node *node, const struct connecti
 	put_addresses(row, stream_name(c->stream));
 	json_object_set_new(row, "node", json_string(node->name));
 	json_object_set_new(row, "protocol", json_string("{0,9,1}"));
+	json_object_set_new(row, "auth_mechanism",
+		json_string(c->mechanism != NULL ? c->mechanism : ""));
+	json_object_set_new(row, "client_properties", json_of_table(c->client_properties));
+	json_object_set_new(row, "connected_at", json_integer((json_int_t)c->connected_ms));
 	json_object_set_new(row, "channels", json_integer(c->n_channels));
 	json_object_set_new(row, "timeout", json_integer(c->heartbeat_s));
 	json_object_set_new(row, "frame_max", json_integer(c->frame_max));

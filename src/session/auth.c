@@ -4,9 +4,14 @@
 #include "src/amqp/table.h"
 #include "src/broker/password.h"
 
+const char *auth_name(struct slice mechanism)
+{
+	return slice_is(mechanism, "PLAIN") ? "PLAIN" : slice_is(mechanism, "AMQPLAIN") ? "AMQPLAIN" : NULL;
+}
+
 bool auth_knows(struct slice mechanism)
 {
-	return slice_is(mechanism, "PLAIN") || slice_is(mechanism, "AMQPLAIN");
+	return auth_name(mechanism) != NULL;
 }
 
 /* authzid NUL authcid NUL password; the first is ignored. */

@@ -15,6 +15,8 @@ struct auth_login {
 };
 
 bool auth_knows(struct slice mechanism);
+/* Its name, static; NULL of one that is not known. */
+const char *auth_name(struct slice mechanism);
 /* NULL if the login is granted, else the reason for the log (never for the client). */
 const char *auth_check(struct session_env *env, bool loopback, struct slice mechanism,
 	struct slice response, struct auth_login *ret);

@@ -237,6 +237,7 @@ static void connection_destroy(struct connection *c)
 	mem_free(c->channels);
 	mem_free(c->exclusive);
 	mem_free((void *)c->user.p);
+	mem_free((void *)c->client_properties.p);
 	mem_free((void *)c->vhost.p);
 	mem_free(c);
 	env->n_connections--;
@@ -594,8 +595,9 @@ void connection_new(struct session_env *env, int fd)
 	list_push_back(&env->connections, &c->link);
 	connection_enter(c, CONNECTION_GREETING);
 	c->received_ms = c->sent_ms = env->worker->now_ms;
+	c->connected_ms = env->worker->wall_ms;
 	log_info("connection", "accepting AMQP connection (%s)", stream_name(c->stream));
-	if (env->stopping)
+	if (env->stopping || env->in_maintenance)
 		connection_shut(c);
 }
 
@@ -668,22 +670,34 @@ void session_env_tick(struct session_env *env)
 	connection_tick(LIST_ENTRY(node, struct connection, link));
 }
 
-void session_env_stop(struct session_env *env)
+static unsigned close_all(struct session_env *env, const char *text)
 {
-	env->stopping = true;
-	if (env->n_connections == 0) {
-		env->drained(env->arg);
-		return;
-	}
+	unsigned n = 0;
 	LIST_EACH_SAFE(node, &env->connections)
 	{
 		struct connection *c = LIST_ENTRY(node, struct connection, link);
+		n += c->state == CONNECTION_OPEN;
 		if (c->state == CONNECTION_OPEN)
-			connection_error(c, 320, 0,
-				"broker forced connection closure with reason 'shutdown'");
+			connection_error(c, 320, 0, "%s", text);
 		else if (c->state != CONNECTION_CLOSING)
 			connection_shut(c);
 	}
+	return n;
+}
+
+unsigned session_env_maintenance(struct session_env *env, bool yes)
+{
+	env->in_maintenance = yes;
+	return yes ? close_all(env, "Node was put into maintenance mode") : 0;
+}
+
+void session_env_stop(struct session_env *env)
+{
+	env->stopping = true;
+	if (env->n_connections == 0)
+		env->drained(env->arg);
+	else
+		close_all(env, "broker forced connection closure with reason 'shutdown'");
 }
 
 void session_env_done(struct session_env *env)

@@ -48,6 +48,9 @@ struct connection {
 	bool can_cancel_notify;
 	bool can_auth_failure_close;
 	bool can_blocked;
+	struct slice client_properties; /* owned; a field table without its length */
+	const char *mechanism;     /* by which it has logged in; static */
+	uint64_t connected_ms;     /* wall clock */
 	struct slice user;         /* owned */
 	struct slice vhost;        /* owned */
 	struct tally_count *of_vhost, *of_user; /* where it is counted; NULL while it is not */

@@ -69,6 +69,7 @@ struct session_env {
 	char reply_address[SESSION_REPLY_ADDRESS_MAX]; /* scratch: of a request */
 	struct buf request_props; /* scratch: properties of a request with direct reply-to */
 	enum session_alarm alarm; /* publishers are held while there is one */
+	bool in_maintenance; /* no new connections */
 	bool stopping;
 	void (*drained)(void *arg); /* stopping, and the last connection is gone */
 };
@@ -79,6 +80,9 @@ bool session_env_flush(struct session_env *env);
 void session_env_tick(struct session_env *env);
 /* Alarms have been raised or cleared: holds or releases publishers, and tells them. */
 void session_env_alarm(struct session_env *env, enum session_alarm alarm);
+/* The node is in maintenance from now on: closes all connections with 320 and refuses new ones; or not
+ * any more. Returns how many were open. */
+unsigned session_env_maintenance(struct session_env *env, bool yes);
 /* Closes all connections with 320 and refuses new ones; drained() follows. */
 void session_env_stop(struct session_env *env);
 void session_env_done(struct session_env *env);

@@ -72,6 +72,8 @@ static bool has_capability(struct slice properties, const char *name)
 static void read_client_properties(struct connection *c, struct slice properties)
 {
 	struct amqp_value v;
+	c->client_properties =
+		slice_make(mem_dup(properties.p, properties.n), properties.n);
 	c->can_cancel_notify = has_capability(properties, "consumer_cancel_notify");
 	c->can_auth_failure_close = has_capability(properties, "authentication_failure_close");
 	c->can_blocked = has_capability(properties, "connection.blocked");
@@ -122,6 +124,7 @@ static void on_start_ok(struct connection *c, const struct amqp_connection_start
 		refuse_login(c, m->mechanism, why);
 		return;
 	}
+	c->mechanism = auth_name(m->mechanism);
 	c->user = slice_make(mem_dup(login.user.p, login.user.n), login.user.n);
 	send_tune(c);
 }

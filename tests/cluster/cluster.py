@@ -135,9 +135,9 @@ class Node:
         self.process.terminate()
         assert self.process.wait(START_SECONDS) == 0, self.log()[-3000:]
 
-    def ctl(self, *arguments, check=True, timeout=60):
+    def ctl(self, *arguments, check=True, timeout=60, program=None):
         """The control tool's standard output; with check=False the finished process."""
-        r = subprocess.run([beside("warrenctl"), "-n", self.name, *arguments], capture_output=True, text=True,
+        r = subprocess.run([program or beside("warrenctl"), "-n", self.name, *arguments], capture_output=True, text=True,
                            timeout=timeout)
         if not check:
             return r

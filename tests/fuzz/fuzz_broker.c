@@ -346,6 +346,27 @@ static void put_setting(struct run *r)
 	}
 }
 
+static void put_by_hand(struct buf *b, uint8_t what, uint64_t node, uint64_t group)
+{
+	switch (what % 5) {
+	case 0:
+		broker_put_set_drained(b, node, what / 5 % 2);
+		break;
+	case 1:
+		broker_put_prefer_leaders(
+			b, &(struct broker_preference){group, what / 5}, 1);
+		break;
+	case 2:
+		broker_put_add_members(b, node, &group, 1);
+		break;
+	case 3:
+		broker_put_delete_members(b, node, &group, 1);
+		break;
+	default:
+		broker_put_member_gone(b, group, what / 5);
+	}
+}
+
 static void put_cluster(struct run *r)
 {
 	uint8_t what = get_u8(&r->in), id = 1 + get_u8(&r->in) % 4, group = get_u8(&r->in);
@@ -372,7 +393,7 @@ static void put_cluster(struct run *r)
 		broker_put_member_promoted(b, group, what / 8);
 		break;
 	default:
-		broker_put_member_gone(b, group, what / 8);
+		put_by_hand(b, what / 8, id, group);
 	}
 }
 

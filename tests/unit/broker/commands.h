@@ -201,12 +201,36 @@ static inline void put_some_member(struct dice *d, const struct broker *b, struc
 		broker_put_member_gone(out, group, member);
 }
 
+/* What an operator chooses of the members of some queues. */
+static inline void put_some_choice(
+	struct dice *d, const struct broker *b, struct buf *out, uint64_t node)
+{
+	struct broker_preference p[4];
+	uint64_t groups[4];
+	size_t n = roll(d, 4);
+	for (size_t i = 0; i < n; i++) {
+		const struct broker_queue *q =
+			broker_queue_by_group(b, roll(d, (uint32_t)b->next_group));
+		groups[i] = p[i].group = q != NULL ? q->group : 1;
+		p[i].member = q != NULL && q->n_members > 0
+				      ? q->members[roll(d, q->n_members)].id
+				      : 1;
+	}
+	uint32_t what = roll(d, 3);
+	if (what == 0)
+		broker_put_prefer_leaders(out, p, n);
+	else if (what == 1)
+		broker_put_add_members(out, node, groups, n);
+	else
+		broker_put_delete_members(out, node, groups, n);
+}
+
 static inline void put_some_node(struct dice *d, const struct broker *b, struct buf *out)
 {
 	uint64_t node = some_node(d);
 	uint64_t incarnation = broker_node_incarnation(b, node);
 	struct slice name = node_name(roll(d, 20) == 0 ? 1 : node), address = S("host:25672");
-	switch (roll(d, 12)) {
+	switch (roll(d, 15)) {
 	case 0:
 	case 1:
 	case 2:
@@ -228,6 +252,12 @@ static inline void put_some_node(struct dice *d, const struct broker *b, struct 
 		break;
 	case 9:
 		broker_put_replace_members(out, node);
+		break;
+	case 10:
+		broker_put_set_drained(out, node, roll(d, 2));
+		break;
+	case 11:
+		put_some_choice(d, b, out, node);
 		break;
 	default:
 		put_some_member(d, b, out);

@@ -594,7 +594,7 @@ static void the_watch_is_told(void **state)
 	struct buf c = BUF_EMPTY;
 	const struct broker_watch watch = {&seen, on_queue_added, on_queue_deleted,
 		on_exchange_added, on_exchange_deleted, on_vhost_added, on_vhost_deleted,
-		on_user_deleted, on_queue_begun, on_queue_changed};
+		on_user_deleted, on_queue_begun, on_queue_changed, NULL};
 	struct broker *b = broker_new(&watch);
 	add_vhost(b, "/");
 	assert_seen(&seen,

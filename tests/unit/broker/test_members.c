@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "src/broker/balance.h"
 #include "tests/unit/broker/commands.h"
 
 /* ---- what is asked for ---- */
@@ -693,6 +694,225 @@ static void random_clusters_keep_their_promises(void **state)
 	mem_free(owners);
 }
 
+/* ---- by hand ---- */
+
+static struct broker_result set_drained(struct broker *b, uint64_t node, bool drained)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_set_drained(&c, node, drained);
+	return apply(b, &c);
+}
+
+static struct broker_result change_members(
+	struct broker *b, uint64_t node, bool add, const struct broker_queue *q)
+{
+	struct buf c = BUF_EMPTY;
+	if (add)
+		broker_put_add_members(&c, node, &q->group, 1);
+	else
+		broker_put_delete_members(&c, node, &q->group, 1);
+	return apply(b, &c);
+}
+
+static struct broker_result prefer(struct broker *b, const struct broker_queue *q, uint64_t node)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_prefer_leaders(
+		&c, &(struct broker_preference){q->group, on(b, q, node)->id}, 1);
+	return apply(b, &c);
+}
+
+static struct broker_queue *declare_quorum(struct broker *b, const char *name, uint64_t home)
+{
+	return declare_argument(b, name, home, "x-queue-type", "quorum");
+}
+
+static void the_preferred_member_comes_first(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	struct broker_queue *q = declare_quorum(b, "q", 1);
+	uint64_t first = q->members[0].id;
+	assert_int_equal(broker_node_find(b, 1)->n_leaders, 1);
+	assert_int_equal(prefer(b, q, 3).code, BROKER_OK);
+	assert_int_equal(broker_node_by_number(b, q->members[0].node)->id, 3);
+	assert_int_equal(broker_node_find(b, 1)->n_leaders, 0);
+	assert_int_equal(broker_node_find(b, 3)->n_leaders, 1);
+	/* Who the members are is the same: their first configuration still counts. */
+	assert_false(q->reshaped);
+	/* It stays so whatever else is said about the queue. */
+	set_ha(b, "all", 0);
+	node_down(b, 1);
+	node_up(b, 1, 2);
+	assert_int_equal(broker_node_by_number(b, q->members[0].node)->id, 3);
+	assert_non_null(broker_member_find(q, first));
+	struct buf c = BUF_EMPTY;
+	broker_put_prefer_leaders(&c, &(struct broker_preference){q->group, 999}, 1);
+	assert_int_equal(apply(b, &c).code, BROKER_NOT_FOUND);
+}
+
+static void who_does_not_vote_is_not_preferred(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	set_ha(b, "all", 0);
+	assert_members(b, q, "1i 2j");
+	assert_int_equal(prefer(b, q, 2).code, BROKER_REFUSED);
+	promote(b, q, 2);
+	assert_int_equal(prefer(b, q, 2).code, BROKER_OK);
+	assert_members(b, q, "2v 1i");
+}
+
+static void members_are_added_and_deleted_by_hand(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	struct buf a = BUF_EMPTY;
+	amqp_table_put_string(&a, "x-queue-type", S("quorum"));
+	amqp_table_put_int(&a, "x-quorum-initial-group-size", 1);
+	struct broker_queue *q = declare_queue_spec(b, "q",
+		(struct broker_queue_spec){.durable = true,
+			.home_node = 1,
+			.home_incarnation = 1,
+			.arguments = buf_slice(&a)})
+					 .queue;
+	buf_done(&a);
+	assert_members(b, q, "1i");
+	assert_int_equal(change_members(b, 3, true, q).code, BROKER_OK);
+	assert_int_equal(change_members(b, 3, true, q).code, BROKER_OK);
+	assert_members(b, q, "1i 3j");
+	/* One that does not vote yet is no reason to let the other go. */
+	assert_int_equal(change_members(b, 1, false, q).code, BROKER_LAST_MEMBER);
+	promote(b, q, 3);
+	assert_members(b, q, "1i 3v");
+	assert_int_equal(change_members(b, 1, false, q).code, BROKER_OK);
+	let_leave(b, q);
+	assert_members(b, q, "3v");
+	assert_int_equal(change_members(b, 1, false, q).code, BROKER_OK);
+	assert_int_equal(change_members(b, 3, false, q).code, BROKER_LAST_MEMBER);
+	assert_int_equal(change_members(b, 9, true, q).code, BROKER_NOT_FOUND);
+	struct broker_queue *classic = declare_on(b, "c", true, 1);
+	assert_int_equal(change_members(b, 2, true, classic).code, BROKER_REFUSED);
+	assert_int_equal(change_members(b, 1, false, classic).code, BROKER_REFUSED);
+}
+
+static void chosen_members_stay_as_they_are(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 4);
+	struct broker_queue *q = declare_quorum(b, "q", 1);
+	assert_int_equal(q->n_members, 3);
+	uint64_t other = 0;
+	for (uint64_t id = 2; other == 0; id++)
+		if (broker_member_on(q, broker_node_find(b, id)->number) != NULL)
+			other = id;
+	change_members(b, other, false, q);
+	let_leave(b, q);
+	assert_int_equal(q->n_members, 2);
+	/* Nobody comes instead, when nodes come and go. */
+	join_node(b, 5, BROKER_NODE_DISC);
+	node_up(b, 5, 1);
+	node_down(b, other);
+	replace_members(b, other);
+	assert_int_equal(q->n_members, 2);
+	forget_node(b, other);
+	assert_int_equal(q->n_members, 2);
+}
+
+static void a_node_in_maintenance_leads_nothing_new(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	declare_on(b, "a", true, 2);
+	assert_int_equal(set_drained(b, 1, true).code, BROKER_OK);
+	assert_true(broker_node_find(b, 1)->drained);
+	assert_members(b, declare_argument(b, "b", 1, "x-queue-master-locator", "min-masters"), "2i");
+	assert_members(b, declare_argument(b, "c", 1, "x-queue-master-locator", "random"), "2i");
+	assert_members(b, declare_on(b, "d", true, 1), "2i");
+	/* Copies are there all the same. */
+	set_ha(b, "all", 0);
+	assert_members(b, declare_on(b, "e", true, 2), "2i 1i");
+	set_drained(b, 1, false);
+	assert_members(b, declare_on(b, "f", true, 1), "1i 2i");
+	set_drained(b, 1, true);
+	node_up(b, 1, 2); /* a start ends it */
+	assert_false(broker_node_find(b, 1)->drained);
+	assert_int_equal(set_drained(b, 9, true).code, BROKER_NOT_FOUND);
+}
+
+/* ---- balance ---- */
+
+static size_t apply_moves(struct broker *b, const struct broker_choice *choice)
+{
+	struct broker_moves moves = broker_balance(b, choice);
+	struct buf c = BUF_EMPTY;
+	broker_put_prefer_leaders(&c, moves.p, moves.n);
+	size_t n = moves.n;
+	mem_free(moves.p);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	return n;
+}
+
+static void assert_leaders(const struct broker *b, size_t one, size_t two, size_t three)
+{
+	assert_int_equal(broker_node_find(b, 1)->n_leaders, one);
+	assert_int_equal(broker_node_find(b, 2)->n_leaders, two);
+	assert_int_equal(broker_node_find(b, 3)->n_leaders, three);
+}
+
+static void leaders_are_spread(void **state)
+{
+	struct broker *b = *state;
+	char name[8];
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "m%d", i);
+		declare_on(b, name, true, 1);
+		snprintf(name, sizeof name, "q%d", i);
+		declare_quorum(b, name, 1);
+	}
+	assert_leaders(b, 8, 0, 0);
+	const struct broker_choice two = {.classic = true, .queue_pattern = S("^m[01]$")};
+	assert_int_equal(apply_moves(b, &two), 1);
+	assert_int_equal(broker_node_find(b, 1)->n_leaders, 7);
+	const struct broker_choice all = {.classic = true, .quorum = true};
+	apply_moves(b, &all);
+	assert_leaders(b, 3, 3, 2);
+	assert_int_equal(apply_moves(b, &all), 0);
+	const struct broker_choice other = {
+		.classic = true, .quorum = true, .vhost_pattern = S("^other$")};
+	assert_int_equal(apply_moves(b, &other), 0);
+	const struct broker_choice wrong = {.classic = true, .quorum = true, .queue_pattern = S("(")};
+	assert_int_equal(apply_moves(b, &wrong), 0);
+}
+
+static void only_who_serves_gets_leaders(void **state)
+{
+	struct broker *b = *state;
+	char name[8];
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	for (int i = 0; i < 6; i++) {
+		snprintf(name, sizeof name, "m%d", i);
+		declare_on(b, name, true, 1 + (uint64_t)i % 3);
+	}
+	declare_queue_spec(b, "mine",
+		(struct broker_queue_spec){.exclusive = true,
+			.owner = {1, 1, 1},
+			.home_node = 1,
+			.home_incarnation = 1});
+	const struct broker_choice all = {.classic = true, .quorum = true};
+	set_drained(b, 1, true);
+	node_down(b, 2);
+	assert_int_equal(apply_moves(b, &all), 4);
+	assert_leaders(b, 1, 0, 6);
+	set_drained(b, 1, false);
+	apply_moves(b, &all);
+	assert_leaders(b, 1 + 3, 0, 3);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -715,6 +935,13 @@ int main(void)
 		TEST(exclusive_queues_end_with_their_owners_node),
 		TEST(an_old_nodes_end_is_no_news),
 		TEST(members_on_a_lost_node_are_replaced_on_request),
+		TEST(the_preferred_member_comes_first),
+		TEST(who_does_not_vote_is_not_preferred),
+		TEST(members_are_added_and_deleted_by_hand),
+		TEST(chosen_members_stay_as_they_are),
+		TEST(a_node_in_maintenance_leads_nothing_new),
+		TEST(leaders_are_spread),
+		TEST(only_who_serves_gets_leaders),
 		TEST(a_forgotten_node_takes_its_members_along),
 		TEST(a_queue_that_was_only_there_is_gone),
 		TEST(nodes_join_once_and_with_a_name_of_their_own),

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/base/buf.h"
 #include "src/base/mem.h"
 #include "src/daemon/config.h"
 
@@ -553,10 +554,46 @@ static void test_mutated_files_do_no_harm(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- what is in effect ---- */
+
+static void note_setting(void *arg, const char *key, const char *value)
+{
+	struct buf *b = arg;
+	char line[512];
+	int n = snprintf(line, sizeof line, "%s=%s\n", key, value);
+	buf_put_bytes(b, line, (size_t)n);
+}
+
+static void test_what_is_in_effect_is_told_without_passwords(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_EMPTY;
+	assert_int_equal(parse(f, "listeners.tcp.a = 127.0.0.1:1234\n"
+				  "default_pass = secret\n"
+				  "disk_free_limit.relative = 1.5\n"
+				  "cluster_formation.classic_config.nodes.1 = w@h1\n"
+				  "default_user_tags.x = true\n"),
+		0);
+	assert_int_equal(config_finish(&f->c), 0);
+	config_each(&f->c, note_setting, &b);
+	buf_put_u8(&b, '\0');
+	const char *text = (const char *)b.p;
+	assert_non_null(strstr(text, "listeners.tcp.a=127.0.0.1:1234\n"));
+	assert_non_null(strstr(text, "heartbeat=60\n"));
+	assert_non_null(strstr(text, "disk_free_limit.relative=1.5\n"));
+	assert_null(strstr(text, "disk_free_limit.absolute"));
+	assert_non_null(strstr(text, "cluster_formation.classic_config.nodes.1=w@h1\n"));
+	assert_non_null(strstr(text, "default_user_tags.x=true\n"));
+	assert_non_null(strstr(text, "log.console.level=info\n"));
+	assert_null(strstr(text, "secret"));
+	buf_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_defaults_are_those_of_rabbitmq),
+		TEST(test_what_is_in_effect_is_told_without_passwords),
 		TEST(test_lines_comments_and_quotes),
 		TEST(test_a_later_line_wins),
 		TEST(test_every_fault_names_its_line),
