@@ -159,8 +159,8 @@ class Life(unittest.TestCase):
         raw.call(1, (85, 10), b"\0", (85, 11))
         raw.publish(1, "later", b"x", properties=b"\x10\x00\x02")
         raw.expect((60, 80))
-        self.refused(a, "sync_queue", "later", text="not_mirrored\n")
-        self.refused(a, "sync_queue", "none", status=DATA, text="Queue not found\n")
+        self.refused(a, "sync_queue", "later", status=UNAVAILABLE, text="not_mirrored\n")
+        self.refused(a, "sync_queue", "none", status=UNAVAILABLE, text="not_found\n")
         a.ctl("set_policy", "manual", "later", '{"ha-mode":"all"}')
         wait_until(lambda: len(b.queues("slave_pids")["later"]["slave_pids"] or []) == 1, 20, "there is a mirror")
         self.assertEqual(b.ctl("cancel_sync_queue", "later"),
