@@ -353,14 +353,14 @@ static uint64_t host_leader(const struct queue_host *h)
 	return 0;
 }
 
-/* Its only voter: sooner or later it leads. */
+/* Its only member, and voter: sooner or later it leads. One that joins knows of no members yet. */
 static bool host_is_alone(const struct queue_host *h)
 {
 	struct group_member_state m[MEMBERS_MAX];
 	unsigned n = group_members(h->group, m, MEMBERS_MAX), voters = 0;
 	for (unsigned i = 0; i < n && i < MEMBERS_MAX; i++)
 		voters += m[i].voter;
-	return voters <= 1 && n <= 1;
+	return voters == 1 && n == 1;
 }
 
 static bool holds(const struct buf *clients, uint64_t client)

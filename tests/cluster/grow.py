@@ -24,6 +24,7 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 
 from cluster import Cluster, beside, exit_on_sigterm, wait_until  # noqa: E402
+import rawamqp  # noqa: E402
 
 SIZE = 1024
 COPY_SECONDS = 600
@@ -155,6 +156,14 @@ def rest(node):
     return written(node) - before
 
 
+def served_at(node):
+    """Clients of a node with a mirror that has nothing are served by the leader."""
+    raw = rawamqp.Raw("127.0.0.1", node.port).open()
+    raw.open_channel()
+    assert raw.get(1, "grows") is not None
+    raw.close()
+
+
 def by_hand(c, o):
     """Nothing is copied before an operator says so, nor after he says that it is to end."""
     first, others = c.nodes[0], c.nodes[1:]
@@ -162,6 +171,7 @@ def by_hand(c, o):
     wait_until(lambda: mirrors_of(c, "grows")[0] == 2, 30, "two mirrors")
     assert all(rest(n) < SIZE * o.messages / 10 for n in others), "a mirror that nobody synchronised is copied to"
     assert mirrors_of(c, "grows")[1] == 0
+    served_at(others[0])
     before = sum(written(n) for n in others)
     asked = timed(first, "sync_queue", "grows")
     wait_until(lambda: sum(written(n) for n in others) - before > SIZE * o.messages / 10, 60, "the copy has begun")
