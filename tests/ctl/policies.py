@@ -6,52 +6,22 @@ usage: policies.py [unittest arguments]; WARREND names the broker, WARRENCTL the
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "compat"))
-
-from broker import Broker, exit_on_sigterm, find_python  # noqa: E402
+from one_node import OneNode, exit_on_sigterm, with_pika
 
 try:
     import pika
     from pika.exceptions import NackError
 except ImportError:
-    _python = find_python("pika")
-    if not _python:
-        print("no Python module pika")
-        sys.exit(77)
-    os.execv(_python, [_python] + sys.argv)
+    with_pika()
 
-NODE = "warren@localhost"
 SECONDS = 20
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
-def program():
-    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
-    return os.environ.get("WARRENCTL") or beside
-
-
-class Policies(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="policies-")
-        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
-        cls.broker = Broker(os.path.join(cls.directory, "data"))
-        cls.broker.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.broker.stop()
-        shutil.rmtree(cls.directory)
-
+class Policies(OneNode):
     def setUp(self):
         self.policies, self.queues = set(), []
         self.queue = self.id().rsplit(".", 1)[1]
@@ -68,11 +38,6 @@ class Policies(unittest.TestCase):
     def connect(self):
         self.connection = pika.BlockingConnection(pika.URLParameters(self.broker.url))
         self.channel = self.connection.channel()
-
-    def ctl(self, *arguments):
-        r = subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
-        self.assertEqual((r.returncode, r.stderr), (0, ""))
-        return r.stdout
 
     def set(self, definition, name="p", verb="set_policy", **options):
         extra = [part for key, value in options.items() for part in ("--" + key.replace("_", "-"), str(value))]
@@ -249,21 +214,27 @@ class Policies(unittest.TestCase):
                          "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n"
                          '/\tlists\t^x\tqueues\t{"ha-mode":"all","message-ttl":5}\t7\n')
 
+    def test_what_would_lose_messages_is_answered_with_a_warning(self):
+        for key in "ha-promote-on-failure", "ha-promote-on-shutdown":
+            r = self.run_ctl("-q", "set_policy", "p", "^none$", '{"ha-mode":"all","%s":"always"}' % key)
+            self.addCleanup(self.run_ctl, "clear_policy", "p")
+            self.assertEqual((r.returncode, r.stdout), (0, ""))
+            self.assertEqual(r.stderr, 'Warning:\n%s "always" is accepted and has no effect: a mirror that lacks '
+                             'confirmed messages is never promoted\n' % key)
+            self.assertIn('"%s":"always"' % key, self.ctl("list_policies"))
+        self.ctl("set_policy", "p", "^none$", '{"ha-mode":"all","ha-promote-on-failure":"when-synced"}')
+
     def test_what_is_wrong_is_refused(self):
-        def refused(*arguments):
-            r = subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
-            self.assertNotEqual(r.returncode, 0)
-            return r.stderr
-        self.assertEqual(refused("set_policy", "p", ".*", '{"message-ttl":"x"}'),
+        self.assertEqual(self.refused("set_policy", "p", ".*", '{"message-ttl":"x"}'),
                          'Error:\nValidation failed\n\n<<"x">> is not a valid message TTL\n')
-        self.assertEqual(refused("set_policy", "p", ".*", '{"ha-params":2}'),
+        self.assertEqual(self.refused("set_policy", "p", ".*", '{"ha-params":2}'),
                          "Error:\nValidation failed\n\nha-mode must be specified to specify ha-params, ha-sync-mode "
                          "or ha-promote-on-shutdown\n")
-        self.assertEqual(refused("set_policy", "-p", "absent", "p", ".*", '{"message-ttl":1}'),
+        self.assertEqual(self.refused("set_policy", "-p", "absent", "p", ".*", '{"message-ttl":1}'),
                          "Error:\nVirtual host 'absent' does not exist\n")
-        self.assertEqual(refused("set_policy", "--priority", "much", "p", ".*", '{"message-ttl":1}'),
+        self.assertEqual(self.refused("set_policy", "--priority", "much", "p", ".*", '{"message-ttl":1}'),
                          'Error:\n<<"much">> priority must be a number\n')
-        self.assertEqual(refused("clear_policy", "absent"), "Error:\nParameter does not exist\n")
+        self.assertEqual(self.refused("clear_policy", "absent"), "Error:\nParameter does not exist\n")
 
 
 if __name__ == "__main__":

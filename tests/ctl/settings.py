@@ -5,62 +5,18 @@
 usage: settings.py [unittest arguments]; WARREND names the broker, WARRENCTL the tool.
 """
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "compat"))
-
-from broker import Broker, exit_on_sigterm, find_python  # noqa: E402
+from one_node import OneNode, exit_on_sigterm, with_pika
 
 try:
     import pika
     from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 except ImportError:
-    _python = find_python("pika")
-    if not _python:
-        print("no Python module pika")
-        sys.exit(77)
-    os.execv(_python, [_python] + sys.argv)
-
-NODE = "warren@localhost"
+    with_pika()
 
 
-def program():
-    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
-    return os.environ.get("WARRENCTL") or beside
-
-
-class Settings(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="settings-")
-        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
-        cls.broker = Broker(os.path.join(cls.directory, "data"))
-        cls.broker.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.broker.stop()
-        shutil.rmtree(cls.directory)
-
-    def run_ctl(self, *arguments):
-        return subprocess.run([program(), "-q", "-n", NODE, *arguments], capture_output=True, text=True, timeout=60)
-
-    def ctl(self, *arguments):
-        r = self.run_ctl(*arguments)
-        self.assertEqual((r.returncode, r.stderr), (0, ""))
-        return r.stdout
-
-    def refused(self, *arguments):
-        r = self.run_ctl(*arguments)
-        self.assertNotEqual(r.returncode, 0)
-        return r.stderr
-
+class Settings(OneNode):
     def channel(self):
         connection = pika.BlockingConnection(pika.URLParameters(self.broker.url))
         self.addCleanup(lambda: connection.is_open and connection.close())

@@ -7,48 +7,20 @@ usage: verbs.py [unittest arguments]; WARREND names the broker, WARRENCTL the to
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "compat"))
+from one_node import NODE, OneNode, exit_on_sigterm, program
+import rawamqp
 
-from broker import Broker, exit_on_sigterm  # noqa: E402
-import rawamqp  # noqa: E402
-
-NODE = "warren@localhost"
 BIND, BIND_OK, DURABLE = (50, 20), (50, 21), 2
 OK, USAGE, DATA, NO_USER, UNAVAILABLE, SOFTWARE, TIMEOUT = 0, 64, 65, 67, 69, 70, 75
 
 
-def program():
-    beside = os.path.join(os.path.dirname(os.path.abspath(Broker.program())), "warrenctl")
-    return os.environ.get("WARRENCTL") or beside
-
-
-class Verbs(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="ctl-")
-        os.environ["WARREN_RUN_DIR"] = os.path.join(cls.directory, "run")
-        cls.broker = Broker(os.path.join(cls.directory, "data"))
-        cls.broker.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.broker.stop()
-        shutil.rmtree(cls.directory)
-
-    def ctl(self, *arguments, node=NODE, stdin="", program_=None):
-        return subprocess.run([program_ or program(), "-n", node, *arguments], input=stdin, capture_output=True,
-                              text=True, timeout=60)
-
+class Verbs(OneNode):
     def expect(self, *arguments, out=None, status=OK, err=None, **options):
-        r = self.ctl(*arguments, **options)
+        r = self.run_ctl(*arguments, **options)
         self.assertEqual((r.returncode, r.stderr if status == OK else ""), (status, ""), r.stdout + r.stderr)
         if out is not None:
             self.assertEqual(r.stdout, out)
@@ -106,7 +78,7 @@ class Verbs(unittest.TestCase):
         c.publish(1, "ctl.q", b"one")
         c.publish(1, "ctl.q", b"two")
         deadline = time.monotonic() + 20
-        while "ctl.q\t2\t0\n" not in self.ctl("list_queues", "-q", "name", "messages", "consumers").stdout:
+        while "ctl.q\t2\t0\n" not in self.run_ctl("list_queues", "-q", "name", "messages", "consumers").stdout:
             self.assertLess(time.monotonic(), deadline)
         self.expect("list_queues", "-q", "name", "durable", "arguments", "type", "state",
                     out="name\tdurable\targuments\ttype\tstate\n"
@@ -141,6 +113,58 @@ class Verbs(unittest.TestCase):
         self.assertEqual(cluster["running_nodes"], [NODE])
         self.expect("ping", node="other@localhost", status=UNAVAILABLE)
         self.expect("await_startup", "-t", "0.3", node="other@localhost", status=TIMEOUT)
+
+    def test_clients_say_who_they_are(self):
+        before = time.time() * 1000
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
+        self.addCleanup(c.close)
+        row, = json.loads(self.expect("list_connections", "--formatter", "json", "client_properties", "connected_at",
+                                      "auth_mechanism").stdout)
+        self.assertEqual(row["auth_mechanism"], "PLAIN")
+        self.assertIsInstance(row["client_properties"], list)
+        self.assertTrue(before - 1000 <= row["connected_at"] <= time.time() * 1000 + 1000, row)
+
+    def test_health(self):
+        version = self.expect("version").stdout
+        self.expect("-q", "check_running", out="Warren on node %s is fully booted and running\n" % NODE)
+        self.expect("-q", "is_running", out="Warren on node %s is fully booted and running\n" % NODE)
+        self.expect("-q", "is_booting")
+        self.expect("-q", "check_local_alarms", out="")
+        self.expect("-q", "check_alarms", out="")
+        self.expect("-q", "alarms", out="")
+        self.expect("-q", "check_virtual_hosts", out="")
+        self.expect("-q", "check_port_connectivity", out="")
+        self.expect("-q", "check_port_listener", str(self.broker.port), out="")
+        self.assertIn("No listener for port 1 is active", self.expect("check_port_listener", "1", status=UNAVAILABLE).stdout)
+        self.expect("-q", "check_protocol_listener", "amqp", out="")
+        self.expect("check_protocol_listener", "mqtt", status=UNAVAILABLE,
+                    err="Error:\nNo listener for protocol mqtt is active on node %s. Found listeners for the following "
+                        "protocols: clustering, amqp\n" % NODE)
+        self.assertIn("port: %d, protocol: amqp, purpose: AMQP 0-9-1\n" % self.broker.port,
+                      self.expect("-q", "listeners").stdout)
+        self.expect("-q", "server_version", out=version)
+        settings = json.loads(self.expect("environment", "--formatter", "json").stdout)["warren"]
+        self.assertEqual(settings["heartbeat"], "60")
+        self.assertNotIn("default_pass", settings)
+        self.assertTrue(self.expect("-q", "environment").stdout.startswith("[{warren,\n     [{"))
+        self.assertIn("maintenance_mode_status\tenabled\n", self.expect("-q", "list_feature_flags").stdout)
+        self.expect("-q", "enable_feature_flag", "all", out="")
+        self.expect("enable_feature_flag", "bogus", status=USAGE,
+                    err="Error:\nThis feature flag is not supported by node %s\n" % NODE)
+        # Of a node alone nothing depends on others.
+        self.assertIn("only one in a single node cluster", self.expect("check_if_node_is_quorum_critical").stdout)
+        self.expect("-q", "await_online_quorum_plus_one", out="")
+        self.expect("sync_queue", "none", status=UNAVAILABLE, err="Error:\nnot_found\n")
+        self.expect("rename_cluster_node", "a@b", status=USAGE)
+
+    def test_cluster_status_has_rabbitmqs_shape(self):
+        r = json.loads(self.expect("cluster_status", "--formatter", "json").stdout)
+        self.assertEqual((r["disk_nodes"], r["ram_nodes"], r["running_nodes"], r["partitions"]), ([NODE], [], [NODE], {}))
+        self.assertEqual(list(r["versions"][NODE]), ["rabbitmq_name", "rabbitmq_version", "erlang_version"])
+        self.assertEqual(sorted(x["protocol"] for x in r["listeners"][NODE]), ["amqp", "clustering"])
+        self.assertEqual(r["maintenance_status"], {NODE: "not under maintenance"})
+        self.assertIn({"name": "quorum_queue", "state": "enabled"},
+                      [{k: f[k] for k in ("name", "state")} for f in r["feature_flags"]])
 
     def test_app_down_and_up_again(self):
         """Clients go and come back, what was durable stays, and nothing is left behind each time."""
@@ -195,7 +219,7 @@ class Verbs(unittest.TestCase):
         link = os.path.join(self.directory, "rabbitmqctl")
         os.symlink(os.path.abspath(program()), link)
         self.expect("list_users", "-q", program_=link)
-        self.assertIn("rabbitmqctl [--node <node>]", self.ctl("help", program_=link).stdout)
+        self.assertIn("rabbitmqctl [--node <node>]", self.run_ctl("help", program_=link).stdout)
 
 
 if __name__ == "__main__":
