@@ -218,8 +218,8 @@ static void ask_node(struct survey *s, const struct broker_node *n)
 	q->survey = s;
 	q->name = mem_printf("%.*s", SLICE_FMT(n->name));
 	s->waiting++;
-	remote_call(api_node(s->call)->links, address, q->name, "node_summary", json_object(),
-		on_summary, q);
+	remote_view(api_node(s->call)->links, n->id, address, q->name, "node_summary",
+		json_object(), on_summary, q);
 	mem_free(address);
 }
 

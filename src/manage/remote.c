@@ -5,7 +5,10 @@
 
 #include "src/base/mem.h"
 
-enum { REMOTE_MS = 20000 }; /* a little more than the metadata waits for a leader */
+enum {
+	REMOTE_MS = 20000, /* a little more than the metadata waits for a leader */
+	UNLINKED_MS = 2000,
+};
 
 /* ---- requests of others ---- */
 
@@ -61,6 +64,27 @@ void remote_call(struct links *ls, const char *address, const char *name, const 
 	json_t *args, remote_done *done, void *arg)
 {
 	remote_send(ls, address, name, verb, args, REMOTE_MS, done, arg);
+}
+
+struct search {
+	uint64_t node;
+	bool linked;
+};
+
+static void find_linked(void *arg, const struct links_peer *p)
+{
+	struct search *s = arg;
+	if (p->id == s->node)
+		s->linked = p->up;
+}
+
+void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
+	const char *verb, json_t *args, remote_done *done, void *arg)
+{
+	struct search s = {.node = node};
+	links_each_peer(ls, find_linked, &s);
+	remote_send(
+		ls, address, name, verb, args, s.linked ? REMOTE_MS : UNLINKED_MS, done, arg);
 }
 
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,

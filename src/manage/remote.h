@@ -19,6 +19,11 @@ typedef void remote_done(void *arg, json_t *reply, const char *why);
 void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
 	json_t *args, remote_done *done, void *arg);
 
+/* The same of a node of the cluster, for a list of what all of them have: nobody waits long for one without a
+ * link, which is most likely dead or cut off. */
+void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
+	const char *verb, json_t *args, remote_done *done, void *arg);
+
 /* The same with nothing to say, to whoever listens at the address; all of it takes timeout_ms at most. */
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
 	remote_done *done, void *arg);

@@ -40,7 +40,7 @@ static void ask(struct spread *s, const struct broker_node *n, const char *verb)
 	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
 	json_object_set_new(args, "local", json_true());
 	s->waiting++;
-	remote_call(api_node(s->call)->links, address, name, verb, args, on_rows, s);
+	remote_view(api_node(s->call)->links, n->id, address, name, verb, args, on_rows, s);
 	mem_free(name);
 	mem_free(address);
 }

@@ -31,6 +31,7 @@ import wire as wires  # noqa: E402
 
 try:
     import pika
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
 except ImportError:
     pika = None
 
@@ -40,6 +41,7 @@ CLIENTS = "clients"
 SETTLED = 10   # seconds after healing until all are one again
 PATIENCE = 10  # seconds without a leader until clients are told
 SILENT = 2     # seconds until a link is lost
+ANSWERS = 5    # seconds until a node that is cut off has told an operator what it knows
 RATE = 2100    # messages per second of all of them
 SETTINGS = ["loopback_users=none"]  # the clients have a host of their own
 DURABLE = 2
@@ -131,11 +133,12 @@ class Steady(threading.Thread):
                     self.publish(channel, number)
                     connection.sleep(0.01)
                 connection.close()
-            except (pika.exceptions.AMQPError, OSError):
+            except (pika.exceptions.AMQPError, AMQPConnectorException, OSError):
                 self.failures += 1
                 self.over.wait(0.1)
 
     def check(self):
+        assert self.is_alive(), "the pika client has ended"
         self.over.set()
         self.join(60)
         assert not self.is_alive(), "the pika client hangs"
@@ -272,6 +275,12 @@ class Inside(threading.Thread):
             rawamqp.ACK)[:5]
         assert self.local_failed is None, "the queue whose only member is here: " + self.local_failed
         self.check_stale()
+        if seconds >= 10:  # longer than links that have not noticed yet
+            began = time.monotonic()
+            self.node.ctl("cluster_status")
+            self.node.queues()
+            took = time.monotonic() - began
+            assert took < 2 * ANSWERS, "cluster_status and list_queues took %.1f s" % took
         if seconds > PATIENCE + 2 * SILENT + 1:
             assert self.closed is not None or self.with_method(rawamqp.NACK), "after %g s neither nacked nor closed" % seconds
             self.check_declare()
