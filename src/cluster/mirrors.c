@@ -3,6 +3,7 @@
 
 #include <uthash.h>
 
+#include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/broker/command.h"
 #include "src/loop/timer.h"
@@ -15,6 +16,8 @@ enum {
 	EMPTYING_MS = 5000, /* while an old message may be left */
 	LEAVING_MS = 5000,  /* then nothing more is handed over */
 	COUNTED_MS = 20,    /* leaving: until it is looked again whether others go on without this node */
+	LOST_MS = 10000,    /* without a leader, and a majority is lost: there will be none */
+	WATCH_MS = 1000,    /* until that is looked at again */
 };
 
 /* A queue that has, or may have, a step to take. */
@@ -24,6 +27,7 @@ struct mirror {
 	uint64_t at_ms;   /* waiting: until then */
 	uint64_t home_ms; /* not handed back before */
 	uint64_t first;   /* the first member that home_ms is about; 0: not looked yet */
+	uint64_t leaderless_ms; /* not led here: since when nobody leads it, as far as was seen; 0: somebody does */
 	bool busy;        /* its group has been asked for a step */
 	bool again;       /* look when that is over, whatever comes of it */
 	enum { AS_CONFIGURED, SYNC, CANCEL } wish; /* an operator's: mirrors_sync() */
@@ -170,7 +174,7 @@ static bool look(struct mirrors *ms, uint64_t group, struct view *v)
 {
 	v->q = broker_queue_by_group(ms->config.broker, group);
 	v->group = queue_hosts_group(ms->config.hosts, group);
-	if (v->q == NULL || v->group == NULL || !queue_hosts_leads(ms->config.hosts, group))
+	if (v->q == NULL || v->group == NULL)
 		return false;
 	v->self = queue_hosts_member(ms->config.hosts, group);
 	v->n = group_members(v->group, v->raft, BROKER_MEMBERS_MAX);
@@ -192,27 +196,36 @@ static struct step asked(struct mirror *m, int rv)
 	return (struct step){BUSY, 0};
 }
 
+/* One that this node's copy of the metadata does not know yet has come, not gone. */
 static bool is_going(const struct view *v, uint64_t id)
 {
 	const struct broker_member *m = broker_member_find(v->q, id);
-	return m == NULL || m->state == BROKER_MEMBER_LEAVING;
+	return m != NULL ? m->state == BROKER_MEMBER_LEAVING
+			 : id < v->q->vhost->broker->next_member;
 }
 
-/* The member can still answer. One in memory that leaves a node which has another one by now was of
- * an earlier life of that. */
-static bool lives(const struct mirrors *ms, const struct view *v, const struct group_member_state *r)
+/* It leaves a node that has another member by now, and hosts that one when it has gone. (One in memory
+ * was of an earlier life of the node.) */
+static bool is_replaced(const struct view *v, uint64_t id)
 {
-	const struct broker_member *m = broker_member_find(v->q, r->id);
-	bool past = m != NULL && m->memory && broker_member_on(v->q, m->node) != NULL;
-	return reaches(ms, r->node) && !past;
+	const struct broker_member *m = broker_member_find(v->q, id);
+	return m != NULL && m->state == BROKER_MEMBER_LEAVING &&
+	       broker_member_on(v->q, m->node) != NULL;
 }
 
-static struct step remove_going(struct mirror *m, const struct view *v, bool living)
+/* It can answer, and nothing waits for its going. */
+static bool stays_awhile(
+	const struct mirrors *ms, const struct view *v, const struct group_member_state *r)
+{
+	return reaches(ms, r->node) && !is_replaced(v, r->id);
+}
+
+static struct step remove_going(struct mirror *m, const struct view *v, bool staying)
 {
 	for (unsigned i = 0; i < v->n; i++) {
 		const struct group_member_state *r = &v->raft[i];
 		if (r->id != v->self && is_going(v, r->id) &&
-			lives(m->all, v, r) == living)
+			stays_awhile(m->all, v, r) == staying)
 			return asked(m, group_remove(v->group, r->id, on_done, m));
 	}
 	return settled;
@@ -447,7 +460,9 @@ bool mirrors_misplaced(struct mirrors *ms, uint64_t group)
 static struct step next_step(struct mirror *m, const struct view *v)
 {
 	struct step s = remove_going(m, v, false);
-	if (s.outcome != SETTLED)
+	if (s.outcome == SETTLED && is_replaced(v, v->self))
+		s = hand_over(m, v);
+	if (s.outcome == BUSY)
 		return s;
 	struct step told = tell(m, v);
 	s = let_go(m, v);
@@ -479,11 +494,57 @@ static struct step leave(struct mirror *m, const struct view *v)
 /* Is there a wish of an operator to be remembered? */
 static bool keeps_wish(const struct mirror *m, const struct view *v)
 {
-	for (unsigned i = 0; m->wish != AS_CONFIGURED && i < v->q->n_members; i++)
+	bool leads = queue_hosts_leads(m->all->config.hosts, m->group);
+	for (unsigned i = 0; leads && m->wish != AS_CONFIGURED && i < v->q->n_members; i++)
 		if (v->q->members[i].state == BROKER_MEMBER_JOINING &&
 			broker_member_may_vote(v->q, &v->q->members[i]))
 			return true;
 	return false;
+}
+
+/* ---- where another one leads, or nobody ---- */
+
+/* So many voters are lost, with what they had in memory, that the others never agree on anything. */
+static bool has_lost_majority(const struct view *v)
+{
+	unsigned voters = 0, lost = 0;
+	if (!broker_queue_in_memory(v->q))
+		return false;
+	for (unsigned i = 0; i < v->n; i++) {
+		voters += v->raft[i].voter;
+		lost += v->raft[i].voter && is_going(v, v->raft[i].id);
+	}
+	return voters > 0 && 2 * lost >= voters;
+}
+
+/* A queue that is not durable goes with the majority of its members. (Some that leave may live yet: then
+ * there is a leader.) */
+static struct step watch(struct mirror *m, const struct view *v)
+{
+	uint64_t now = m->all->config.worker->now_ms;
+	struct buf b = BUF_EMPTY;
+	if (!has_lost_majority(v))
+		return settled;
+	if (group_leader(v->group) != 0)
+		m->leaderless_ms = 0;
+	else if (m->leaderless_ms == 0)
+		m->leaderless_ms = now;
+	if (m->leaderless_ms == 0 || now - m->leaderless_ms < LOST_MS)
+		return (struct step){WAIT, WATCH_MS};
+	log_warning("queue", "queue '%.*s' in vhost '%.*s' is not durable, and most of its mirrors are "
+			     "lost: it is deleted",
+		SLICE_FMT(v->q->name), SLICE_FMT(v->q->vhost->name));
+	broker_put_delete_queue(&b, m->group);
+	propose(m->all, &b);
+	return (struct step){WAIT, LOST_MS};
+}
+
+static struct step step_of(struct mirror *m, const struct view *v)
+{
+	if (!queue_hosts_leads(m->all->config.hosts, m->group))
+		return watch(m, v);
+	m->leaderless_ms = 0;
+	return m->all->leaving ? leave(m, v) : next_step(m, v);
 }
 
 static void mirror_step(struct mirror *m)
@@ -494,7 +555,7 @@ static void mirror_step(struct mirror *m)
 		mirror_free(m);
 		return;
 	}
-	struct step s = m->all->leaving ? leave(m, &v) : next_step(m, &v);
+	struct step s = step_of(m, &v);
 	if (s.outcome == WAIT)
 		wait_for(m, s.wait_ms);
 	else if (s.outcome == SETTLED && !keeps_wish(m, &v))
@@ -574,7 +635,9 @@ bool mirrors_flush(struct mirrors *ms)
 
 void mirrors_look(struct mirrors *ms, uint64_t group)
 {
-	if (!ms->leaving && queue_hosts_leads(ms->config.hosts, group))
+	const struct broker_queue *q = broker_queue_by_group(ms->config.broker, group);
+	bool leads = queue_hosts_leads(ms->config.hosts, group);
+	if (!ms->leaving && q != NULL && (leads || broker_queue_in_memory(q)))
 		make_due(mirror_of(ms, group));
 }
 

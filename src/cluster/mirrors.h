@@ -4,6 +4,7 @@
  * worker it compares raft's members with the row's, and takes the next step, one at a time:
  *
  *   leaving, and its node is not linked   remove it, so that it counts for no majority
+ *   leaving, and its node has another     likewise: that one is hosted when it has gone
  *   leaving, and no member any more       propose MEMBER_GONE
  *   joining, not a member                 add it as a standby, which begins to copy: at once if
  *                                         the queue is to be synchronised (ha-sync-mode automatic, a
@@ -17,6 +18,9 @@
  *   led elsewhere than at its first
  *   member's, which has been back a while hand over
  *   led here, and this node is in maintenance  hand over; nobody hands over to such a node
+ *
+ * Where it is not led: a queue in memory whose group has lost most of its voters, and has no leader for
+ * 10 s, is deleted.
  *
  * It looks at a queue when something happens to it (its row changes, it begins to be led here, a step
  * ends, a node is linked), and again later only while there is something to wait for. Not more than
@@ -51,7 +55,7 @@ struct mirrors *mirrors_new(const struct mirrors_config *config);
 /* All hosts closed. */
 void mirrors_free(struct mirrors *ms);
 
-/* The queue's row or group has changed. Cheap. */
+/* The queue's row or group has changed, or it is hosted from now on. Cheap. */
 void mirrors_look(struct mirrors *ms, uint64_t group);
 /* This node leads the queue from now on. */
 void mirrors_led(struct mirrors *ms, uint64_t group);

@@ -17,16 +17,19 @@ static const struct broker_node *own_node(const struct shard *s, const struct br
 	return broker_node_find(q->vhost->broker, s->node->identity.node_id);
 }
 
-/* The one that stays, or else one that is leaving and has not left; but not one that an earlier life
- * of the node had in memory. */
+/* The oldest that has not left: its log is here, and one that was given to this node since begins when
+ * that is dropped. But not one that an earlier life of the node had in memory. */
 const struct broker_member *hosting_member(const struct shard *s, const struct broker_queue *q)
 {
 	const struct broker_node *n = own_node(s, q);
-	const struct broker_member *m = n != NULL ? broker_member_on(q, n->number) : NULL;
-	for (unsigned i = 0; n != NULL && m == NULL && i < q->n_members; i++)
-		if (q->members[i].node == n->number && !q->members[i].memory)
-			m = &q->members[i];
-	return m;
+	const struct broker_member *oldest = NULL;
+	for (unsigned i = 0; n != NULL && i < q->n_members; i++) {
+		const struct broker_member *m = &q->members[i];
+		if (m->node == n->number && (m->state != BROKER_MEMBER_LEAVING || !m->memory) &&
+			(oldest == NULL || m->id < oldest->id))
+			oldest = m;
+	}
+	return oldest;
 }
 
 static int compare_members(const void *a, const void *b)
@@ -69,7 +72,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 	struct queue_config config;
 	struct group_member first[BROKER_MEMBERS_MAX];
 	const struct broker_member *m = hosting_member(s, q);
-	if (m == NULL || queue_hosts_has(s->hosts, q->group) ||
+	if (m == NULL || s->closing || queue_hosts_has(s->hosts, q->group) ||
 		queue_hosts_closing(s->hosts, q->group))
 		return;
 	arguments_queue_config(q, &config);

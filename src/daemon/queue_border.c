@@ -154,6 +154,8 @@ struct queue_clients *queue_border_clients(void *arg, uint64_t client, struct wo
 	return node->shards[no].clients;
 }
 
+/* A link to a later life of the node is none to the client: that life has clients of the same
+ * numbers. */
 uint64_t queue_border_node(void *arg, uint64_t client)
 {
 	struct shard *s = arg;

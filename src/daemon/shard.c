@@ -552,7 +552,7 @@ void shard_open(struct shard *s)
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
 	s->node->api_shards[s->worker.no].hosts = s->hosts;
 	s->node->api_shards[s->worker.no].mirrors = s->mirrors;
-	s->serving = s->stopping = s->hosts_closed = s->emptying = false;
+	s->serving = s->stopping = s->closing = s->hosts_closed = s->emptying = false;
 	s->open = true;
 	app_shard_reached(node, s, APP_STEP_OPENED, false);
 }
@@ -581,6 +581,7 @@ static void shard_on_drained(void *arg)
 static void shard_on_handed_over(void *arg)
 {
 	struct shard *s = arg;
+	s->closing = true;
 	queue_hosts_close_all(s->hosts, shard_on_hosts_closed, s);
 }
 

@@ -46,7 +46,8 @@ struct shard {
 	bool begun;    /* the metadata's rows are loaded: other nodes' messages are taken */
 	bool worked;   /* its turns have done something since the last round of leave-taking */
 	bool serving;  /* its queues are open */
-	bool stopping; /* no queue is opened any more */
+	bool stopping; /* no queue is opened any more, but for what clients have sent */
+	bool closing;  /* nor for that */
 	bool hosts_closed;
 	unsigned orphans; /* logs being dropped */
 	bool emptying;    /* stopping: waits until what its clients sent is applied */

@@ -30,8 +30,15 @@ struct sent {
 	struct blob *blob;
 };
 
+/* A consumer that its session has forgotten: `seq` is of its cancelling, which is not applied yet. */
+struct parting {
+	uint64_t seq;
+	uint32_t no;
+};
+
 RING_OF(wait)
 RING_OF(sent)
+RING_OF(parting)
 
 struct attached {
 	uint32_t no;
@@ -62,6 +69,7 @@ struct queue_client {
 	uint64_t served;  /* node that has applied the last section; 0: none yet */
 	uint64_t term;    /* of the newest leader heard of */
 	uint32_t attempt; /* number of the last resume */
+	uint64_t resent;  /* `heard` when the leader wanted to have all again, and 1; 0: it did not */
 	struct list seeking; /* in queue_clients.seeking unless following */
 	/* Commands [skip_from, skip_to] were given up and never come; 0: none. */
 	uint64_t skip_from, skip_to;
@@ -80,6 +88,7 @@ struct queue_client {
 	struct list settling; /* consumers with a range not yet written */
 	struct ring waits;    /* struct wait, by seq */
 	struct ring sents;    /* struct sent, by seq */
+	struct ring partings; /* struct parting, by seq */
 	size_t backlog;
 	struct list requests; /* struct queue_request, by seq */
 	struct attached *consumers;
@@ -219,6 +228,7 @@ static void client_free(struct queue_client *qc)
 	client_forget_sents(qc);
 	ring_done(&qc->waits);
 	ring_done(&qc->sents);
+	ring_done(&qc->partings);
 	buf_done(&qc->orphans);
 	mem_free(qc);
 }
@@ -639,8 +649,10 @@ void queue_cancel(struct queue_consumer *c, bool requeue, struct queue_request *
 	command_put_cancel(&b, &(struct command_cancel){c->no, requeue});
 	client_command(qc, &b, r);
 	c->ends_at_failover = false; /* it ends already */
-	if (requeue)
-		client_detach(qc, client_attached(qc, c->no));
+	if (!requeue)
+		return;
+	*parting_ring_push(&qc->partings) = (struct parting){qc->next_seq - 1, c->no};
+	client_detach(qc, client_attached(qc, c->no));
 }
 
 void queue_get(struct queue_consumer *c, bool no_ack, struct queue_request *r)
@@ -789,12 +801,21 @@ static void client_forget_given_up(struct queue_client *qc, uint64_t seq)
 		buf_done(&qc->orphans);
 }
 
+/* Their cancelling is applied. */
+static void client_part(struct queue_client *qc, uint64_t seq)
+{
+	while (ring_n(&qc->partings) > 0 &&
+		parting_ring_at(&qc->partings, qc->partings.first)->seq <= seq)
+		parting_ring_pop(&qc->partings);
+}
+
 void queue_clients_applied(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq)
 {
 	struct queue_client *qc = clients_follower(qs, from, group);
 	if (qc == NULL)
 		return;
 	client_forget_given_up(qc, seq);
+	client_part(qc, seq);
 	qc->heard = seq;
 	qc->served = from;
 	client_settle_waits(qc, seq);
@@ -831,16 +852,18 @@ void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group
 	struct queue_client *qc = clients_find(qs, group);
 	if (qc == NULL || qc->leader != from)
 		return;
-	if (to == from) {
-		/* While resuming, what came before the resume is answered like that. */
-		if (qc->state == CLIENT_FOLLOWING)
-			client_resume(qc, from);
+	/* While resuming, what came before the resume is answered like that. */
+	if (to == from && qc->state != CLIENT_FOLLOWING)
+		return;
+	if (to == from && qc->resent != qc->heard + 1) {
+		qc->resent = qc->heard + 1;
+		client_resume(qc, from);
 		return;
 	}
 	client_lose(qc);
 	qc->asked = true; /* who knows nobody is asked again after a while */
 	qc->waiting = 0;
-	if (to != 0)
+	if (to != 0 && to != from) /* who wants it once more, and nothing was applied, gets it later */
 		client_resume(qc, to);
 }
 
@@ -956,7 +979,7 @@ void queue_clients_gone(struct queue_clients *qs, uint64_t group)
 }
 
 /* Whether a leader has seen what is given up here is not known. So it never comes (`skip`), and what
- * may have been attached by it is cancelled. */
+ * may have been attached by it is cancelled; likewise what was to be cancelled by it. */
 static void client_give_up(struct queue_client *qc)
 {
 	struct attached *a, *next;
@@ -967,6 +990,9 @@ static void client_give_up(struct queue_client *qc)
 		qc->skip_from = 0;
 	HASH_ITER(hh, qc->consumers, a, next)
 	buf_put_u32le(&qc->orphans, a->no);
+	for (; ring_n(&qc->partings) > 0; parting_ring_pop(&qc->partings))
+		buf_put_u32le(&qc->orphans,
+			parting_ring_at(&qc->partings, qc->partings.first)->no);
 	qc->orphans_seq = 0;
 	qc->fresh = false;
 	client_drop_backlog(qc);

@@ -51,6 +51,7 @@ struct queue_host {
 	uint64_t armed; /* stamp the timer is set for; 0: not set */
 	struct list lazy; /* in queue_hosts.lazy: the open batch waits for company */
 	bool durable;
+	bool founds;  /* it was opened as its group's only member */
 	bool begun;   /* the loss of its log would be noticed: commands may be taken */
 	bool elected; /* the group leads */
 	bool leading; /* and so does the machine: its effects leave */
@@ -353,14 +354,13 @@ static uint64_t host_leader(const struct queue_host *h)
 	return 0;
 }
 
-/* Its only member, and voter: sooner or later it leads. One that joins knows of no members yet. */
+/* Its only member: sooner or later it leads. One that joins knows no members until the leader reaches
+ * it. */
 static bool host_is_alone(const struct queue_host *h)
 {
-	struct group_member_state m[MEMBERS_MAX];
-	unsigned n = group_members(h->group, m, MEMBERS_MAX), voters = 0;
-	for (unsigned i = 0; i < n && i < MEMBERS_MAX; i++)
-		voters += m[i].voter;
-	return voters == 1 && n == 1;
+	struct group_member_state m;
+	unsigned n = group_members(h->group, &m, 1);
+	return n == 0 ? h->founds : n == 1 && m.id == h->self;
 }
 
 static bool holds(const struct buf *clients, uint64_t client)
@@ -845,6 +845,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 	h->self = q->self;
 	h->all = hs;
 	h->durable = !q->memory;
+	h->founds = q->n_members == 1;
 	h->begun = q->begun || q->memory || q->n_members != 1;
 	list_init(&h->lazy);
 	list_init(&h->failing);

@@ -58,6 +58,59 @@ static void media_free(struct sim_media *m)
 	mem_free(m);
 }
 
+/* ---- rows ----------------------------------------------------------------------------------- */
+
+struct sim_row {
+	struct list link;
+	struct buf key, value;
+};
+
+static void row_free(struct sim_row *r)
+{
+	list_remove(&r->link);
+	buf_done(&r->key);
+	buf_done(&r->value);
+	mem_free(r);
+}
+
+static int compare(struct slice a, struct slice b)
+{
+	int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+	return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+/* Value NULL deletes it. */
+static void row_put(struct sim_disk *d, const struct store_row *row)
+{
+	struct list *at = d->rows.next;
+	int order = 1;
+	while (at != &d->rows && (order = compare(buf_slice(&LIST_ENTRY(at, struct sim_row, link)->key),
+					  row->key)) < 0)
+		at = at->next;
+	if (at != &d->rows && order == 0) {
+		at = at->next;
+		row_free(LIST_ENTRY(at->prev, struct sim_row, link));
+	}
+	if (row->value.p == NULL)
+		return;
+	struct sim_row *r = MEM_NEW(struct sim_row);
+	buf_put_slice(&r->key, row->key);
+	buf_put_slice(&r->value, row->value);
+	list_push_back(at, &r->link); /* in front of it */
+}
+
+void sim_disk_each_row(struct sim_disk *d,
+	void (*each)(void *arg, struct slice key, struct slice value), void *arg)
+{
+	LIST_EACH(node, &d->rows)
+	{
+		const struct sim_row *r = LIST_ENTRY(node, struct sim_row, link);
+		each(arg, buf_slice(&r->key), buf_slice(&r->value));
+	}
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
 static void nothing(struct store_req *req)
 {
 	(void)req;
@@ -89,6 +142,8 @@ static void write_out(struct store_req *req)
 	case STORE_OP_SNAPSHOT:
 		copy.u.snapshot = req->u.snapshot;
 		store_log_snapshot(m->log, &copy);
+		for (unsigned i = 0; i < req->u.snapshot.n_rows; i++)
+			row_put(sim_log_of(req->log)->disk, &req->u.snapshot.rows[i]);
 		break;
 	case STORE_OP_RELEASE:
 		store_log_release(m->log, req->u.release.index);
@@ -293,12 +348,23 @@ bool sim_disk_has(struct sim_disk *d, uint64_t group)
 	return m != NULL && m->exists;
 }
 
+void sim_disk_each(struct sim_disk *d, void (*each)(void *arg, uint64_t group), void *arg)
+{
+	LIST_EACH(node, &d->media)
+	{
+		const struct sim_media *m = LIST_ENTRY(node, struct sim_media, link);
+		if (m->exists && !m->staged)
+			each(arg, m->group);
+	}
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 void sim_disk_init(struct sim_disk *d, struct sim *sim, void (*ready)(void *arg), void *arg)
 {
 	*d = (struct sim_disk){
 		.sim = sim, .ready = ready, .arg = arg, .min_us = 1000, .max_us = 20000};
+	list_init(&d->rows);
 	list_init(&d->media);
 	list_init(&d->queued);
 	list_init(&d->writing);
@@ -310,6 +376,10 @@ void sim_disk_wipe(struct sim_disk *d)
 	LIST_EACH_SAFE(node, &d->media)
 	{
 		media_free(LIST_ENTRY(node, struct sim_media, link));
+	}
+	LIST_EACH_SAFE(node, &d->rows)
+	{
+		row_free(LIST_ENTRY(node, struct sim_row, link));
 	}
 }
 

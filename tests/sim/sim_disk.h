@@ -3,7 +3,7 @@
  * A node's disk: a store backend whose requests become durable some time later, all that is queued
  * at a time in one commit, as the LMDB writer does it. A crash loses what was not committed; the
  * commit that is under way may or may not have happened. What was staged and not switched to is gone
- * after a crash.
+ * after a crash. The metadata's rows change with the snapshots that bring them.
  */
 #ifndef WARREN_TESTS_SIM_DISK_H
 #define WARREN_TESTS_SIM_DISK_H
@@ -13,6 +13,7 @@
 
 struct sim_disk {
 	struct sim *sim;
+	struct list rows;      /* struct sim_row, by key: what is durable of the metadata's table */
 	struct list media;     /* struct sim_media: what is durable, by group */
 	struct store_port own; /* of the logs that hold it */
 	struct list queued;    /* struct store_req, not in a commit yet */
@@ -41,6 +42,10 @@ void sim_disk_crash(struct sim_disk *d, bool part);
 void sim_disk_restart(struct sim_disk *d);
 /* A new disk. */
 void sim_disk_wipe(struct sim_disk *d);
+/* Every group that has something durable. */
+void sim_disk_each(struct sim_disk *d, void (*each)(void *arg, uint64_t group), void *arg);
+void sim_disk_each_row(struct sim_disk *d,
+	void (*each)(void *arg, struct slice key, struct slice value), void *arg);
 /* Begins a commit if there is something to commit. End of a turn. */
 void sim_disk_flush(struct sim_disk *d);
 

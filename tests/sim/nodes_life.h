@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A life of a cluster of whole nodes: queues of all kinds, clients on each node that serves, and what
+ * must be true when all is well again.
+ */
+#ifndef WARREN_TESTS_NODES_LIFE_H
+#define WARREN_TESTS_NODES_LIFE_H
+
+#include "tests/sim/sim_clients.h"
+
+/* The queues of each life, by their numbers; others come and go. */
+enum {
+	QUEUE_ALL,       /* durable, mirrored on all nodes */
+	QUEUE_TWO,       /* durable, on two nodes */
+	QUEUE_ONE,       /* durable, on one node */
+	QUEUE_QUORUM,    /* a quorum queue of three */
+	QUEUE_TRANSIENT, /* not durable, on all nodes */
+	QUEUES_KEPT,
+	QUEUES = QUEUES_KEPT + 4,
+};
+
+struct nodes_life {
+	struct sim_world world;
+	struct sim_clients clients;
+	uint64_t tended[SIM_NODES]; /* lives of nodes that have got their clients */
+	unsigned publishers, consumers; /* per node and queue, in percent */
+	unsigned queues;                /* that clients use */
+	bool deleted[QUEUES];
+	bool declared[QUEUES]; /* somebody was told so */
+};
+
+/* Forms a cluster with its policies and queues; false if that failed. */
+bool life_begin(struct nodes_life *l, const struct sim_world_options *o, unsigned n_ram);
+void life_end(struct nodes_life *l);
+/* Gives each node that serves its clients, from now on. */
+void life_tend(struct nodes_life *l);
+
+void life_declare(struct nodes_life *l, struct sim_node *n, unsigned queue);
+void life_delete(struct nodes_life *l, struct sim_node *n, unsigned queue);
+/* "all", "exactly" with a number, or NULL: no mirrors. */
+void life_mirror(struct nodes_life *l, struct sim_node *n, unsigned queue, const char *mode, unsigned count,
+	bool automatic);
+
+/* One that serves, by chance; or NULL. */
+struct sim_node *life_some(struct nodes_life *l);
+/* The node that leads the queue, or NULL. */
+struct sim_node *life_leader(struct nodes_life *l, unsigned queue);
+/* The nodes whose members of the queue's group vote, as its leader knows. */
+unsigned life_voters(struct nodes_life *l, unsigned queue);
+bool life_failed(const struct nodes_life *l);
+
+/* Everything is repaired and started; within a bounded time all is well: every node serves, the
+ * metadata is the same everywhere, members are what the metadata says, what was confirmed has come,
+ * everybody is answered, and groups rest. */
+void life_heal(struct nodes_life *l);
+void life_check_well(struct nodes_life *l);
+
+#endif
