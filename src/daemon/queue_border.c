@@ -6,6 +6,7 @@
 #include "src/base/mem.h"
 #include "src/daemon/node.h"
 #include "src/queue/event.h"
+#include "src/queue/resume.h"
 
 /* What the envelope's tag says of a message to a host. */
 enum { TAG_SECTION = 0, TAG_RESUME = 1 };
@@ -210,10 +211,39 @@ static bool border_on_section(struct shard *s, uint64_t group, struct blob *blob
 	return true;
 }
 
+/* The client that a section or a resume is of; 0: it makes no sense. */
+static uint64_t border_sender(const struct envelope *e, const struct blob *blob, size_t n)
+{
+	struct resume r;
+	if (e->tag == TAG_SECTION)
+		return border_section_fits(blob, n) ? load_u64le(blob->data + ENVELOPE_SIZE) : 0;
+	return resume_get(&r, slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE)) ? r.client : 0;
+}
+
+/* This node's metadata is of a time at which the client's node was not there yet, or not loaded: no host
+ * could answer. The client is told to look again. */
+static bool border_turns_away(struct shard *s, uint64_t node, const struct envelope *e,
+	const struct blob *blob, size_t n)
+{
+	uint64_t client = e->kind == ENVELOPE_SECTION ? border_sender(e, blob, n) : 0;
+	if (client == 0 || broker_node_by_number(border_broker(s), client_id_node(client)) != NULL)
+		return false;
+	struct event_mail *mail = event_mail_new_octets();
+	size_t octets;
+	event_put_moved(mail, e->group, 0);
+	struct blob *events = event_mail_octets(mail, &octets);
+	queue_border_send(s, node, client_id_worker(client), events, octets);
+	return true;
+}
+
 bool queue_border_receive(struct shard *s, uint64_t node, const struct envelope *e,
 	struct blob *blob, size_t n)
 {
 	bool fine = true;
+	if (border_turns_away(s, node, e, blob, n) || !s->begun) {
+		blob_unref(blob);
+		return true;
+	}
 	if (e->kind == ENVELOPE_SECTION && e->tag == TAG_SECTION)
 		return border_on_section(s, e->group, blob, n);
 	struct slice octets = slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE);

@@ -399,7 +399,7 @@ static bool shard_on_link_message(
 		blob_unref(blob);
 		return fine;
 	}
-	if (s->begun)
+	if (s->open)
 		return queue_border_receive(s, node, e, blob, n);
 	blob_unref(blob);
 	return true;

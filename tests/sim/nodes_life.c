@@ -142,9 +142,13 @@ unsigned life_voters(struct nodes_life *l, unsigned queue)
 	if (n == NULL)
 		return 0;
 	struct queue_hosts *hs = hosts_of(n, queue, &group);
+	const struct broker_queue *q = sim_queue_find(n, queue);
 	unsigned k = group_members(queue_hosts_group(hs, group), m, BROKER_MEMBERS_MAX);
-	for (unsigned i = 0; i < k; i++)
-		voters += m[i].voter;
+	for (unsigned i = 0; i < k; i++) {
+		const struct broker_member *row = broker_member_find(q, m[i].id);
+		voters += m[i].voter && row != NULL &&
+			  (row->state == BROKER_MEMBER_INITIAL || row->state == BROKER_MEMBER_VOTER);
+	}
 	return voters;
 }
 

@@ -45,7 +45,7 @@ void life_mirror(struct nodes_life *l, struct sim_node *n, unsigned queue, const
 struct sim_node *life_some(struct nodes_life *l);
 /* The node that leads the queue, or NULL. */
 struct sim_node *life_leader(struct nodes_life *l, unsigned queue);
-/* The nodes whose members of the queue's group vote, as its leader knows. */
+/* Members of the queue's group that vote, as its leader and the metadata know. */
 unsigned life_voters(struct nodes_life *l, unsigned queue);
 bool life_failed(const struct nodes_life *l);
 

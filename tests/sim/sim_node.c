@@ -163,11 +163,18 @@ int node_take_membership(struct node *n, struct membership *membership, char *er
 	return 0;
 }
 
+/* No operator gives a node up here. */
+void node_on_found(struct node *n, uint64_t member)
+{
+	(void)n;
+	(void)member;
+}
+
 void node_on_table(struct node *n, const struct broker *b)
 {
 	struct sim_node *sn = sim_node_of(n);
 	struct membership now;
-	if (broker_node_find(b, n->identity.node_id) == NULL)
+	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
 		return;
 	membership_of(&now, b, n->identity.node_id);
 	membership_done(&n->membership);

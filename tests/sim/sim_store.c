@@ -41,9 +41,25 @@ void sim_box_wipe(struct sim_box *b)
 
 /* ---- the store ---- */
 
-int store_open(struct store **ret, const char *dir, char *err, size_t err_n)
+/* A machine runs one process at a time. */
+int store_claim(struct claim **ret, const char *dir, char *err, size_t err_n)
+{
+	(void)dir;
+	(void)err;
+	(void)err_n;
+	*ret = NULL;
+	return STORE_OK;
+}
+
+void store_unclaim(struct claim *c)
+{
+	(void)c;
+}
+
+int store_open(struct store **ret, const char *dir, const struct claim *claim, char *err, size_t err_n)
 {
 	struct sim_box *box = NULL;
+	(void)claim;
 	LIST_EACH(node, &boxes)
 	if (strcmp(LIST_ENTRY(node, struct sim_box, link)->dir, dir) == 0)
 		box = LIST_ENTRY(node, struct sim_box, link);
