@@ -452,7 +452,8 @@ static struct step evade(struct mirror *m, const struct view *v)
 bool mirrors_misplaced(struct mirrors *ms, uint64_t group)
 {
 	struct view v;
-	if (!look(ms, group, &v) || v.q->n_members == 0)
+	if (!queue_hosts_leads(ms->config.hosts, group) || !look(ms, group, &v) ||
+		v.q->n_members == 0)
 		return false;
 	return leads_drained(&v) ? has_heir(ms, &v) : heir(ms, &v, &v.q->members[0]) != NULL;
 }
@@ -460,9 +461,9 @@ bool mirrors_misplaced(struct mirrors *ms, uint64_t group)
 static struct step next_step(struct mirror *m, const struct view *v)
 {
 	struct step s = remove_going(m, v, false);
-	if (s.outcome == SETTLED && is_replaced(v, v->self))
-		s = hand_over(m, v);
-	if (s.outcome == BUSY)
+	if (s.outcome != SETTLED)
+		return s;
+	if (is_replaced(v, v->self) && (s = hand_over(m, v)).outcome == BUSY)
 		return s;
 	struct step told = tell(m, v);
 	s = let_go(m, v);

@@ -211,10 +211,26 @@ static void check_order(struct sim_client *c, const struct held *h)
 	c->orders[h->publisher] = h->message;
 }
 
+/* Somebody knows that the node's life is over: what still arrives was given to others meanwhile. */
+static bool is_over(const struct sim_client *c)
+{
+	const struct sim_world *w = c->all->world;
+	const struct store_identity *id = &c->node->node.identity;
+	for (unsigned i = 0; i < w->o.nodes; i++) {
+		struct sim_node *n = &c->all->world->nodes[i];
+		const struct broker_node *b =
+			sim_node_serves(n) ? broker_node_find(sim_node_broker(n), id->node_id) : NULL;
+		if (b != NULL && (b->incarnation > id->incarnation ||
+				       (b->incarnation == id->incarnation && !b->up)))
+			return true;
+	}
+	return false;
+}
+
 static void on_deliver(struct queue_consumer *q, const struct queue_delivery *d)
 {
 	struct sim_client *c = LIST_ENTRY(q, struct sim_client, con);
-	if (!lives(c))
+	if (!lives(c) || is_over(c))
 		return;
 	if (d->number != c->last + 1)
 		promise_broken(promises_of(c), "delivery %lu follows %lu, to consumer %u of q%u at %s",
