@@ -12,7 +12,7 @@ enum {
 	LOOK_MS = 100,        /* while something is due by time */
 	CHANGE_AGAIN_MS = 500, /* after a change of members that failed */
 	LEAVE_LOOK_MS = 10,
-	LEAVE_MS = 1000, /* a step of leaving takes no longer */
+	LEAVE_MS = 5000, /* a step of leaving takes no longer; it takes milliseconds */
 	MEMBERS_MAX = 256,
 	NEAR = 16, /* entries that a standby may lack when it is promoted */
 };
