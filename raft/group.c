@@ -63,7 +63,7 @@ static bool has_batch(const struct group *g)
 
 bool group_has_work(const struct group *g)
 {
-	return has_batch(g) || g->barrier;
+	return !list_empty(&g->full) || (g->open.blob != NULL && !g->waits) || g->barrier;
 }
 
 /* The oldest batch; its blob's reference is the caller's. */
@@ -88,8 +88,14 @@ static void drop_batches(struct group *g)
 		blob_unref(take_batch(g).blob);
 }
 
+void group_wait(struct group *g)
+{
+	g->waits = true;
+}
+
 void group_dirty(struct group *g)
 {
+	g->waits = false;
 	if (g->freeze.frozen)
 		freeze_thaw(g);
 	if (g->phase <= GROUP_RUNNING && list_empty(&g->dirty))

@@ -174,6 +174,8 @@ uint8_t *batch_put(struct batch *b, size_t n);
 void group_roll(struct group *g, size_t more);
 /* Puts the group on its worker's list of groups with something to propose. */
 void group_dirty(struct group *g);
+/* The open batch may wait for company: it is not proposed before group_dirty(), whatever ends meanwhile. */
+void group_wait(struct group *g);
 /* Bytes that wait in batches or are under way and not yet applied: for back pressure. */
 size_t group_backlog(const struct group *g);
 

@@ -54,6 +54,7 @@ struct group {
 	/* Proposing (group.c). */
 	struct list dirty;     /* in groups.dirty */
 	struct batch open;     /* filled now */
+	bool waits;            /* the open batch is not work yet: group_wait() */
 	struct list full;      /* struct full_batch, closed behind one another, oldest first */
 	size_t full_bytes;     /* in them */
 	size_t proposed_bytes; /* of the entry under way */

@@ -253,6 +253,11 @@ static void host_append(struct queue_host *h, const uint8_t *section, size_t n)
 {
 	group_roll(h->group, n);
 	memcpy(batch_put(group_batch(h->group), n), section, n);
+}
+
+static void host_hurry(struct queue_host *h)
+{
+	list_remove(&h->lazy);
 	group_dirty(h->group);
 }
 
@@ -264,6 +269,7 @@ static void host_propose(struct queue_host *h, const struct buf *command)
 		buf_put(&b, COMMAND_SECTION_HEADER), 0, 0, 0, 1, (uint32_t)command->n);
 	buf_put_slice(&b, buf_slice(command));
 	host_append(h, b.p, b.n);
+	host_hurry(h);
 	buf_done(&b);
 }
 
@@ -279,31 +285,37 @@ static bool section_is_silent(const uint8_t *p, size_t n)
 	return true;
 }
 
-/* A durable commit for acknowledgements alone is a commit during which the next publish waits. While
- * the queue has nothing ready, nobody else waits for them either: they may wait for company. */
-static bool host_may_wait(struct queue_host *h, const uint8_t *section, size_t n)
+static bool host_has_ready(const struct queue_host *h)
 {
 	struct machine_counts counts;
-	if (!h->durable || group_batch(h->group)->blob != NULL || !section_is_silent(section, n))
-		return false;
 	machine_counts(h->machine, &counts);
-	return counts.ready == 0;
+	return counts.ready > 0;
+}
+
+/* A durable commit for acknowledgements alone is a commit during which the next publish waits. While
+ * the queue has nothing ready, nobody else waits for them either: they may wait for company. */
+static bool host_may_wait(const struct queue_host *h, const uint8_t *section, size_t n)
+{
+	bool waits = group_batch(h->group)->blob == NULL || !list_empty(&h->lazy);
+	return h->durable && waits && section_is_silent(section, n) && !host_has_ready(h);
 }
 
 static void host_wait(struct queue_host *h)
 {
 	struct queue_hosts *hs = h->all;
+	if (!list_empty(&h->lazy))
+		return;
 	if (list_empty(&hs->lazy))
 		timer_set(hs->lazy_timer, LAZY_MS);
 	list_push_back(&hs->lazy, &h->lazy);
+	group_wait(h->group);
 }
 
 static void hosts_on_lazy_timer(void *arg)
 {
 	struct queue_hosts *hs = arg;
-	struct list *node;
-	while ((node = list_pop(&hs->lazy)) != NULL)
-		group_dirty(LIST_ENTRY(node, struct queue_host, lazy)->group);
+	while (!list_empty(&hs->lazy))
+		host_hurry(LIST_ENTRY(hs->lazy.next, struct queue_host, lazy));
 }
 
 /* A section alone in its turn becomes the batch as it is; others are copied behind one another. */
@@ -312,18 +324,17 @@ static void host_take(struct queue_host *h, struct blob *blob, size_t n)
 	struct batch *batch = group_batch(h->group);
 	bool wait = host_may_wait(
 		h, blob->data + COMMAND_ENTRY_HEADER, n - COMMAND_ENTRY_HEADER);
-	list_remove(&h->lazy);
 	if (batch->blob == NULL) {
 		batch->blob = blob;
 		batch->n = n;
-		if (wait)
-			host_wait(h);
-		else
-			group_dirty(h->group);
-		return;
+	} else {
+		host_append(h, blob->data + COMMAND_ENTRY_HEADER, n - COMMAND_ENTRY_HEADER);
+		blob_unref(blob);
 	}
-	host_append(h, blob->data + COMMAND_ENTRY_HEADER, n - COMMAND_ENTRY_HEADER);
-	blob_unref(blob);
+	if (wait)
+		host_wait(h);
+	else
+		host_hurry(h);
 }
 
 static struct queue_host *hosts_find(struct queue_hosts *hs, uint64_t group)
@@ -527,6 +538,8 @@ static void host_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 	/* Whoever deleted it may be gone before its definition is. */
 	if (h->leading && machine_gone(h->machine))
 		host_tell_ended(h);
+	if (!list_empty(&h->lazy) && host_has_ready(h))
+		host_hurry(h); /* a consumer may wait for what its acknowledgements make room for */
 	host_arm(h);
 }
 

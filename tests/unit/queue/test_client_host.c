@@ -763,6 +763,70 @@ static void a_lost_log_is_not_taken_for_a_new_queue(void **state)
 	assert_int_equal(open_durable(w, false), 0);
 }
 
+/* ---- acknowledgements that wait for company; the timer that ends it never does here ---- */
+
+/* A durable queue with a consumer that has got one message, and another message that is an entry under
+ * way. */
+static void begin_with_one_under_way(
+	struct world *w, struct consumer *c, uint32_t prefetch, struct publisher *second)
+{
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	struct publisher first = new_publisher();
+	assert_int_equal(open_durable(w, false), 0);
+	attach(qc, c, prefetch, NULL);
+	publish(qc, "a", &first);
+	for (unsigned ms = 0; ms < 20000 && w->begins == 0; ms++) {
+		turn(w);
+		usleep(1000);
+	}
+	queue_hosts_begun(w->hosts, GROUP);
+	assert_true(is_confirmed(&first, w));
+	assert_string_equal(c->got, "a ");
+	publish(qc, "b", second);
+	queue_clients_flush(w->clients[0]);
+	groups_flush(w->groups);
+	queue_settle(&c->base, 1, 1, SETTLE_ACK);
+	queue_clients_flush(w->clients[0]);
+}
+
+static uint64_t unacked(struct world *w)
+{
+	struct machine_counts counts;
+	assert_true(queue_hosts_counts(w->hosts, GROUP, &counts));
+	return counts.unacked;
+}
+
+static void settles_alone_go_with_the_next_publish(void **state)
+{
+	struct world *w = *state;
+	struct consumer c = new_consumer(w, 0);
+	struct publisher second = new_publisher(), third = new_publisher();
+	begin_with_one_under_way(w, &c, 0, &second);
+	assert_true(is_confirmed(&second, w));
+	assert_string_equal(c.got, "a b ");
+	queue_settle(&c.base, 2, 2, SETTLE_ACK);
+	turn(w);
+	assert_int_equal(unacked(w), 2); /* not an entry of their own when that one ends */
+	publish(queue_clients_get(w->clients[1], GROUP), "c", &third);
+	assert_true(is_confirmed(&third, w));
+	assert_string_equal(c.got, "a b c ");
+	assert_int_equal(unacked(w), 1);
+}
+
+static void settles_alone_do_not_wait_when_a_message_does(void **state)
+{
+	struct world *w = *state;
+	struct consumer c = new_consumer(w, 0);
+	struct publisher second = new_publisher();
+	begin_with_one_under_way(w, &c, 1, &second);
+	for (unsigned ms = 0; ms < 20000 && c.last < 2; ms++) {
+		turn(w);
+		usleep(1000);
+	}
+	assert_string_equal(c.got, "a b ");
+	assert_int_equal(unacked(w), 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -781,6 +845,10 @@ int main(void)
 		TEST(an_auto_delete_queue_ends_with_its_last_consumer),
 		TEST(a_dead_letter_is_held_until_it_is_dealt_with),
 		TEST(the_first_use_opens_a_queue),
+		cmocka_unit_test_setup_teardown(
+			settles_alone_go_with_the_next_publish, set_up_store, tear_down),
+		cmocka_unit_test_setup_teardown(
+			settles_alone_do_not_wait_when_a_message_does, set_up_store, tear_down),
 		cmocka_unit_test_setup_teardown(
 			a_lost_log_is_not_taken_for_a_new_queue, set_up_store, tear_down),
 	};
