@@ -15,7 +15,8 @@ void inbox_init(struct inbox *in)
 	pthread_cond_init(&in->filled, &attr);
 	pthread_condattr_destroy(&attr);
 	list_init(&in->requests);
-	in->stop = false;
+	in->busy = true; /* until the writer has come here once */
+	in->due = in->stop = false;
 }
 
 void inbox_done(struct inbox *in)
@@ -31,8 +32,11 @@ void inbox_put(struct inbox *in, struct list *from)
 		return;
 	pthread_mutex_lock(&in->lock);
 	list_move_all(&in->requests, from);
-	pthread_cond_signal(&in->filled);
+	in->due = true;
+	bool wake = !in->busy;
 	pthread_mutex_unlock(&in->lock);
+	if (wake)
+		pthread_cond_signal(&in->filled);
 }
 
 static struct timespec time_in(int ms)
@@ -48,26 +52,58 @@ static struct timespec time_in(int ms)
 	return t;
 }
 
-bool inbox_take(struct inbox *in, struct list *to, int timeout_ms)
+static void inbox_wait(struct inbox *in, int timeout_ms)
 {
 	struct timespec until = time_in(timeout_ms > 0 ? timeout_ms : 0);
-	pthread_mutex_lock(&in->lock);
-	while (list_empty(&in->requests) && !in->stop && timeout_ms != 0) {
+	while (!in->due && timeout_ms != 0) {
 		if (timeout_ms < 0)
 			pthread_cond_wait(&in->filled, &in->lock);
 		else if (pthread_cond_timedwait(&in->filled, &in->lock, &until) != 0)
 			break;
 	}
+	in->due = true;
+	while (in->busy)
+		pthread_cond_wait(&in->filled, &in->lock);
+}
+
+bool inbox_take(struct inbox *in, struct list *to, int timeout_ms)
+{
+	pthread_mutex_lock(&in->lock);
+	in->busy = false;
+	inbox_wait(in, timeout_ms);
+	in->busy = true;
+	in->due = in->stop;
 	bool more = !list_empty(&in->requests) || !in->stop;
 	list_move_all(to, &in->requests);
 	pthread_mutex_unlock(&in->lock);
 	return more;
 }
 
+bool inbox_enter(struct inbox *in)
+{
+	pthread_mutex_lock(&in->lock);
+	bool free = !in->busy && !in->due;
+	if (free)
+		in->busy = true;
+	pthread_mutex_unlock(&in->lock);
+	return free;
+}
+
+void inbox_leave(struct inbox *in, bool nudge)
+{
+	pthread_mutex_lock(&in->lock);
+	in->busy = false;
+	in->due |= nudge;
+	bool wake = in->due;
+	pthread_mutex_unlock(&in->lock);
+	if (wake)
+		pthread_cond_signal(&in->filled);
+}
+
 void inbox_stop(struct inbox *in)
 {
 	pthread_mutex_lock(&in->lock);
-	in->stop = true;
+	in->stop = in->due = true;
 	pthread_cond_signal(&in->filled);
 	pthread_mutex_unlock(&in->lock);
 }

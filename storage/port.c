@@ -36,15 +36,25 @@ void store_port_flush(struct store_port *port)
 	inbox_put(out->inbox, &port->submitted);
 }
 
+void store_port_write(struct store_port *port)
+{
+	struct outbox *out = port_outbox(port);
+	if (out != NULL && writer_write_lone(&port->store->writer, port))
+		out->flushes++;
+	else
+		store_port_flush(port);
+}
+
 unsigned store_port_poll(struct store_port *port)
 {
 	/* `done` may submit, and memory logs complete at once: what is completed from here on waits
-	 * for the next call, or two groups talking to each other would keep the worker here. */
+	 * for the next call, or two groups talking to each other would keep the worker here. What
+	 * the writer has sent back is older than what store_port_write() has completed. */
 	struct list ready;
 	list_init(&ready);
-	list_move_all(&ready, &port->completed);
 	if (port->shared != NULL)
 		outbox_take(port_outbox(port), &ready);
+	list_move_all(&ready, &port->completed);
 	unsigned n = 0;
 	for (struct list *node; (node = list_pop(&ready)) != NULL; n++) {
 		struct store_req *req = LIST_ENTRY(node, struct store_req, link);

@@ -22,6 +22,7 @@ enum {
 	                                 * that the reserve is left for what makes room */
 	WRITER_LOW_MARGIN = 2 << 20,    /* so many more when they are released */
 	WRITER_MUCH_DEAD = 1 << 20,     /* bytes worth a commit of their own soon */
+	WRITER_QUICK_NS = 200 * 1000,   /* a worker may stand still as long as that */
 	WRITER_IDLE_SOON_MS = 20,
 	WRITER_IDLE_MS = 1000,
 	WRITER_RETRY_MS = 100,          /* with a full disk */
@@ -117,11 +118,11 @@ static void writer_look_for_space(struct writer *w)
 		writer_unblock(w);
 }
 
-static void writer_count(struct writer *w, uint64_t begun)
+static void writer_count(struct writer *w, uint64_t took_ns)
 {
 	pthread_mutex_lock(&w->stats_lock);
 	w->stats.commits++;
-	w->stats.commit_ns += now_ns() - begun;
+	w->stats.commit_ns += took_ns;
 	pthread_mutex_unlock(&w->stats_lock);
 }
 
@@ -139,7 +140,7 @@ static void writer_commit(struct writer *w)
 	journal_restart(&env->journal, generation);
 	writer_look_for_space(w);
 	reclaim_committed(&w->reclaim);
-	writer_count(w, begun);
+	writer_count(w, now_ns() - begun);
 }
 
 /* False if they have to be committed. */
@@ -152,9 +153,12 @@ static bool writer_journal(struct writer *w, const struct list *requests)
 	int rc = journal_write(j, requests);
 	if (rc != 0 && rc != ENOSPC && rc != EDQUOT)
 		writer_fatal(w, rc);
-	if (rc == 0)
-		writer_count(w, begun);
-	return rc == 0;
+	if (rc != 0)
+		return false;
+	uint64_t took_ns = now_ns() - begun;
+	w->quick = took_ns < WRITER_QUICK_NS;
+	writer_count(w, took_ns);
+	return true;
 }
 
 /* ---- requests going back -------------------------------------------------------------------- */
@@ -191,10 +195,9 @@ static void send_back(struct list *done)
 	outbox_put(port_outbox(port), &back, port->wake, port->arg);
 }
 
-static void writer_complete(struct writer *w)
+/* Moves what somebody waits for behind `done`. */
+static void writer_finish_requests(struct writer *w, struct list *done)
 {
-	struct list done;
-	list_init(&done);
 	for (struct list *node; (node = list_pop(&w->round.requests)) != NULL;) {
 		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
 		if (req->op == STORE_OP_RELEASE) {
@@ -202,8 +205,15 @@ static void writer_complete(struct writer *w)
 			continue;
 		}
 		forget_operands(req);
-		list_push_back(&done, node);
+		list_push_back(done, node);
 	}
+}
+
+static void writer_complete(struct writer *w)
+{
+	struct list done;
+	list_init(&done);
+	writer_finish_requests(w, &done);
 	while (!list_empty(&done))
 		send_back(&done);
 }
@@ -220,7 +230,7 @@ static bool writer_plan(struct writer *w)
 {
 	struct round *r = &w->round;
 	size_t most = writer_is_blocked(w) ? WRITER_TIGHT_BYTES : WRITER_ROUND_BYTES;
-	bool awaited = false;
+	bool awaited = !list_empty(&r->requests); /* a worker could not write it */
 	while (r->bytes < most && !list_empty(&w->pending)) {
 		struct list *node = list_pop(&w->pending);
 		struct store_req *req = LIST_ENTRY(node, struct store_req, link);
@@ -310,16 +320,64 @@ static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
 	for (;;) {
-		int patience = writer_patience_ms(w);
-		bool more = inbox_take(w->inbox, &w->pending, patience);
-		bool idle = list_empty(&w->pending);
+		uint64_t lone = w->lone;
+		w->patience_ms = writer_patience_ms(w);
+		bool more = inbox_take(w->inbox, &w->pending, w->patience_ms);
+		bool asked = !list_empty(&w->pending) || !list_empty(&w->round.requests);
+		bool idle = !asked && w->lone == lone;
 		if (idle && !more && !round_pending(&w->round))
 			return NULL;
-		writer_step(w, idle);
+		if (asked || idle)
+			writer_step(w, idle);
 		if (list_empty(&w->pending))
 			writer_give_back(w);
 	}
 }
+
+/* ---- on a worker's thread ------------------------------------------------------------------- */
+
+/* One request, and what nobody waits for. */
+static bool is_lone(const struct list *requests)
+{
+	unsigned n = 0;
+	LIST_EACH(node, requests)
+		n += LIST_ENTRY(node, struct store_req, link)->op != STORE_OP_RELEASE;
+	return n == 1;
+}
+
+static bool writer_may_stay_asleep(const struct writer *w, const struct list *requests)
+{
+	return w->quick && w->round.bytes < WRITER_ROUND_BYTES && !writer_must_commit(w) &&
+		journal_takes(&w->env->journal, requests);
+}
+
+static bool writer_oversleeps(const struct writer *w)
+{
+	int patience = writer_patience_ms(w);
+	return patience >= 0 && (w->patience_ms < 0 || patience < w->patience_ms);
+}
+
+bool writer_write_lone(struct writer *w, struct store_port *port)
+{
+	struct list *requests = &w->round.requests;
+	bool nudge = false;
+	if (!is_lone(&port->submitted) || !inbox_enter(w->inbox))
+		return false;
+	bool stays = writer_may_stay_asleep(w, &port->submitted);
+	if (stays) {
+		w->lone++;
+		list_move_all(&w->pending, &port->submitted);
+		writer_plan(w);
+		if (writer_journal(w, requests))
+			writer_finish_requests(w, &port->completed);
+		writer_publish(w);
+		nudge = !list_empty(requests) || writer_oversleeps(w);
+	}
+	inbox_leave(w->inbox, nudge);
+	return stays;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
 
 void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct records *records,
 	struct groups *groups)

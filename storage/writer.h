@@ -11,6 +11,10 @@
  * goes on. It is committed when requests are many or large or a snapshot is among them, when the
  * journal is full, or when nothing has come for a while.
  *
+ * While it sleeps, a worker may carry out a lone small request itself, by the journal: waking the
+ * writer and being woken by it takes longer than that. The worker has the writer's rights meanwhile
+ * (inbox_enter()), and leaves it everything else: whatever may take long.
+ *
  * With nothing to do it sleeps. With nothing to do but something to give back (dead records, log
  * cleaning, free pages) it waits a moment for company and then commits for that alone.
  *
@@ -37,6 +41,9 @@ struct writer {
 	struct reclaim reclaim;
 	struct round round;
 	struct list pending; /* taken from the inbox, for the next rounds */
+	int patience_ms;     /* of the present sleep */
+	uint64_t lone;       /* how often a worker has been here */
+	bool quick;          /* the last write of the journal was */
 	struct buf scratch;
 	_Atomic bool blocked; /* the disk is full, or nearly */
 	pthread_mutex_t watch_lock;
@@ -53,6 +60,10 @@ void writer_init(struct writer *w, struct inbox *inbox, struct env *env, struct 
 int writer_replay(struct writer *w, struct env_text err);
 /* 0 or an errno. */
 int writer_start(struct writer *w);
+struct store_port;
+/* The port's thread: carries out what it has submitted, if that is one small request and nobody is at
+ * the store: it waits for store_port_poll(). False: it has to be handed over. */
+bool writer_write_lone(struct writer *w, struct store_port *port);
 /* Finishes everything that was handed over, then ends the thread. */
 void writer_stop(struct writer *w);
 void writer_done(struct writer *w);

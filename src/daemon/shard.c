@@ -19,6 +19,7 @@ enum {
 	RAFT_ELECTION_MS = 1000,
 	RAFT_REST_MS = 3000, /* a group in which nothing happens stops its clock */
 	CACHE_BYTES = 8 << 20,   /* entries kept for consumers close behind, per worker */
+	SHORT_TURN_NS = 100 * 1000, /* so long a turn had little to do */
 	EMPTYING_MAX_MS = 10000, /* a queue that cannot commit does not hold up the end for ever */
 };
 
@@ -104,6 +105,12 @@ static void shard_check_pace(struct shard *s)
 	timer_set(s->pace, ms);
 }
 
+/* A worker that has other things to do leaves waiting for the disk to the writer. */
+static bool shard_has_time(const struct shard *s)
+{
+	return worker_turn_ns(&s->worker) < SHORT_TURN_NS;
+}
+
 /* In the order of a message's way, so that one round takes everything one step on. */
 static bool shard_turn_of_app(struct shard *s)
 {
@@ -112,16 +119,25 @@ static bool shard_turn_of_app(struct shard *s)
 	worked |= queue_clients_flush(s->clients);
 	worked |= mirrors_flush(s->mirrors);
 	worked |= groups_flush(s->groups);
-	store_port_flush(&s->port);
+	if (!shard_has_time(s))
+		store_port_flush(&s->port);
 	worked |= queue_hosts_flush(s->hosts);
 	worked |= session_env_flush(&s->env);
 	shard_check_empty(s);
 	shard_check_seek(s);
 	shard_check_clock(s);
 	shard_check_pace(s);
-	worked |= store_port_ready(&s->port);
 	s->worked |= worked;
 	return worked;
+}
+
+/* Behind everything that leaves the worker: it may stand still for as long as the disk writes. */
+static bool shard_store(struct shard *s)
+{
+	store_port_write(&s->port);
+	bool ready = store_port_ready(&s->port);
+	s->worked |= ready;
+	return ready;
 }
 
 static bool shard_turn(struct turn_hook *h)
@@ -131,6 +147,8 @@ static bool shard_turn(struct turn_hook *h)
 	worked |= link_port_flush(s->links);
 	if (s->worker.no == 0)
 		worked |= links_flush(s->node->links);
+	if (s->open)
+		worked |= shard_store(s);
 	return worked;
 }
 

@@ -32,6 +32,8 @@ static _Thread_local struct worker *current;
 
 static void clock_read(struct worker *w)
 {
+	if (w->began_ns == 0)
+		w->began_ns = uv_hrtime();
 	uint64_t now = uv_now(&w->loop);
 	if (now == w->now_ms)
 		return;
@@ -85,6 +87,11 @@ bool worker_deliver(struct worker *w)
 	return true;
 }
 
+uint64_t worker_turn_ns(const struct worker *w)
+{
+	return w->began_ns != 0 ? uv_hrtime() - w->began_ns : 0;
+}
+
 void worker_wake(struct worker *w)
 {
 	if (!atomic_exchange_explicit(&w->awake, true, memory_order_acq_rel))
@@ -113,11 +120,12 @@ static bool turn_round(struct worker *w)
 
 static void turn(struct worker *w)
 {
-	for (int i = 0; i < TURN_ROUNDS_MAX; i++) {
-		if (!turn_round(w))
-			return;
-	}
-	worker_wake(w);
+	int i = 0;
+	while (i < TURN_ROUNDS_MAX && turn_round(w))
+		i++;
+	if (i == TURN_ROUNDS_MAX)
+		worker_wake(w);
+	w->began_ns = 0;
 }
 
 static void on_wake(uv_poll_t *h, int status, int events)

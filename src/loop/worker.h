@@ -59,6 +59,7 @@ struct worker {
 	struct list hooks; /* struct turn_hook */
 	uint64_t now_ms;   /* monotonic, read once per turn */
 	uint64_t wall_ms;  /* since 1970, read once per turn */
+	uint64_t began_ns; /* monotonic: when the turn did; 0: nothing has happened in it */
 	pthread_t thread;
 	bool stopping;
 	uint8_t *read_buf; /* WORKER_READ_SIZE bytes, valid within one socket callback */
@@ -83,6 +84,8 @@ void worker_hook(struct worker *w, struct turn_hook *h, bool (*run)(struct turn_
 void worker_post(struct worker *to, struct mail *m);
 /* Delivers what is in the mailbox. Own thread. Returns whether there was any. */
 bool worker_deliver(struct worker *w);
+/* For how long the present turn has been running. Own thread. */
+uint64_t worker_turn_ns(const struct worker *w);
 /* Makes the loop take a turn soon; any thread. */
 void worker_wake(struct worker *w);
 

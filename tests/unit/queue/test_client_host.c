@@ -811,6 +811,7 @@ static void settles_alone_go_with_the_next_publish(void **state)
 	assert_true(is_confirmed(&third, w));
 	assert_string_equal(c.got, "a b c ");
 	assert_int_equal(unacked(w), 1);
+	queue_cancel(&c.base, true, NULL);
 }
 
 static void settles_alone_do_not_wait_when_a_message_does(void **state)
@@ -825,6 +826,7 @@ static void settles_alone_do_not_wait_when_a_message_does(void **state)
 	}
 	assert_string_equal(c.got, "a b ");
 	assert_int_equal(unacked(w), 1);
+	queue_cancel(&c.base, true, NULL);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

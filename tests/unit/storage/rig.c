@@ -119,7 +119,10 @@ struct store_log *rig_log(struct rig *r, uint64_t group)
 
 void rig_poll(struct rig *r)
 {
-	store_port_flush(&r->port);
+	if (r->polls++ % 2 == 0)
+		store_port_write(&r->port);
+	else
+		store_port_flush(&r->port);
 	pthread_mutex_lock(&r->lock);
 	while (!store_port_ready(&r->port))
 		pthread_cond_wait(&r->woken, &r->lock);

@@ -21,6 +21,7 @@ struct rig {
 	pthread_mutex_t lock;
 	pthread_cond_t woken;
 	unsigned wakes;
+	unsigned polls;
 };
 
 /* Directories are made in memory from now on, if there is room and TMPDIR says nothing else: for tests
@@ -39,7 +40,8 @@ void rig_done(struct rig *r);
 /* The store must be closed; 0 or store_check()'s error, what it prints goes to /dev/null. */
 int rig_check(struct rig *r);
 struct store_log *rig_log(struct rig *r, uint64_t group);
-/* Waits for some completions and runs them. */
+/* Hands over what was submitted, every other time with store_port_write(), waits for some completions
+ * and runs them. */
 void rig_poll(struct rig *r);
 
 /* A request that a rig waits for. */

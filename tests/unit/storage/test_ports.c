@@ -137,11 +137,110 @@ static void memory_and_disk_logs_share_a_port(void **state)
 	rig_done(&r);
 }
 
+/* Whether an append was carried out by this thread. */
+static bool is_written_here(struct rig *r, struct store_log *log, uint64_t index)
+{
+	struct rig_req q;
+	unsigned wakes = r->wakes;
+	append_submit(log, &q, index, 1, 1, 100);
+	store_port_write(&r->port);
+	bool here = store_port_ready(&r->port);
+	rig_wait(r, &q);
+	pthread_mutex_lock(&r->lock);
+	here &= r->wakes == wakes;
+	pthread_mutex_unlock(&r->lock);
+	return here;
+}
+
+struct lone {
+	struct rig *rig;
+	struct store_log *log;
+	uint64_t last;
+};
+
+static bool is_written_here_at_last(void *arg)
+{
+	struct lone *l = arg;
+	return is_written_here(l->rig, l->log, ++l->last);
+}
+
+/* The disk has to be quick for that, and the writer asleep, so not each is. */
+static void a_lone_request_wakes_nobody(void **state)
+{
+	(void)state;
+	struct rig r;
+	rig_in_memory();
+	rig_init_disk(&r);
+	struct lone l = {&r, rig_log(&r, 1), 0};
+	wait_until(is_written_here_at_last, &l);
+	check_load(l.log, 0, 0, 0, l.last, 100);
+	store_log_close(l.log);
+	rig_reopen(&r);
+	l.log = rig_log(&r, 1);
+	check_load(l.log, 0, 0, 0, l.last, 100);
+	store_log_close(l.log);
+	rig_close(&r);
+	assert_int_equal(rig_check(&r), 0);
+	rig_done(&r);
+}
+
+static bool is_committed(void *arg)
+{
+	struct lone *l = arg;
+	struct store_stats stats;
+	store_stats(l->rig->store, &stats);
+	return stats.commits > l->last;
+}
+
+/* The writer sleeps for ever when nothing was asked; then it has a round to end all the same. */
+static void the_writer_ends_a_round_that_others_filled(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct store_stats stats;
+	rig_in_memory();
+	rig_init_disk(&r);
+	struct lone l = {&r, rig_log(&r, 1), 0};
+	wait_until(is_written_here_at_last, &l);
+	store_stats(r.store, &stats);
+	l.last = stats.commits;
+	wait_until(is_committed, &l);
+	store_log_close(l.log);
+	rig_done(&r);
+}
+
+static void many_requests_are_handed_over(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct rig_req a, b;
+	rig_in_memory();
+	rig_init_disk(&r);
+	struct store_log *one = rig_log(&r, 1), *two = rig_log(&r, 2);
+	struct lone l = {&r, one, 0};
+	wait_until(is_written_here_at_last, &l);
+	unsigned wakes = r.wakes;
+	append_submit(one, &a, l.last + 1, 1, 1, 100);
+	append_submit(two, &b, 1, 1, 1, 100);
+	store_port_write(&r.port);
+	rig_wait(&r, &a);
+	rig_wait(&r, &b);
+	pthread_mutex_lock(&r.lock);
+	assert_true(r.wakes > wakes);
+	pthread_mutex_unlock(&r.lock);
+	store_log_close(one);
+	store_log_close(two);
+	rig_done(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(workers_share_a_store),
 		cmocka_unit_test(memory_and_disk_logs_share_a_port),
+		cmocka_unit_test(a_lone_request_wakes_nobody),
+		cmocka_unit_test(the_writer_ends_a_round_that_others_filled),
+		cmocka_unit_test(many_requests_are_handed_over),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
