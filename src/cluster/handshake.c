@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TLS_ALERT = 0x15, TLS_HANDSHAKE = 0x16 }; /* first octets of TLS */
+
 enum { HEAD = 8, TYPE_HELLO = 1, TYPE_PROOF = 2, TYPE_REFUSED = 3 };
 
 static const char magic[4] = {'W', 'R', 'N', 'L'};
@@ -40,6 +42,7 @@ static void proof_of(const struct handshake *h, enum handshake_role role, uint8_
 		buf_put_u32le(&b, (uint32_t)h->hellos[i].n);
 		buf_put_slice(&b, buf_slice(&h->hellos[i]));
 	}
+	buf_put_bytes(&b, h->binding, h->n_binding);
 	hmac(out, slice_make(h->key->octets, sizeof h->key->octets), buf_slice(&b));
 	buf_done(&b);
 }
@@ -249,8 +252,12 @@ static void take_frame(struct handshake *h, uint8_t type, struct slice body, str
 
 /* Bytes of the frame at p, 0 if that is not known yet; fails what can be no frame as early as
  * possible, for whoever speaks another protocol may wait for our answer. */
-static size_t frame_size(struct handshake *h, const uint8_t *p, size_t n)
+static size_t frame_size(struct handshake *h, const uint8_t *p, size_t n, struct buf *out)
 {
+	if (!h->got_hello && (p[0] == TLS_ALERT || p[0] == TLS_HANDSHAKE)) {
+		fail(h, HANDSHAKE_TLS, out, "%.100s does not use TLS, and the other end does", h->self.name);
+		return 0;
+	}
 	if (memcmp(p, magic, n < sizeof magic ? n : sizeof magic) != 0) {
 		garbage(h, "not a greeting of a Warren node");
 		return 0;
@@ -269,7 +276,7 @@ size_t handshake_take(struct handshake *h, const uint8_t *p, size_t n, struct bu
 {
 	size_t used = 0;
 	while (h->state == HANDSHAKE_MORE && used < n) {
-		size_t size = frame_size(h, p + used, n - used);
+		size_t size = frame_size(h, p + used, n - used, out);
 		if (size == 0 || size > n - used)
 			break;
 		take_frame(h, p[used + 4], slice_make(p + used + HEAD, size - HEAD), out);
@@ -288,6 +295,13 @@ void handshake_begin(struct handshake *h, enum handshake_role role,
 	memcpy(h->nonce, nonce, HANDSHAKE_NONCE);
 	if (role == HANDSHAKE_DIALLER)
 		put_hello(h, out);
+}
+
+void handshake_bind(struct handshake *h, struct slice binding)
+{
+	if (binding.n > 0)
+		memcpy(h->binding, binding.p, binding.n);
+	h->n_binding = binding.n;
 }
 
 void handshake_done(struct handshake *h)

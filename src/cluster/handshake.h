@@ -6,13 +6,16 @@
  *   dialler                          acceptor
  *   hello  ------------------------>           who is there, nonce
  *          <------------------------  hello
- *   proof  ------------------------>           HMAC-SHA256(key, "dialler", both hellos)
- *          <------------------------  proof    HMAC-SHA256(key, "acceptor", both hellos)
+ *   proof  ------------------------>           HMAC-SHA256(key, "dialler", both hellos, binding)
+ *          <------------------------  proof    HMAC-SHA256(key, "acceptor", both hellos, binding)
  *
  * The cookie is never sent; key = HMAC-SHA256(cookie, a constant). A proof covers every octet of
  * both hellos and its sender's role, so it is worth nothing on another connection (the nonces) and
  * not to its own sender (the role). The dialler proves first: nobody who merely connects gets
  * anything to guess cookies with.
+ *
+ * Where the connection has TLS below, its binding (src/net/stream.h) is part of the proof: whoever sits between with
+ * a certificate of his own has two connections, with two bindings.
  *
  * Either end may answer with "refused", a code and a sentence, instead. Such sentences name who is
  * meant ("a@x dialled b@y, ..."), so that both ends can log the same line.
@@ -38,6 +41,7 @@ enum {
 	HANDSHAKE_TEXT_MAX = 255,
 	HANDSHAKE_NONCE = 32,
 	HANDSHAKE_PROOF = 32,
+	HANDSHAKE_BINDING = 32,
 	HANDSHAKE_FRAME_MAX = 1024, /* with its head of 8 */
 };
 
@@ -60,6 +64,7 @@ enum handshake_code { /* on the wire; numbers are never used again */
 	HANDSHAKE_SELF = 8,
 	HANDSHAKE_OUTDATED = 9, /* from an earlier start of a node that has come back since */
 	HANDSHAKE_BUSY = 10,    /* too many connections, or the node stops */
+	HANDSHAKE_TLS = 11,     /* the other end speaks TLS, this one does not */
 };
 
 /* What an end says of itself. */
@@ -94,6 +99,8 @@ struct handshake {
 	struct handshake_identity self, peer;
 	bool got_hello, admitted;
 	uint8_t nonce[HANDSHAKE_NONCE];
+	uint8_t binding[HANDSHAKE_BINDING]; /* the first n_binding octets */
+	size_t n_binding;
 	struct buf hellos[2]; /* by role, as sent */
 	enum handshake_code code;
 	bool by_peer;
@@ -109,6 +116,8 @@ void handshake_begin(struct handshake *h, enum handshake_role role,
 	const struct handshake_identity *self, const struct handshake_key *key,
 	const uint8_t nonce[HANDSHAKE_NONCE], struct buf *out);
 void handshake_done(struct handshake *h);
+/* What is below is this connection and no other; before the first octets are taken. At most HANDSHAKE_BINDING. */
+void handshake_bind(struct handshake *h, struct slice binding);
 
 /* Takes octets that have arrived, appends to `out` what is to be sent (also with FAILED), and
  * returns how many it consumed: it stops at each change of `state`. Only in state MORE. */

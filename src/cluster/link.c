@@ -34,6 +34,8 @@ struct link {
 	struct lanes_in in;
 	struct list refused; /* struct parcel: lost before they were queued */
 	uint64_t began_ms, heard_ms, said_ms;
+	bool tls;
+	bool greeted; /* octets have arrived, behind the handshake of TLS */
 	bool up;
 	bool ended;   /* ended() was told, or link_close() called */
 	bool writing; /* slices of `out` are under way */
@@ -111,6 +113,10 @@ static void link_on_end(void *arg, const char *why)
 	struct link *l = arg;
 	char text[TEXT_MAX];
 	const char *when = l->up ? "" : " during the greeting";
+	if (l->tls && !l->greeted && why != NULL) {
+		link_fail(l, LINK_REFUSED, why);
+		return;
+	}
 	if (why != NULL)
 		snprintf(text, sizeof text, "the connection broke%s: %s", when, why);
 	else
@@ -136,7 +142,11 @@ static void greet_ask(struct link *l)
 static size_t greet(struct link *l, const uint8_t *p, size_t n)
 {
 	struct handshake *g = &l->greeting;
+	uint8_t binding[HANDSHAKE_BINDING];
 	size_t used = 0;
+	if (!l->greeted)
+		handshake_bind(g, slice_make(binding, stream_binding(l->stream, binding, sizeof binding)));
+	l->greeted = true;
 	do {
 		used += handshake_take(g, p + used, n - used, stream_out(l->stream));
 		if (g->state == HANDSHAKE_ASKS)
@@ -344,14 +354,19 @@ static void make_nonce(uint8_t nonce[HANDSHAKE_NONCE])
 
 struct link *link_new(struct worker *w, int fd, enum handshake_role role,
 	const struct handshake_identity *self, const struct handshake_key *key,
-	const struct link_limits *limits, const struct link_owner *owner, void *arg)
+	const struct link_limits *limits, struct ssl_ctx_st *tls, const struct link_owner *owner,
+	void *arg)
 {
 	uint8_t nonce[HANDSHAKE_NONCE];
 	int unsent = UNSENT_MAX;
 	struct link *l = MEM_NEW(struct link);
-	*l = (struct link){.worker = w, .owner = owner, .arg = arg, .limits = *limits};
+	*l = (struct link){
+		.worker = w, .owner = owner, .arg = arg, .limits = *limits, .tls = tls != NULL};
 	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-	l->stream = stream_tcp_new(w, fd, &stream_owner, l);
+	if (tls != NULL)
+		l->stream = stream_tls_new(w, fd, tls, role == HANDSHAKE_DIALLER, &stream_owner, l);
+	else
+		l->stream = stream_tcp_new(w, fd, &stream_owner, l);
 	if (l->stream == NULL) {
 		mem_free(l);
 		return NULL;

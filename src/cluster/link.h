@@ -55,10 +55,13 @@ struct link_owner {
 	void (*gone)(void *arg, struct link *l);
 };
 
-/* Takes a connected socket over. NULL, with the socket closed, if the system refuses it. */
+struct ssl_ctx_st;
+
+/* Takes a connected socket over; with a context (the owner's) TLS comes first. NULL, with the socket closed, if the system refuses it. */
 struct link *link_new(struct worker *w, int fd, enum handshake_role role,
 	const struct handshake_identity *self, const struct handshake_key *key,
-	const struct link_limits *limits, const struct link_owner *owner, void *arg);
+	const struct link_limits *limits, struct ssl_ctx_st *tls, const struct link_owner *owner,
+	void *arg);
 
 /* ---- what it is ---- */
 

@@ -68,6 +68,7 @@ struct links {
 	struct handshake_identity self;
 	struct handshake_key key;
 	struct link_limits limits;
+	struct ssl_ctx_st *tls;
 	caller_fn *call;
 	void *arg;
 	struct port *ports;
@@ -113,7 +114,8 @@ static struct contact *contact_new(struct links *ls, int fd, enum handshake_role
 	self.kind = HANDSHAKE_LINK;
 	struct contact *c = MEM_NEW(struct contact);
 	c->links = ls;
-	c->link = link_new(ls->worker, fd, role, &self, &ls->key, &ls->limits, &contact_owner, c);
+	c->link = link_new(ls->worker, fd, role, &self, &ls->key, &ls->limits, ls->tls,
+		&contact_owner, c);
 	if (c->link == NULL) {
 		mem_free(c);
 		return NULL;
@@ -694,6 +696,7 @@ void links_inquire(struct links *ls, const char *address, const char *name, stru
 			    .self = &ls->self,
 			    .key = &ls->key,
 			    .limits = &ls->limits,
+			    .tls = ls->tls,
 			    .address = address,
 			    .name = name,
 			    .request = request,
@@ -797,6 +800,7 @@ struct links *links_new(const struct links_config *config)
 	snprintf(ls->self.product, sizeof ls->self.product, "%s", config->product);
 	handshake_key_make(&ls->key, config->cookie);
 	ls->limits = config->limits;
+	ls->tls = config->tls;
 	ls->call = config->call;
 	ls->arg = config->arg;
 	ls->n_ports = config->n_workers;

@@ -41,6 +41,7 @@ struct links_config {
 	const char *name;    /* name@host; copied */
 	const char *product; /* version of the program; copied */
 	struct slice cookie; /* not kept */
+	struct ssl_ctx_st *tls; /* NULL: none; kept, the owner's */
 	struct link_limits limits;
 	unsigned n_workers;
 	caller_fn *call; /* requests over CONTROL connections; NULL: none are taken */

@@ -14,7 +14,6 @@
 
 #include "src/base/bytes.h"
 #include "src/base/mem.h"
-#include "src/ctl/remote.h"
 #include "src/manage/control_path.h"
 
 enum { LENGTH_SIZE = 4, REPLY_MAX = 1 << 30 };
@@ -59,7 +58,7 @@ static int connect_here(const char *path)
 	return -1;
 }
 
-static int call_connect(struct call *c)
+static int call_connect(struct call *c, struct remote *ret)
 {
 	struct remote_node node;
 	char path[CONTROL_PATH_MAX], remote[512], why[CONTROL_PATH_MAX + 1024];
@@ -67,19 +66,16 @@ static int call_connect(struct call *c)
 		return unreachable(c, "a node is called NAME@HOST or NAME@HOST:PORT");
 	if (!control_path(path, node.name))
 		return unreachable(c, "the path of its control socket is too long");
-	int fd = connect_here(path);
-	if (fd >= 0) {
+	*ret = (struct remote){.fd = connect_here(path)};
+	if (ret->fd >= 0) {
 		if (c->timeout_s > 0)
-			set_timeouts(fd, c->timeout_s);
-		return fd;
+			set_timeouts(ret->fd, c->timeout_s);
+		return 0;
 	}
 	bool absent = errno == ENOENT || errno == ECONNREFUSED;
 	const char *here = absent ? "it is not running here" : strerror(errno);
-	if (absent) {
-		fd = remote_connect(&node, c->cookie_file, c->timeout_s, remote, sizeof remote);
-		if (fd >= 0)
-			return fd;
-	}
+	if (absent && remote_connect(ret, &node, &c->proof, c->timeout_s, remote, sizeof remote) == 0)
+		return 0;
 	snprintf(why, sizeof why,
 		"%s\ncontrol socket: %s\n%s%s%sIs the node started, and WARREN_RUN_DIR the same for both?",
 		here, path, absent ? "nor can it be reached elsewhere: " : "", absent ? remote : "",
@@ -87,11 +83,11 @@ static int call_connect(struct call *c)
 	return unreachable(c, why);
 }
 
-static int send_all(int fd, const void *p, size_t n)
+static int send_all(struct remote *r, const void *p, size_t n)
 {
 	const char *at = p;
 	while (n > 0) {
-		ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
+		ssize_t k = remote_send(r, at, n);
 		if (k < 0 && errno != EINTR)
 			return -1;
 		at += k > 0 ? k : 0;
@@ -100,12 +96,12 @@ static int send_all(int fd, const void *p, size_t n)
 	return 0;
 }
 
-static int receive_all(int fd, void *p, size_t n)
+static int receive_all(struct remote *r, void *p, size_t n)
 {
 	char *at = p;
 	while (n > 0) {
 		errno = 0;
-		ssize_t k = recv(fd, at, n, 0);
+		ssize_t k = remote_receive(r, at, n);
 		if (k == 0 || (k < 0 && errno != EINTR))
 			return -1;
 		at += k > 0 ? k : 0;
@@ -114,22 +110,22 @@ static int receive_all(int fd, void *p, size_t n)
 	return 0;
 }
 
-static int call_send(struct call *c, int fd, json_t *request)
+static int call_send(struct call *c, struct remote *r, json_t *request)
 {
 	uint8_t head[LENGTH_SIZE];
 	char *text = json_dumps(request, JSON_COMPACT);
 	store_u32be(head, (uint32_t)strlen(text));
-	int rc = send_all(fd, head, sizeof head) == 0 && send_all(fd, text, strlen(text)) == 0
+	int rc = send_all(r, head, sizeof head) == 0 && send_all(r, text, strlen(text)) == 0
 			 ? 0
 			 : lost(c);
 	free(text);
 	return rc;
 }
 
-static json_t *call_receive(struct call *c, int fd)
+static json_t *call_receive(struct call *c, struct remote *r)
 {
 	uint8_t head[LENGTH_SIZE];
-	if (receive_all(fd, head, sizeof head) != 0) {
+	if (receive_all(r, head, sizeof head) != 0) {
 		lost(c);
 		return NULL;
 	}
@@ -140,7 +136,7 @@ static json_t *call_receive(struct call *c, int fd)
 	}
 	char *text = mem_alloc(n);
 	json_t *reply = NULL;
-	if (receive_all(fd, text, n) != 0)
+	if (receive_all(r, text, n) != 0)
 		lost(c);
 	else if ((reply = json_loadb(text, n, 0, NULL)) == NULL)
 		unreachable(c, "its reply cannot be understood");
@@ -167,15 +163,15 @@ int call(struct call *c, const char *verb, json_t *args)
 		json_pack("{ssso}", "verb", verb, "args", args != NULL ? args : json_object());
 	c->result = NULL;
 	int rc = -1;
-	int fd = call_connect(c);
-	if (fd >= 0) {
+	struct remote r;
+	if (call_connect(c, &r) == 0) {
 		json_t *reply = NULL;
-		if (call_send(c, fd, request) == 0)
-			reply = call_receive(c, fd);
+		if (call_send(c, &r, request) == 0)
+			reply = call_receive(c, &r);
 		if (reply != NULL)
 			rc = call_take(c, reply);
 		json_decref(reply);
-		close(fd);
+		remote_close(&r);
 	}
 	json_decref(request);
 	return rc;

@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "src/ctl/remote.h"
+
 /* Exit statuses, RabbitMQ's (and sysexits'). */
 enum ctl_exit {
 	CTL_OK = 0,
@@ -21,7 +23,7 @@ enum ctl_exit {
 
 struct call {
 	const char *node;   /* name@host, or name@host:port */
-	const char *cookie_file; /* for a node elsewhere; NULL: ~/.warren.cookie */
+	struct remote_proof proof; /* for a node elsewhere */
 	double timeout_s;   /* 0: none */
 	/* The outcome. */
 	json_t *result;     /* of a call that went well; a reference of the caller's */

@@ -36,7 +36,7 @@ struct options {
 	const char *vhost, *priority, *apply_to, *node_type, *limit;
 	const char *description, *tags, *default_queue_type;
 	const char *user, *queue_pattern, *vhost_pattern;
-	const char *cookie_file;
+	const char *cookie_file, *cacertfile, *certfile, *keyfile;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
 	bool force, errors_only;
 	bool format_given;

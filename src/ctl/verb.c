@@ -85,7 +85,8 @@ int ctl_misuse(const struct ctl *c, const char *fmt, ...)
 int ctl_try(struct ctl *c, struct call *call_, const char *verb, json_t *args, double timeout_s)
 {
 	*call_ = (struct call){.node = c->node,
-		.cookie_file = c->options.cookie_file,
+		.proof = {c->options.cookie_file, c->options.cacertfile, c->options.certfile,
+			c->options.keyfile},
 		.timeout_s = c->options.timeout_s > 0 ? c->options.timeout_s : timeout_s};
 	return call(call_, verb, args);
 }

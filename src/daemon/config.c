@@ -40,7 +40,7 @@ struct row {
 static parse_fn parse_integer, parse_ceiling, parse_bool, parse_duration_ms, parse_size,
 	parse_string, parse_level, parse_address, parse_listener, parse_no_listeners, parse_name,
 	parse_no_names, parse_share, parse_bytes, parse_locator, parse_backend, parse_peer,
-	parse_node_type;
+	parse_node_type, parse_verify;
 
 #define FIELD(f) offsetof(struct config, f)
 
@@ -66,6 +66,16 @@ static const struct row rows[] = {
 		"interfaces the host in the node's name)"},
 	{"cluster.cookie_file", parse_string, FIELD(cookie_file), "", 0, 4096,
 		"file with the secret that nodes share (default: .cookie in the data directory)"},
+	{"cluster.ssl_options.cacertfile", parse_string, FIELD(tls_cacertfile), "", 0, 4096,
+		"TLS between nodes: certificates that are trusted (PEM)"},
+	{"cluster.ssl_options.certfile", parse_string, FIELD(tls_certfile), "", 0, 4096,
+		"TLS between nodes: this node's certificate (PEM); without it there is no TLS"},
+	{"cluster.ssl_options.keyfile", parse_string, FIELD(tls_keyfile), "", 0, 4096,
+		"TLS between nodes: its private key (PEM)"},
+	{"cluster.ssl_options.verify", parse_verify, FIELD(tls_no_verify), "verify_peer", 0, 0,
+		"verify_peer: other nodes must have a certificate that is trusted; or verify_none"},
+	{"cluster.ssl_options.depth", parse_integer, FIELD(tls_depth), "3", 0, 100,
+		"certificates between a node's and a trusted one at most"},
 	{"cluster.heartbeat_interval_ms", parse_integer, FIELD(cluster_heartbeat_ms), "250", 10,
 		60 * 1000, "an idle link between nodes says something that often (ms)"},
 	{"cluster.net_timeout_ms", parse_integer, FIELD(cluster_timeout_ms), "2000", 100,
@@ -448,6 +458,18 @@ static const char *parse_backend(
 	if (!dns && strcmp(value, "classic_config") != 0)
 		return "classic_config or dns";
 	*(bool *)field = dns;
+	return NULL;
+}
+
+static const char *parse_verify(
+	const struct row *r, void *field, const char *name, const char *value)
+{
+	(void)r;
+	(void)name;
+	bool none = strcmp(value, "verify_none") == 0;
+	if (!none && strcmp(value, "verify_peer") != 0)
+		return "verify_peer or verify_none";
+	*(bool *)field = none;
 	return NULL;
 }
 
@@ -1001,6 +1023,13 @@ int config_finish(struct config *c)
 			"cluster.heartbeat_interval_ms (%llu)",
 			(unsigned long long)c->cluster_timeout_ms,
 			(unsigned long long)c->cluster_heartbeat_ms);
+		rc = -1;
+	}
+	bool tls = c->tls_certfile[0] != '\0', trusts = c->tls_cacertfile[0] != '\0';
+	if (tls != (c->tls_keyfile[0] != '\0') || (tls ? !trusts && !c->tls_no_verify : trusts)) {
+		note(c, LOG_ERROR,
+			"cluster.ssl_options needs certfile, keyfile and, unless verify is verify_none, "
+			"cacertfile");
 		rc = -1;
 	}
 	if (c->peers.n > CONFIG_PEERS_MAX) {

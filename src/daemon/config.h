@@ -79,6 +79,10 @@ struct config {
 	struct config_address cluster_listener;
 	char *cluster_address; /* "": from the listener */
 	char *cookie_file; /* "": the data directory's */
+	char *tls_cacertfile; /* of links between nodes; all three "": no TLS */
+	char *tls_certfile, *tls_keyfile;
+	bool tls_no_verify;
+	uint64_t tls_depth;
 	uint64_t cluster_heartbeat_ms;
 	uint64_t cluster_timeout_ms;
 	uint64_t cluster_down_ms;

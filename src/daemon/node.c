@@ -11,6 +11,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/manage/remote.h"
+#include "src/net/tls.h"
 #include "src/session/tally.h"
 
 enum { ERR_MAX = 512, NODE_WORKERS_MAX = 256 };
@@ -366,6 +367,24 @@ static enum node_exit node_read_cookie(struct node *n)
 	return own ? NODE_EXIT_DIRECTORY : NODE_EXIT_CONFIG;
 }
 
+static enum node_exit node_read_tls(struct node *n)
+{
+	const struct config *c = n->config;
+	char err[ERR_MAX];
+	if (c->tls_certfile[0] == '\0')
+		return NODE_EXIT_OK;
+	n->tls = tls_context_new(&(struct tls_config){.cacertfile = c->tls_cacertfile,
+					 .certfile = c->tls_certfile,
+					 .keyfile = c->tls_keyfile,
+					 .verify = !c->tls_no_verify,
+					 .depth = (unsigned)c->tls_depth},
+		err, sizeof err);
+	if (n->tls != NULL)
+		return NODE_EXIT_OK;
+	log_error("node", "cluster.ssl_options: %s", err);
+	return NODE_EXIT_CONFIG;
+}
+
 void node_open_links(struct node *n)
 {
 	n->links = links_new(&(struct links_config){.worker = &n->shards[0].worker,
@@ -374,6 +393,7 @@ void node_open_links(struct node *n)
 		.name = n->name,
 		.product = PACKAGE_VERSION,
 		.cookie = slice_make(n->cookie.text, n->cookie.n),
+		.tls = n->tls,
 		.limits = {.heartbeat_ms = (unsigned)n->config->cluster_heartbeat_ms,
 			.timeout_ms = (unsigned)n->config->cluster_timeout_ms,
 			.greeting_ms = LINK_GREETING_MS},
@@ -397,8 +417,8 @@ static void node_listen_for_nodes(struct node *n)
 	n->cluster_listener = NULL;
 	int rc = links_listen(n->links, l, (int)n->config->tcp_backlog, err, sizeof err);
 	if (rc == 0) {
-		log_info("node", "other nodes may connect to %s:%u", host != NULL ? host : "[::]",
-			links_listen_port(n->links));
+		log_info("node", "other nodes may connect to %s:%u%s", host != NULL ? host : "[::]",
+			links_listen_port(n->links), n->tls != NULL ? " (TLS)" : "");
 		return;
 	}
 	log_error("node", "cluster.%s", err);
@@ -525,7 +545,8 @@ static enum node_exit node_prepare(struct node *n)
 	}
 	if (wrong == NODE_EXIT_OK)
 		wrong = app_prepare(n, err, sizeof err);
-	if (wrong == NODE_EXIT_OK && (wrong = node_read_cookie(n)) != NODE_EXIT_OK)
+	if (wrong == NODE_EXIT_OK && ((wrong = node_read_cookie(n)) != NODE_EXIT_OK ||
+					     (wrong = node_read_tls(n)) != NODE_EXIT_OK))
 		app_unprepare(n);
 	if (wrong != NODE_EXIT_OK) {
 		store_unclaim(n->claim);
@@ -555,6 +576,7 @@ enum node_exit node_run(struct node *n)
 	for (unsigned i = 0; i < n->n_shards; i++)
 		link_port_free(n->shards[i].links);
 	links_free(n->links);
+	tls_context_free(n->tls);
 	api_free(n->api);
 	mem_free(n->api_shards);
 	mem_free(n->shards);

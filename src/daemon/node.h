@@ -51,6 +51,7 @@ struct node {
 	struct membership membership; /* of the cluster that this node is in with others; its file is in step */
 	bool blank; /* it is in no cluster, not even one of its own, and has no data */
 	struct cookie cookie; /* until the links have it */
+	struct ssl_ctx_st *tls; /* of the links; NULL: none */
 	struct links *links;
 	struct listener *cluster_listener; /* bound; NULL: the links have it */
 	struct api *api;

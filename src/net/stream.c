@@ -134,6 +134,15 @@ void stream_arrived(struct stream *s, size_t n)
 	offer_kept(s);
 }
 
+void stream_kept(struct stream *s, size_t n)
+{
+	s->received += n;
+	if (n > 0)
+		offer_kept(s);
+	if (s->keep.n == 0)
+		buf_done(&s->keep);
+}
+
 void stream_written(struct stream *s, bool inside)
 {
 	if (!s->above_low || stream_pending(s) > STREAM_LOW)
@@ -230,6 +239,11 @@ void stream_close(struct stream *s, unsigned linger_ms)
 	s->closing = true;
 	s->ops->read_stop(s);
 	s->ops->close(s, linger_ms);
+}
+
+size_t stream_binding(const struct stream *s, uint8_t *ret, size_t n)
+{
+	return s->ops->binding != NULL ? s->ops->binding(s, ret, n) : 0;
 }
 
 uint64_t stream_received(const struct stream *s)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connected byte stream with one buffer per direction. One vtable for TCP and, later, TLS.
+ * A connected byte stream with one buffer per direction. One vtable for TCP and TLS.
  *
  * Reading: the worker's read buffer is shared by all its streams; what the owner does not consume
  * is kept per stream and offered again, with more behind it, at the next read. An idle stream holds
@@ -43,6 +43,18 @@ enum {
 /* An accepted socket; `fd` is taken over, also on failure. NULL if libuv refuses it. */
 struct stream *stream_tcp_new(
 	struct worker *w, int fd, const struct stream_owner *owner, void *arg);
+
+struct ssl_ctx_st;
+
+/* The same with TLS over it: `context` as tls_context_new() makes it; `dials`: this end has dialled. Output
+ * waits for the handshake, and on_read() is called for what comes behind it; how long it may take is the
+ * owner's to say, by stream_close(). on_end() tells why it has failed. */
+struct stream *stream_tls_new(struct worker *w, int fd, struct ssl_ctx_st *context, bool dials,
+	const struct stream_owner *owner, void *arg);
+
+/* Octets (32) that both ends of this connection know, and no other connection has: 0 octets where there is no TLS
+ * or its handshake is not done. */
+size_t stream_binding(const struct stream *s, uint8_t *ret, size_t n);
 
 /* Where to append output; flushed with stream_flush(). */
 struct buf *stream_out(struct stream *s);

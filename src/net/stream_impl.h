@@ -24,6 +24,8 @@ struct stream_ops {
 	void (*read_stop)(struct stream *s);
 	/* Reading has stopped; writes the rest for at most linger_ms, then stream_gone(). */
 	void (*close)(struct stream *s, unsigned linger_ms);
+	/* As stream_binding(); NULL: never anything. */
+	size_t (*binding)(const struct stream *s, uint8_t *ret, size_t n);
 	/* Frees the stream's memory. */
 	void (*release)(struct stream *s);
 };
@@ -64,6 +66,8 @@ void stream_identify(struct stream *s, int fd);
 uint8_t *stream_room(struct stream *s, size_t *ret_n);
 /* n bytes were put there: offers them to the owner. */
 void stream_arrived(struct stream *s, size_t n);
+/* n bytes were appended to `keep`: offers it to the owner. */
+void stream_kept(struct stream *s, size_t n);
 /* Output was taken by the kernel. `inside`: within a call of the owner, so tell it later. */
 void stream_written(struct stream *s, bool inside);
 /* The stream has come to its end by itself; reports it once. */

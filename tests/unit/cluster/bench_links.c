@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "src/base/mem.h"
+#include "tests/lib/certificate.h"
 
 /* What is sent at once and not arrived yet. */
 enum { WINDOW_OCTETS = 16 * 1024 * 1024, WINDOW_MESSAGES = 4096, SECONDS = 3 };
@@ -131,8 +132,11 @@ static void measure_round_trip(struct node *a, struct node *b)
 		(seconds() - from) / TRIPS * 1e6);
 }
 
-int main(void)
+/* With an argument: over TLS. */
+int main(int argc, char **argv)
 {
+	(void)argv;
+	nodes_tls = argc > 1 ? certificate_context() : NULL;
 	static const size_t sizes[] = {
 		16, 100, 1000, 10000, 100 * 1000, 1000 * 1000, 10 * 1000 * 1000};
 	nodes_limits = (struct link_limits){250, 20000, 20000};

@@ -11,6 +11,7 @@
 const char *nodes_cookie = "ABCDEFGHIJKLMNOPQRST";
 struct link_limits nodes_limits;
 caller_fn *nodes_control;
+struct ssl_ctx_st *nodes_tls;
 
 /* ---- waiting ---- */
 
@@ -147,6 +148,7 @@ struct node *node_start(uint64_t id, uint64_t incarnation)
 		.name = n->name,
 		.product = "0.0",
 		.cookie = slice_str(nodes_cookie),
+		.tls = nodes_tls,
 		.limits = nodes_limits,
 		.n_workers = NODE_WORKERS,
 		.call = nodes_control,

@@ -53,6 +53,7 @@ struct node {
 extern const char *nodes_cookie;        /* of the nodes started next */
 extern struct link_limits nodes_limits; /* likewise */
 extern caller_fn *nodes_control;        /* likewise; arg is the node */
+extern struct ssl_ctx_st *nodes_tls;     /* likewise; NULL: none */
 
 /* Starts node `id` (below PEERS_MAX), warren@nID, listening on a port of the kernel's choice. */
 struct node *node_start(uint64_t id, uint64_t incarnation);

@@ -357,7 +357,7 @@ static void test_garbage_is_known_by_its_first_octets(void **state)
 {
 	(void)state;
 	static const char *const bad[] = {"A", "GET / HTTP/1.1\r\n\r\n", "AMQP\0\0\x09\x01", "WRNX",
-		"WRNL\x01\x01xxx", "WRNL\x01\x00\xff\xff", "\x16\x03\x01"};
+		"WRNL\x01\x01xxx", "WRNL\x01\x00\xff\xff"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct pair p;
 		begin(&p, "cookie", "cookie");
@@ -365,6 +365,37 @@ static void test_garbage_is_known_by_its_first_octets(void **state)
 		take(&p.a, (const uint8_t *)bad[i], n < 8 && bad[i][0] == 'W' && n > 4 ? 8 : n);
 		assert_failed(&p.a, HANDSHAKE_GARBAGE, "not a greeting of a Warren node");
 		assert_int_equal(p.a.out.n, 0); /* nothing is answered */
+		done(&p);
+	}
+}
+
+/* A greeting of TLS to an acceptor, or an alert to a dialler: a node that is configured otherwise. */
+static void test_tls_is_known_and_answered(void **state)
+{
+	(void)state;
+	struct pair p;
+	begin(&p, "cookie", "cookie");
+	buf_clear(&p.d.out);
+	take(&p.a, (const uint8_t *)"\x16", 1);
+	assert_failed(&p.a, HANDSHAKE_TLS, "warren@b does not use TLS, and the other end does");
+	assert_memory_equal(p.a.out.p, "WRNL\x03", 5);
+	take(&p.d, (const uint8_t *)"\x15\x03\x01", 3);
+	assert_failed(&p.d, HANDSHAKE_TLS, "warren@a does not use TLS, and the other end does");
+	done(&p);
+}
+
+static void test_a_proof_is_worth_nothing_on_another_connection_of_tls(void **state)
+{
+	(void)state;
+	static const char *const bindings[][2] = {{"one", "one"}, {"one", "two"}, {"one", ""}, {"", "one"}};
+	for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) {
+		struct pair p;
+		begin(&p, "cookie", "cookie");
+		handshake_bind(&p.d.h, slice_str(bindings[i][0]));
+		handshake_bind(&p.a.h, slice_str(bindings[i][1]));
+		run(&p);
+		assert_int_equal(p.a.h.state, i == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED);
+		assert_int_equal(p.d.h.code, i == 0 ? HANDSHAKE_OK : HANDSHAKE_COOKIE);
 		done(&p);
 	}
 }
@@ -426,6 +457,8 @@ int main(void)
 		cmocka_unit_test(test_a_proof_does_not_serve_the_other_role),
 		cmocka_unit_test(test_what_is_said_cannot_be_changed_on_the_way),
 		cmocka_unit_test(test_garbage_is_known_by_its_first_octets),
+		cmocka_unit_test(test_tls_is_known_and_answered),
+		cmocka_unit_test(test_a_proof_is_worth_nothing_on_another_connection_of_tls),
 		cmocka_unit_test(test_parts_at_the_wrong_time_are_garbage),
 		cmocka_unit_test(test_the_longest_names_fit),
 	};
