@@ -225,7 +225,11 @@ static int tcp_write_parts(struct stream *s, const struct slice *parts, unsigned
 static size_t tcp_in_flight(const struct stream *s)
 {
 	const struct stream_tcp *t = (const struct stream_tcp *)s;
-	return t->rest > 0 ? uv_stream_get_write_queue_size((const uv_stream_t *)&t->tcp) : 0;
+	if (t->rest == 0)
+		return 0;
+	/* The kernel may have taken all of it just now: until on_write() has been told, the request is in use. */
+	size_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&t->tcp);
+	return queued > 0 ? queued : 1;
 }
 
 /* ---- reading ---- */
