@@ -47,7 +47,7 @@ static void offer_kept(struct stream *s)
 		return;
 	buf_consume(&s->keep, used);
 	if (s->keep.n == 0)
-		buf_done(&s->keep);
+		stream_spare(s->worker, &s->keep);
 }
 
 static void news_deliver(struct mail *m, struct worker *w)
@@ -134,13 +134,25 @@ void stream_arrived(struct stream *s, size_t n)
 	offer_kept(s);
 }
 
+/* An emptied buffer of the worker, if there is one. */
+static void spare_take(struct worker *w, struct buf *b)
+{
+	if (b->cap == 0 && w->spares > 0)
+		*b = w->spare[--w->spares];
+}
+
+void stream_keep_begin(struct stream *s)
+{
+	spare_take(s->worker, &s->keep);
+}
+
 void stream_kept(struct stream *s, size_t n)
 {
 	s->received += n;
 	if (n > 0)
 		offer_kept(s);
 	if (s->keep.n == 0)
-		buf_done(&s->keep);
+		stream_spare(s->worker, &s->keep);
 }
 
 void stream_written(struct stream *s, bool inside)
@@ -186,9 +198,7 @@ void stream_gone(struct stream *s)
 
 struct buf *stream_out(struct stream *s)
 {
-	struct worker *w = s->worker;
-	if (s->out.cap == 0 && w->spares > 0)
-		s->out = w->spare[--w->spares];
+	spare_take(s->worker, &s->out);
 	return &s->out;
 }
 

@@ -66,6 +66,8 @@ void stream_identify(struct stream *s, int fd);
 uint8_t *stream_room(struct stream *s, size_t *ret_n);
 /* n bytes were put there: offers them to the owner. */
 void stream_arrived(struct stream *s, size_t n);
+/* Something will be appended to `keep`. */
+void stream_keep_begin(struct stream *s);
 /* n bytes were appended to `keep`: offers it to the owner. */
 void stream_kept(struct stream *s, size_t n);
 /* Output was taken by the kernel. `inside`: within a call of the owner, so tell it later. */

@@ -147,16 +147,36 @@ static void tls_flush(struct stream *s)
 	stream_written(s, true);
 }
 
+/* A record costs as much as some hundred octets of it: small parts share one. */
+static bool encrypt_parts(struct stream_tls *t, const struct slice *parts, unsigned n)
+{
+	uint8_t record[RECORD_MAX];
+	size_t filled = 0;
+	bool good = true;
+	for (unsigned i = 0; good && i < n; i++) {
+		struct slice part = parts[i];
+		if (filled + part.n > RECORD_MAX) {
+			good = encrypt(t, &t->cipher, record, filled);
+			filled = 0;
+		}
+		if (part.n >= RECORD_MAX) {
+			good = good && encrypt(t, &t->cipher, part.p, part.n);
+		} else if (part.n > 0) {
+			memcpy(record + filled, part.p, part.n);
+			filled += part.n;
+		}
+	}
+	return good && encrypt(t, &t->cipher, record, filled);
+}
+
 static int tls_write_parts(struct stream *s, const struct slice *parts, unsigned n)
 {
 	struct stream_tls *t = of(s);
 	assert(t->ready);
 	buf_clear(&t->cipher);
-	for (unsigned i = 0; i < n; i++) {
-		if (!encrypt(t, &t->cipher, parts[i].p, parts[i].n)) {
-			fail_by_tls(t, true);
-			return -1;
-		}
+	if (!encrypt_parts(t, parts, n)) {
+		fail_by_tls(t, true);
+		return -1;
 	}
 	struct slice all = buf_slice(&t->cipher);
 	int rc = stream_write_parts(t->tcp, &all, 1);
@@ -193,6 +213,7 @@ static size_t decrypt(struct stream_tls *t)
 {
 	struct buf *keep = &t->base.keep;
 	size_t before = keep->n, n;
+	stream_keep_begin(&t->base);
 	buf_reserve(keep, t->in.n + RECORD_MAX); /* with what TLS had of an unfinished record */
 	ERR_clear_error();
 	while (SSL_read_ex(t->ssl, keep->p + keep->n, keep->cap - keep->n, &n) == 1)
