@@ -11,6 +11,9 @@
 enum {
 	SECTION_MAX = 512 * 1024, /* a longer section is sent before the turn ends */
 	OUT_FIRST = 1024,
+	/* Hints that are followed at once. Two nodes that each take the other for the leader would send a client to and
+	 * fro, with all that it has under way, as fast as the network can; beyond this it waits for a tick. */
+	MOVES_MAX = 3,
 	RESUME_TICKS = QUEUE_RESUME_MS / QUEUE_SEEK_MS,
 	PATIENCE_TICKS = QUEUE_PATIENCE_MS / QUEUE_SEEK_MS,
 };
@@ -65,6 +68,7 @@ struct queue_client {
 	unsigned tries;   /* since the leader was lost */
 	unsigned ticks;   /* likewise */
 	unsigned waiting; /* ticks since the last try */
+	unsigned moves;   /* hints that were followed since the last tick, or since one led to the leader */
 	uint64_t leader;  /* node; 0: unknown */
 	uint64_t served;  /* node that has applied the last section; 0: none yet */
 	uint64_t term;    /* of the newest leader heard of */
@@ -360,6 +364,7 @@ static void client_begin(struct queue_client *qc)
 static void client_tick(struct queue_client *qc)
 {
 	qc->waiting++;
+	qc->moves = 0;
 	if (++qc->ticks >= PATIENCE_TICKS)
 		client_unavailable(qc);
 	else if (qc->state == CLIENT_SEEKING || qc->waiting >= RESUME_TICKS)
@@ -863,7 +868,8 @@ void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group
 	client_lose(qc);
 	qc->asked = true; /* who knows nobody is asked again after a while */
 	qc->waiting = 0;
-	if (to != 0 && to != from) /* who wants it once more, and nothing was applied, gets it later */
+	/* Who wants it once more, and nothing was applied, gets it later. */
+	if (to != 0 && to != from && qc->moves++ < MOVES_MAX)
 		client_resume(qc, to);
 }
 
@@ -920,6 +926,7 @@ void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t gro
 	if (term > qc->term)
 		qc->term = term;
 	client_follow(qc, from);
+	qc->moves = 0;
 	client_cancel_orphans(qc);
 	if (qc->served != 0 && qc->served != from)
 		client_end_fragile(qc);

@@ -485,6 +485,13 @@ void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq)
 	buf_done(&b);
 }
 
+void queue_hosts_dead_again(struct queue_hosts *hs, uint64_t group, uint64_t seq)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	if (h != NULL && h->leading && !h->failed)
+		machine_dead_again(h->machine, seq, &host_sink, h);
+}
+
 /* ---- time ---- */
 
 static void host_arm(struct queue_host *h)

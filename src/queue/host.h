@@ -55,7 +55,7 @@ struct queue_hosts_config {
 	/* A queue is closed: it could be opened again. May be NULL. */
 	void (*closed)(void *arg, uint64_t group);
 	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
-	 * has none. Slices are valid inside the call. */
+	 * has none, or queue_hosts_dead_again() later if there is no room for it now. Slices are valid inside the call. */
 	void (*dead)(void *arg, uint64_t group, const struct queue_config *config,
 		const struct machine_dead *d, const struct message *m);
 	void *arg;
@@ -112,6 +112,9 @@ bool queue_hosts_resume(struct queue_hosts *hs, uint64_t group, struct slice byt
 /* The node's clients up to that incarnation are gone: what they hold returns. */
 void queue_hosts_node_gone(struct queue_hosts *hs, uint16_t node, uint32_t incarnation);
 void queue_hosts_dead_done(struct queue_hosts *hs, uint64_t group, uint64_t seq);
+/* There was no room for a dead letter, and now there is: calls config.dead() for it again, if it is still to be sent
+ * from here. */
+void queue_hosts_dead_again(struct queue_hosts *hs, uint64_t group, uint64_t seq);
 
 /* NULL if it is not hosted here. */
 struct group *queue_hosts_group(struct queue_hosts *hs, uint64_t group);

@@ -97,6 +97,9 @@ int machine_apply(struct machine *m, uint64_t index, const uint8_t *p, size_t n,
 
 /* Emits `dead` again for the dead letters that are out (a new leader took over). */
 void machine_resume(struct machine *m, const struct machine_sink *sink, void *arg);
+/* Emits `dead` again for one of them, if it is still out. */
+void machine_dead_again(
+	struct machine *m, uint64_t seq, const struct machine_sink *sink, void *arg);
 /* Emits `deliver` again for a consumer's unsettled deliveries numbered > after. */
 void machine_redeliver(struct machine *m, uint64_t client, uint32_t consumer, uint64_t after,
 	const struct machine_sink *sink, void *arg);

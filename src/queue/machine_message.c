@@ -104,6 +104,15 @@ void machine_resume(struct machine *m, const struct machine_sink *sink, void *ar
 		emit_dead(m, &m->dead.out[i]);
 }
 
+void machine_dead_again(struct machine *m, uint64_t seq, const struct machine_sink *sink, void *arg)
+{
+	m->sink = sink;
+	m->arg = arg;
+	for (unsigned i = 0; i < m->dead.out_n; i++)
+		if (m->dead.out[i].seq == seq)
+			emit_dead(m, &m->dead.out[i]);
+}
+
 /* ---- heads ---- */
 
 /* There are ready messages. */

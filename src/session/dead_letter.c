@@ -1,45 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/session/dead_letter.h"
 
+#include <uthash.h>
+
 #include "src/amqp/frame.h"
 #include "src/amqp/table.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/session/room.h"
 
-/* A dead letter on its way. */
+struct letter_key {
+	uint64_t group, seq;
+};
+
+/* A dead letter on its way, or one that waits for room. */
 struct dead_letter {
 	struct queue_publisher publisher;
-	struct list link;         /* in dead_letters.out */
-	struct dead_letters *all; /* NULL once they are gone */
-	uint64_t group, seq;
+	UT_hash_handle hh;
+	struct list link; /* in dead_letters.waiting, or by itself */
+	struct dead_letters *all;
+	struct letter_key key;
 	unsigned answers; /* still missing, one for ourselves while it is being sent */
 };
 
 struct dead_letters {
 	struct session_env *env;
 	void (*done)(void *arg, uint64_t group, uint64_t seq);
+	void (*again)(void *arg, uint64_t group, uint64_t seq);
 	void *arg;
-	struct list out;
+	struct dead_letter *letters; /* by key */
+	struct list waiting;         /* for room, in the order of death */
+	struct room room;
+	bool going_on; /* those that waited are being sent */
 };
 
 static const char *const death_names[] = {"expired", "rejected", "maxlen", "delivery_limit"};
 
-struct dead_letters *dead_letters_new(
-	struct session_env *env, void (*done)(void *arg, uint64_t group, uint64_t seq), void *arg)
+static void letters_go_on(struct room *r);
+
+struct dead_letters *dead_letters_new(struct session_env *env,
+	void (*done)(void *arg, uint64_t group, uint64_t seq),
+	void (*again)(void *arg, uint64_t group, uint64_t seq), void *arg)
 {
 	struct dead_letters *dl = MEM_NEW(struct dead_letters);
 	dl->env = env;
 	dl->done = done;
+	dl->again = again;
 	dl->arg = arg;
-	list_init(&dl->out);
+	list_init(&dl->waiting);
+	room_init(&dl->room, env, letters_go_on);
 	return dl;
+}
+
+static void letter_free(struct dead_letter *l)
+{
+	HASH_DEL(l->all->letters, l);
+	list_remove(&l->link);
+	mem_free(l);
 }
 
 void dead_letters_free(struct dead_letters *dl)
 {
-	struct list *node;
-	while ((node = list_pop(&dl->out)) != NULL)
-		mem_free(LIST_ENTRY(node, struct dead_letter, link));
+	struct dead_letter *l, *next;
+	room_leave(&dl->room);
+	HASH_ITER(hh, dl->letters, l, next)
+	letter_free(l);
 	mem_free(dl);
 }
 
@@ -199,20 +224,26 @@ static void letter_settled(struct queue_publisher *p, uint64_t tag, bool refused
 	(void)refused; /* a full target that rejects: dropped, as RabbitMQ does */
 	if (--l->answers > 0)
 		return;
-	dl->done(dl->arg, l->group, l->seq);
-	list_remove(&l->link);
-	mem_free(l);
+	struct letter_key key = l->key;
+	letter_free(l); /* done() may send the next one */
+	dl->done(dl->arg, key.group, key.seq);
 }
 
+/* NULL: it is on its way already. */
 static struct dead_letter *letter_new(struct dead_letters *dl, uint64_t group, uint64_t seq)
 {
-	struct dead_letter *l = MEM_NEW(struct dead_letter);
+	struct letter_key key = {group, seq};
+	struct dead_letter *l;
+	HASH_FIND(hh, dl->letters, &key, sizeof key, l);
+	if (l != NULL)
+		return NULL;
+	l = MEM_NEW(struct dead_letter);
 	l->publisher.settled = letter_settled;
 	l->all = dl;
-	l->group = group;
-	l->seq = seq;
+	l->key = key;
 	l->answers = 1;
-	list_push_back(&dl->out, &l->link);
+	list_init(&l->link);
+	HASH_ADD(hh, dl->letters, key, sizeof l->key, l);
 	return l;
 }
 
@@ -288,11 +319,40 @@ static void letter_publish(struct dead_letters *dl, struct dead_letter *l,
 	buf_done(&envelope);
 }
 
+static void letter_wait(struct dead_letters *dl, struct dead_letter *l)
+{
+	if (list_empty(&dl->waiting) && !dl->going_on)
+		room_wait(&dl->room);
+	list_push_back(&dl->waiting, &l->link);
+}
+
+static void letters_go_on(struct room *r)
+{
+	struct dead_letters *dl = (struct dead_letters *)((char *)r - offsetof(struct dead_letters, room));
+	dl->going_on = true;
+	while (!list_empty(&dl->waiting) && !queue_clients_full(dl->env->clients)) {
+		struct dead_letter *l = LIST_ENTRY(dl->waiting.next, struct dead_letter, link);
+		struct letter_key key = l->key;
+		letter_free(l);
+		dl->again(dl->arg, key.group, key.seq);
+	}
+	dl->going_on = false;
+	if (!list_empty(&dl->waiting))
+		room_wait(&dl->room);
+}
+
 void dead_letters_publish(struct dead_letters *dl, uint64_t group,
 	const struct queue_config *config, const struct machine_dead *d, const struct message *m)
 {
 	struct broker_queue *from = broker_queue_by_group(dl->env->broker, group);
 	struct dead_letter *l = letter_new(dl, group, d->seq);
+	if (l == NULL)
+		return;
+	bool behind = !dl->going_on && !list_empty(&dl->waiting);
+	if (behind || queue_clients_full(dl->env->clients)) {
+		letter_wait(dl, l);
+		return;
+	}
 	if (from != NULL)
 		letter_publish(dl, l, from, config, d, m);
 	letter_settled(&l->publisher, 0, false);

@@ -123,6 +123,11 @@ static void on_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(((struct world *)arg)->hosts, group, seq);
 }
 
+static void on_dead_again(void *arg, uint64_t group, uint64_t seq)
+{
+	queue_hosts_dead_again(((struct world *)arg)->hosts, group, seq);
+}
+
 static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct world *w = arg;
@@ -348,7 +353,7 @@ struct world *world_new(void)
 		.node = NODE,
 		.incarnation = INCARNATION});
 	world_init_env(w);
-	w->dead_letters = dead_letters_new(&w->env, on_dead_done, w);
+	w->dead_letters = dead_letters_new(&w->env, on_dead_done, on_dead_again, w);
 	world_open_home(w);
 	world_turn(w);
 	CHECK(w->serving);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A queue client and nodes that send it to one another.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "src/queue/client.h"
+
+enum { GROUP = 5, SELF = 1, A = 2, B = 3, HINTS = 1000, HINTS_MAX = 3 };
+
+struct outside {
+	unsigned submits, resumes;
+	uint64_t to; /* the last one */
+};
+
+static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct outside *o = arg;
+	(void)group;
+	(void)n;
+	o->submits++;
+	o->to = node;
+	blob_unref(blob);
+}
+
+static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+{
+	struct outside *o = arg;
+	(void)group;
+	(void)n;
+	o->resumes++;
+	o->to = node;
+	blob_unref(blob);
+}
+
+static uint64_t route(void *arg, uint64_t group, unsigned attempt)
+{
+	(void)arg;
+	(void)group;
+	(void)attempt;
+	return A;
+}
+
+static void begin(struct queue_clients **ret, struct outside *o)
+{
+	struct queue_border border = {.submit = submit, .resume = resume, .route = route, .arg = o};
+	static const uint8_t names[] = {0, 0};
+	struct message m = {.expiration_ms = ENQUEUE_NO_EXPIRATION, .envelope = slice_make(names, sizeof names)};
+	*ret = queue_clients_new(77, SELF, &border);
+	queue_publish(queue_clients_get(*ret, GROUP), &m, NULL, 0);
+	queue_clients_flush(*ret);
+	assert_int_equal(o->submits, 1);
+	assert_int_equal(o->to, A);
+}
+
+/* Each says that the other leads. */
+static void hint_to_and_fro(struct queue_clients *qs)
+{
+	for (unsigned i = 0; i < HINTS; i++) {
+		queue_clients_moved(qs, A, GROUP, B);
+		queue_clients_moved(qs, B, GROUP, A);
+	}
+}
+
+static void two_that_send_to_each_other_are_followed_at_a_pace(void **state)
+{
+	struct outside o = {0};
+	struct queue_clients *qs;
+	(void)state;
+	begin(&qs, &o);
+	hint_to_and_fro(qs);
+	assert_int_equal(o.resumes, HINTS_MAX);
+	assert_true(queue_clients_seek(qs));
+	for (unsigned tick = 1; tick <= 10; tick++) {
+		assert_true(queue_clients_tick(qs));
+		hint_to_and_fro(qs);
+		assert_true(o.resumes <= HINTS_MAX + tick * (HINTS_MAX + 1));
+		assert_true(o.resumes > tick);
+	}
+	queue_clients_free(qs);
+}
+
+static void a_hint_that_was_right_is_followed_at_once_every_time(void **state)
+{
+	struct outside o = {0};
+	struct queue_clients *qs;
+	(void)state;
+	begin(&qs, &o);
+	for (unsigned i = 1; i <= 20; i++) {
+		uint64_t from = o.to, to = from == A ? B : A;
+		queue_clients_moved(qs, from, GROUP, to);
+		assert_int_equal(o.resumes, i);
+		assert_int_equal(o.to, to);
+		queue_clients_resumed(qs, to, GROUP, i, i);
+	}
+	queue_clients_free(qs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_that_send_to_each_other_are_followed_at_a_pace),
+		cmocka_unit_test(a_hint_that_was_right_is_followed_at_once_every_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
