@@ -444,6 +444,7 @@ static int worker_of(const struct links *ls, const struct envelope *e)
 		return e->worker < ls->n_ports ? e->worker : -1;
 	case ENVELOPE_CATALOG:
 	case ENVELOPE_CALL:
+	case ENVELOPE_ALARMS:
 		return 0;
 	default:
 		return -1; /* from a newer node */

@@ -79,7 +79,7 @@ static void alarms_check(struct alarms *a)
 	if (changed & SESSION_ALARM_DISK)
 		tell(a, SESSION_ALARM_DISK, "disk");
 	if (changed != SESSION_ALARM_NONE)
-		a->changed(a->arg, a->raised);
+		a->changed(a->arg);
 	timer_set(a->timer, CHECK_MS);
 }
 
@@ -142,4 +142,48 @@ void alarms_stop(struct alarms *a)
 	store_watch(a->store, NULL, NULL);
 	timer_free(a->timer);
 	a->timer = NULL;
+	mem_free(a->others);
+	a->others = NULL;
+	a->n_others = 0;
+}
+
+/* ---- other nodes ---- */
+
+static enum session_alarm *other_get(struct alarms *a, uint64_t node)
+{
+	for (size_t i = 0; i < a->n_others; i++)
+		if (a->others[i].node == node)
+			return &a->others[i].raised;
+	a->others = mem_realloc(a->others, (a->n_others + 1) * sizeof *a->others);
+	a->others[a->n_others] = (struct alarms_other){node, SESSION_ALARM_NONE};
+	return &a->others[a->n_others++].raised;
+}
+
+static void other_drop(struct alarms *a, uint64_t node)
+{
+	for (size_t i = 0; i < a->n_others; i++)
+		if (a->others[i].node == node) {
+			a->others[i] = a->others[--a->n_others];
+			return;
+		}
+}
+
+void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
+{
+	if (a->timer == NULL)
+		return; /* stopped */
+	enum session_alarm *known = other_get(a, node), before = *known;
+	*known = raised & SESSION_ALARM_BOTH;
+	if (*known == SESSION_ALARM_NONE)
+		other_drop(a, node);
+	if (before != (raised & SESSION_ALARM_BOTH))
+		a->changed(a->arg);
+}
+
+enum session_alarm alarms_everywhere(const struct alarms *a)
+{
+	enum session_alarm all = a->raised;
+	for (size_t i = 0; i < a->n_others; i++)
+		all |= a->others[i].raised;
+	return all;
 }

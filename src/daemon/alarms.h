@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The node's resource alarms: memory above its watermark, and a disk without space. While one is
- * raised, publishers are held (connection.blocked) and consumers go on. Checked on worker 0, now and
- * then and whenever the store has something to say of the disk; told to all shards.
+ * Resource alarms: memory above its watermark, and a disk without space. While one is raised on any node of the
+ * cluster, publishers of all nodes are held (connection.blocked) and consumers go on: what is published here may
+ * have to be kept there. Checked on worker 0, now and then and whenever the store has something to say of the disk;
+ * told to all shards, and to the nodes that this one is linked with. Another node's alarms last as long as the link.
  */
 #ifndef WARREN_DAEMON_ALARMS_H
 #define WARREN_DAEMON_ALARMS_H
@@ -12,6 +13,12 @@
 #include "src/session/env.h"
 #include "storage/store.h"
 
+/* Another node's that has some. */
+struct alarms_other {
+	uint64_t node;
+	enum session_alarm raised;
+};
+
 struct alarms {
 	struct timer *timer;   /* NULL: stopped */
 	struct worker *worker; /* that they are checked on */
@@ -19,15 +26,21 @@ struct alarms {
 	const char *data_dir;
 	uint64_t memory_bytes;    /* watermark; 0: none */
 	uint64_t disk_free_bytes; /* limit; 0: none */
-	enum session_alarm raised;
-	void (*changed)(void *arg, enum session_alarm raised);
+	enum session_alarm raised; /* this node's */
+	struct alarms_other *others;
+	size_t n_others;
+	void (*changed)(void *arg);
 	void *arg;
 };
 
-/* Checks now and from now on; `changed` is called on the worker's thread whenever the set of alarms
- * changes. */
+/* Checks now and from now on; `changed` is called on the worker's thread whenever this node's alarms, or those of
+ * others, are others. */
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config);
 void alarms_stop(struct alarms *a);
+/* Another node says that it has these; NONE also when its link is down. */
+void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised);
+/* Of all nodes together. */
+enum session_alarm alarms_everywhere(const struct alarms *a);
 
 /* ---- pure, for tests ---- */
 

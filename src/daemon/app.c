@@ -114,9 +114,24 @@ static void app_on_alarm(struct mail *m, struct worker *w)
 	mem_free(t);
 }
 
-static void app_on_alarms_changed(void *arg, enum session_alarm raised)
+static void app_tell_alarms(struct node *n, uint64_t to)
 {
-	app_post_all(arg, (int)raised, app_on_alarm);
+	link_port_send_copy(n->shards[0].links, to,
+		&(struct envelope){.kind = ENVELOPE_ALARMS, .tag = n->app.alarms.raised},
+		slice_make(NULL, 0));
+}
+
+static void app_tell_alarms_to(void *arg, const struct links_peer *p)
+{
+	if (p->up)
+		app_tell_alarms(arg, p->id);
+}
+
+static void app_on_alarms_changed(void *arg)
+{
+	struct node *n = arg;
+	app_post_all(n, (int)alarms_everywhere(&n->app.alarms), app_on_alarm);
+	links_each_peer(n->links, app_tell_alarms_to, n);
 }
 
 /* ---- the store ---- */
@@ -259,6 +274,25 @@ void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation)
 	roster_link_up(n->app.roster, node, incarnation);
 	if (n->app.home != NULL)
 		catalog_home_link_up(n->app.home, node);
+	if (n->app.alarms.raised != SESSION_ALARM_NONE)
+		app_tell_alarms(n, node);
+}
+
+void app_on_link_down(struct node *n, uint64_t node, enum link_end why)
+{
+	roster_link_down(n->app.roster, node, why);
+	alarms_of_other(&n->app.alarms, node, SESSION_ALARM_NONE);
+}
+
+void app_on_alarms(struct node *n, uint64_t node, uint32_t raised)
+{
+	static const char *const names[] = {"no", "memory", "disk", "memory and disk"};
+	const struct broker_node *of = broker_node_find(catalog_broker(n->catalogs[0]), node);
+	enum session_alarm some = raised & SESSION_ALARM_BOTH;
+	log_warning("alarm", "%s resource limit alarm on node %.*s%s", names[some],
+		SLICE_FMT(of != NULL ? of->name : slice_str("")),
+		some != SESSION_ALARM_NONE ? ": publishers are blocked" : " any more");
+	alarms_of_other(&n->app.alarms, node, some);
 }
 
 bool app_on_section(struct node *n, struct slice octets)

@@ -80,6 +80,9 @@ void app_stop(struct node *n, app_done *done, void *arg);
 void app_on_drained(struct node *n, bool drained);
 
 void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation);
+void app_on_link_down(struct node *n, uint64_t node, enum link_end why);
+/* The node's resource alarms are these, as it says. */
+void app_on_alarms(struct node *n, uint64_t node, uint32_t raised);
 /* A section for group 0. False: it cannot be understood. */
 bool app_on_section(struct node *n, struct slice octets);
 

@@ -291,6 +291,18 @@ static void node_on_stop_wanted(void *arg)
 	node_stop(n, NODE_EXIT_OK);
 }
 
+static bool node_alarms_at(void *arg, size_t i, uint64_t *ret_node, enum session_alarm *ret)
+{
+	const struct node *n = arg;
+	const struct alarms *a = &n->app.alarms;
+	bool own = i == 0, runs = n->app.state == APP_UP || n->app.state == APP_STARTING;
+	if (!runs || i > a->n_others)
+		return false;
+	*ret_node = own ? n->identity.node_id : a->others[i - 1].node;
+	*ret = own ? a->raised : a->others[i - 1].raised;
+	return true;
+}
+
 static bool node_listener_at(void *arg, unsigned i, struct api_listener *ret)
 {
 	struct node *n = arg;
@@ -345,6 +357,7 @@ static void node_open_api(struct node *n)
 		.join = node_join,
 		.give_up = node_give_up,
 		.stop = node_on_stop_wanted,
+		.alarms = node_alarms_at,
 		.listener = node_listener_at,
 		.settings = node_settings,
 		.arg = n});

@@ -382,6 +382,12 @@ static void shard_dead_done(void *arg, uint64_t group, uint64_t seq)
 	queue_hosts_dead_done(s->hosts, group, seq);
 }
 
+static void shard_dead_again(void *arg, uint64_t group, uint64_t seq)
+{
+	struct shard *s = arg;
+	queue_hosts_dead_again(s->hosts, group, seq);
+}
+
 /* ---- other nodes ---- */
 
 static void shard_on_link_up(void *arg, uint64_t node, uint64_t incarnation)
@@ -403,7 +409,7 @@ static void shard_on_link_down(
 	if (!s->open)
 		return;
 	if (s->worker.no == 0)
-		roster_link_down(s->node->app.roster, node, why);
+		app_on_link_down(s->node, node, why);
 	queue_clients_link_down(s->clients, node);
 }
 
@@ -411,6 +417,11 @@ static bool shard_on_link_message(
 	void *arg, uint64_t node, const struct envelope *e, struct blob *blob, size_t n)
 {
 	struct shard *s = arg;
+	if (e->kind == ENVELOPE_ALARMS && s->open) {
+		app_on_alarms(s->node, node, e->tag);
+		blob_unref(blob);
+		return true;
+	}
 	if (e->kind == ENVELOPE_CATALOG && s->begun) {
 		bool fine = app_on_section(
 			s->node, slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE));
@@ -567,7 +578,7 @@ void shard_open(struct shard *s)
 	shard_open_hosts(s);
 	shard_open_mirrors(s);
 	shard_init_env(s);
-	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, s);
+	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, shard_dead_again, s);
 	s->node->api_shards[s->worker.no].hosts = s->hosts;
 	s->node->api_shards[s->worker.no].mirrors = s->mirrors;
 	s->serving = s->stopping = s->closing = s->hosts_closed = s->emptying = false;

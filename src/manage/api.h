@@ -65,6 +65,8 @@ struct api_node {
 	 * above. */
 	int (*give_up)(void *arg, uint64_t node, char *err, size_t err_n);
 	void (*stop)(void *arg);         /* the process is to end */
+	/* Resource alarms, of this node (0) or of those that it is linked with (from 1): false behind the last. */
+	bool (*alarms)(void *arg, size_t i, uint64_t *ret_node, enum session_alarm *ret);
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
 	/* A call per key of the configuration; the texts are valid inside it. */

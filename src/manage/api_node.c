@@ -29,15 +29,34 @@ static const char *alarm_name(enum session_alarm a)
 	return a == SESSION_ALARM_DISK ? "disk" : "memory";
 }
 
-static json_t *alarms(struct api_call *c)
+static json_t *name_of(struct api_call *c, uint64_t id)
+{
+	const struct api_node *node = api_node(c);
+	const struct broker *b = api_broker(c);
+	const struct broker_node *n = b != NULL ? broker_node_find(b, id) : NULL;
+	if (n == NULL || id == node->id(node->arg))
+		return json_string(node->name);
+	return json_of_slice(n->name);
+}
+
+static void alarms_add(json_t *list, struct api_call *c, uint64_t of, enum session_alarm raised)
 {
 	static const enum session_alarm all[] = {SESSION_ALARM_MEMORY, SESSION_ALARM_DISK};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if ((raised & all[i]) != 0)
+			json_array_append_new(list, json_pack("{soss}", "node", name_of(c, of),
+							    "resource", alarm_name(all[i])));
+}
+
+/* Of this node, or with those of others that hold up publishers here, too. */
+static json_t *alarms(struct api_call *c, bool of_others)
+{
 	const struct api_node *node = api_node(c);
 	json_t *list = json_array();
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		if ((node->shards[0].env->alarm & all[i]) != 0)
-			json_array_append_new(list, json_pack("{ssss}", "node", node->name,
-							    "resource", alarm_name(all[i])));
+	enum session_alarm raised;
+	uint64_t of;
+	for (size_t i = 0; (i == 0 || of_others) && node->alarms(node->arg, i, &of, &raised); i++)
+		alarms_add(list, c, of, raised);
 	return list;
 }
 
@@ -80,7 +99,7 @@ static void status(struct api_call *c)
 		"uptime_s", (json_int_t)((now - node->started_ms) / 1000), "version",
 		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", api_ready(c));
 	json_object_set_new(r, "is_under_maintenance", json_boolean(is_drained(c)));
-	json_object_set_new(r, "alarms", alarms(c));
+	json_object_set_new(r, "alarms", alarms(c, true));
 	json_object_set_new(r, "listeners", listeners(node));
 	json_object_set_new(r, "queues", json_integer(b != NULL ? (json_int_t)b->n_queues : 0));
 	json_object_set_new(r, "vhosts", json_integer(b != NULL ? (json_int_t)b->n_vhosts : 0));
@@ -156,7 +175,7 @@ static void environment(struct api_call *c)
 /* What other nodes want to know of this one. */
 static json_t *summary(struct api_call *c)
 {
-	return json_pack("{sssoso}", "version", PACKAGE_VERSION, "alarms", alarms(c), "listeners",
+	return json_pack("{sssoso}", "version", PACKAGE_VERSION, "alarms", alarms(c, false), "listeners",
 		listeners(api_node(c)));
 }
 

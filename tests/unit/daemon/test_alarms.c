@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "src/base/mem.h"
 #include "src/daemon/alarms.h"
 
 static void an_alarm_is_raised_above_the_limit_and_cleared_a_little_below(void **state)
@@ -52,10 +53,46 @@ static void an_amount_is_bytes_or_a_share(void **state)
 		alarms_amount(&(struct config_amount){.relative = true, .share = 0.4}, 1000), 400);
 }
 
+static unsigned changes;
+
+static void on_changed(void *arg)
+{
+	(void)arg;
+	changes++;
+}
+
+static void alarms_of_other_nodes_come_and_go(void **state)
+{
+	struct worker w;
+	struct alarms a = {.raised = SESSION_ALARM_DISK, .changed = on_changed};
+	(void)state;
+	alarms_of_other(&a, 7, SESSION_ALARM_MEMORY);
+	assert_int_equal(changes, 0); /* it does not run */
+	worker_init(&w, 0);
+	a.timer = timer_new(&w, NULL, NULL);
+	alarms_of_other(&a, 7, SESSION_ALARM_MEMORY);
+	alarms_of_other(&a, 8, SESSION_ALARM_MEMORY);
+	assert_int_equal(changes, 2);
+	assert_int_equal(alarms_everywhere(&a), SESSION_ALARM_BOTH);
+	alarms_of_other(&a, 7, SESSION_ALARM_NONE);
+	alarms_of_other(&a, 7, SESSION_ALARM_NONE);
+	assert_int_equal(changes, 3);
+	assert_int_equal(alarms_everywhere(&a), SESSION_ALARM_BOTH);
+	alarms_of_other(&a, 8, (enum session_alarm)0xf0); /* a newer node's */
+	assert_int_equal(a.n_others, 0);
+	assert_int_equal(alarms_everywhere(&a), SESSION_ALARM_DISK);
+	timer_free(a.timer);
+	mem_free(a.others);
+	worker_stop(&w);
+	worker_run(&w);
+	worker_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_alarm_is_raised_above_the_limit_and_cleared_a_little_below),
+		cmocka_unit_test(alarms_of_other_nodes_come_and_go),
 		cmocka_unit_test(disk_space_is_judged_the_other_way_round),
 		cmocka_unit_test(a_store_that_cannot_write_is_a_disk_alarm_whatever_is_free),
 		cmocka_unit_test(without_a_limit_there_is_no_alarm),
