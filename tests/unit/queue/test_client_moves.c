@@ -27,7 +27,7 @@ static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, 
 	blob_unref(blob);
 }
 
-static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
+static bool resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct outside *o = arg;
 	(void)group;
@@ -35,6 +35,7 @@ static void resume(void *arg, uint64_t group, uint64_t node, struct blob *blob, 
 	o->resumes++;
 	o->to = node;
 	blob_unref(blob);
+	return true;
 }
 
 static uint64_t route(void *arg, uint64_t group, unsigned attempt)
