@@ -91,14 +91,25 @@ static int server_version(struct ctl *c)
 
 /* ---- alarms ---- */
 
-/* Those of this node (status), or of all (cluster_status); NULL after an error. */
+/* What status lists are also those of other nodes, which hold this one's publishers, too. */
+static json_t *alarms_on(const json_t *alarms, json_t *node)
+{
+	json_t *own = json_array();
+	for (size_t i = 0; i < json_array_size(alarms); i++)
+		if (json_equal(json_object_get(json_array_get(alarms, i), "node"), node))
+			json_array_append(own, json_array_get(alarms, i));
+	return own;
+}
+
+/* Those of this node, or of all; NULL after an error. */
 static json_t *alarms_of(struct ctl *c, bool local, int *status)
 {
 	json_t *r;
 	*status = ctl_call(c, local ? "status" : "cluster_status", NULL, CALL_S, &r);
 	if (*status != CTL_OK)
 		return NULL;
-	json_t *alarms = json_incref(json_object_get(r, "alarms"));
+	json_t *alarms = json_object_get(r, "alarms");
+	alarms = local ? alarms_on(alarms, json_object_get(r, "node")) : json_incref(alarms);
 	json_decref(r);
 	return alarms;
 }
