@@ -58,6 +58,19 @@ void alarms_stop(struct alarms *a)
 	(void)a;
 }
 
+void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
+{
+	(void)a;
+	(void)node;
+	(void)raised;
+}
+
+enum session_alarm alarms_everywhere(const struct alarms *a)
+{
+	(void)a;
+	return SESSION_ALARM_NONE;
+}
+
 uint64_t alarms_machine_memory(void)
 {
 	return UINT64_C(1) << 30;

@@ -136,6 +136,11 @@ void store_port_flush(struct store_port *port)
 		sim_disk_flush(&port->store->box->disk);
 }
 
+void store_port_write(struct store_port *port)
+{
+	store_port_flush(port);
+}
+
 unsigned store_port_poll(struct store_port *port)
 {
 	struct list ready;
