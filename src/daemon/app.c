@@ -300,9 +300,12 @@ bool app_on_section(struct node *n, struct slice octets)
 	return n->app.home == NULL || catalog_home_receive(n->app.home, octets.p, octets.n);
 }
 
+/* Who is going down already does not come up again by this: an operator may wait for it to be down. */
 static void app_on_declared_down(void *arg)
 {
 	struct node *n = arg;
+	if (n->app.state == APP_STOPPING)
+		return;
 	log_warning("node",
 		"the other nodes have taken %s for down: its clients' connections end, and it starts anew",
 		n->name);

@@ -230,17 +230,36 @@ static struct membership_node *node_member(struct node *n, uint64_t id)
 	return (struct membership_node *)(uintptr_t)membership_find(&n->membership, id);
 }
 
+/* The membership with one member, 0 for all others, given up. */
+static struct membership node_membership_without(const struct node *n, uint64_t member)
+{
+	const struct membership *now = &n->membership;
+	struct membership ret = {.cluster_id = now->cluster_id, .type = now->type};
+	for (size_t i = 0; i < now->n_nodes; i++) {
+		const struct membership_node *m = &now->nodes[i];
+		bool meant = m->id != n->identity.node_id && (member == 0 || member == m->id);
+		membership_add(&ret, m->id, m->type, slice_str(m->name), slice_str(m->address));
+		ret.nodes[i].lost = m->lost || meant;
+		if (meant)
+			log_warning("node", "an operator gives %s up", m->name);
+	}
+	return ret;
+}
+
+/* What cannot be written is not done: the next start goes by what is remembered here. */
 static int node_give_up(void *arg, uint64_t member, char *err, size_t err_n)
 {
 	struct node *n = arg;
-	for (size_t i = 0; i < n->membership.n_nodes; i++) {
-		struct membership_node *m = &n->membership.nodes[i];
-		if (m->id == n->identity.node_id || (member != 0 && member != m->id))
-			continue;
-		log_warning("node", "an operator gives %s up", m->name);
-		m->lost = true;
+	struct membership before = n->membership;
+	n->membership = node_membership_without(n, member);
+	int rc = node_write_membership(n, err, err_n);
+	if (rc == 0) {
+		membership_done(&before);
+	} else {
+		membership_done(&n->membership);
+		n->membership = before;
 	}
-	return node_write_membership(n, err, err_n);
+	return rc;
 }
 
 void node_on_found(struct node *n, uint64_t member)

@@ -6,6 +6,7 @@ usage: life.py [unittest arguments]; WARREND names the broker.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -14,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 
-from cluster import Cluster, beside, exit_on_sigterm, free_port, wait_until  # noqa: E402
+from cluster import Cluster, beside, exit_on_sigterm, free_port, listens, wait_until  # noqa: E402
 import rawamqp  # noqa: E402
 
 OK, IN_USE, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 7, 64, 65, 69, 70
@@ -30,8 +31,8 @@ def at(node):
 
 
 class Life(unittest.TestCase):
-    def cluster(self, n):
-        c = Cluster(n)
+    def cluster(self, n, *settings):
+        c = Cluster(n, settings)
         self.addCleanup(c.close)
         c.start()
         return c
@@ -299,6 +300,28 @@ class Life(unittest.TestCase):
         a.ctl("forget_cluster_node", d.name)
         self.assertEqual(self.types(a), ([a.name], []))
 
+    def test_called_down_while_it_stops(self):
+        """What an operator stops stays down, also if the others have taken it for dead meanwhile."""
+        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
+                         "cluster.node_down_ms=100")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        # A client that does not answer holds the end up for two seconds.
+        raw = rawamqp.Raw("127.0.0.1", b.port).open()
+        self.addCleanup(raw.close)
+        stopping = subprocess.Popen([beside("warrenctl"), "-n", b.name, "stop_app"], stdout=subprocess.DEVNULL)
+        self.addCleanup(stopping.wait)
+        wait_until(lambda: not listens(b.port), 10, "the app is being stopped")
+        b.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: "node %s is down" % b.name in a.log() + d.log(), 20, "it is called down")
+        finally:
+            b.process.send_signal(signal.SIGCONT)
+        self.assertEqual(stopping.wait(60), OK)
+        self.assertEqual(b.ctl("reset"), "Resetting node %s ...\n" % b.name)
+
     def two_with_a_queue(self):
         c = self.cluster(2)
         a, b = c.nodes
@@ -439,8 +462,14 @@ class Life(unittest.TestCase):
         a.kill()
         b.kill()
         d.ctl("stop_app")
+        # What cannot be written down has not been said.
+        in_the_way = os.path.join(d.directory, "cluster.next")
+        os.mkdir(in_the_way)
+        self.assertIn("cannot be written", self.refused(d, "force_boot"))
+        os.rmdir(in_the_way)
         # One of two lost ones is not enough: the other is waited for.
-        d.ctl("forget_cluster_node", "--offline", a.name)
+        self.assertIn("The node is forgotten when this one runs in the cluster",
+                      d.ctl("forget_cluster_node", "--offline", a.name))
         d.kill()
         d.start(wait=False)
         wait_until(lambda: d.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
