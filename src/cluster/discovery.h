@@ -12,7 +12,8 @@
  *
  * A founder that was wiped is a node like the others: as long as one of the list is a member, it either
  * hears of that (1), or waits for its answer (2). Two nodes with the same list cannot found at the same
- * time, for each has heard of the other, and one of them is not the least (3).
+ * time, for each has heard of the other, and one of them is not the least (3). Where lists may be parts of
+ * the whole (DNS) as many as there are nodes must be expected: a list that has all is the same one.
  */
 #ifndef WARREN_CLUSTER_DISCOVERY_H
 #define WARREN_CLUSTER_DISCOVERY_H

@@ -120,6 +120,16 @@ static void test_expected(void **state)
 	assert_int_equal(decided(a, peers, 3, 2, 0).verdict, DISCOVERY_FOUND);
 }
 
+/* Each is shown another part of three nodes: only as many as there are, expected, keep two from founding. */
+static void test_parts(void **state)
+{
+	(void)state;
+	assert_int_equal(decided(a, &b, 1, 2, 0).verdict, DISCOVERY_FOUND);
+	assert_int_equal(decided(b, &c, 1, 2, 0).verdict, DISCOVERY_FOUND);
+	assert_int_equal(decided(a, &b, 1, 3, 0).verdict, DISCOVERY_WAIT);
+	assert_int_equal(decided(b, &c, 1, 3, 0).verdict, DISCOVERY_WAIT);
+}
+
 static void test_ram_nodes_found_nothing(void **state)
 {
 	struct discovery_peer ram = a;
@@ -195,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_member_that_is_not_ready),
 		cmocka_unit_test(test_two_clusters),
 		cmocka_unit_test(test_expected),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_ram_nodes_found_nothing),
 		cmocka_unit_test(test_never_two),
 		cmocka_unit_test(test_addresses),
