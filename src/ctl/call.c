@@ -138,7 +138,7 @@ static json_t *call_receive(struct call *c, struct remote *r)
 	json_t *reply = NULL;
 	if (receive_all(r, text, n) != 0)
 		lost(c);
-	else if ((reply = json_loadb(text, n, 0, NULL)) == NULL)
+	else if ((reply = json_loadb(text, n, JSON_ALLOW_NUL, NULL)) == NULL)
 		unreachable(c, "its reply cannot be understood");
 	mem_free(text);
 	return reply;

@@ -15,6 +15,28 @@ static void put_text(struct buf *b, const char *text)
 
 static void put_value(struct buf *b, const json_t *v, bool quoted);
 
+/* What would break a line of a table, or do worse to a terminal, is written as an escape. */
+static void put_string(struct buf *b, const json_t *v, bool quoted)
+{
+	const char *text = json_string_value(v), *end = text + json_string_length(v);
+	if (quoted)
+		put_text(b, "\"");
+	for (; text < end; text++) {
+		char escape[8];
+		if ((unsigned char)*text >= ' ' && *text != '\\') {
+			buf_put_u8(b, (uint8_t)*text);
+			continue;
+		}
+		if (*text == '\\')
+			snprintf(escape, sizeof escape, "\\\\");
+		else
+			snprintf(escape, sizeof escape, "\\%03o", (unsigned char)*text);
+		put_text(b, escape);
+	}
+	if (quoted)
+		put_text(b, "\"");
+}
+
 /* [key, type, value] of a field table. */
 static bool is_pair(const json_t *v)
 {
@@ -24,9 +46,9 @@ static bool is_pair(const json_t *v)
 
 static void put_pair(struct buf *b, const json_t *v)
 {
-	put_text(b, "{\"");
-	put_text(b, json_string_value(json_array_get(v, 0)));
-	put_text(b, "\",");
+	put_text(b, "{");
+	put_string(b, json_array_get(v, 0), true);
+	put_text(b, ",");
 	put_value(b, json_array_get(v, 2), true);
 	put_text(b, "}");
 }
@@ -66,33 +88,12 @@ static void put_object(struct buf *b, const json_t *v)
 	put_text(b, "]");
 }
 
-/* What would break a line of a table is written as an escape. */
-static void put_string(struct buf *b, const char *text, bool quoted)
-{
-	if (quoted)
-		put_text(b, "\"");
-	for (; *text != '\0'; text++) {
-		char escape[8];
-		if ((unsigned char)*text >= ' ' && *text != '\\') {
-			buf_put_u8(b, (uint8_t)*text);
-			continue;
-		}
-		if (*text == '\\')
-			snprintf(escape, sizeof escape, "\\\\");
-		else
-			snprintf(escape, sizeof escape, "\\%03o", (unsigned char)*text);
-		put_text(b, escape);
-	}
-	if (quoted)
-		put_text(b, "\"");
-}
-
 static void put_value(struct buf *b, const json_t *v, bool quoted)
 {
 	char number[64];
 	switch (v != NULL ? json_typeof(v) : JSON_NULL) {
 	case JSON_STRING:
-		put_string(b, json_string_value(v), quoted);
+		put_string(b, v, quoted);
 		break;
 	case JSON_INTEGER:
 		snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));

@@ -40,7 +40,8 @@ static void on_answer(void *arg, struct slice octets, const char *why)
 	struct remote *r = arg;
 	json_t *reply = NULL;
 	if (why == NULL) {
-		reply = json_loadb((const char *)octets.p, octets.n, 0, NULL);
+		/* Names and tables of clients may hold anything. */
+		reply = json_loadb((const char *)octets.p, octets.n, JSON_ALLOW_NUL, NULL);
 		why = reply == NULL ? "its reply cannot be understood" : NULL;
 	}
 	r->done(r->arg, reply, why);

@@ -237,7 +237,8 @@ class Raw:
 
     # The usual sequences
 
-    def handshake(self, user="guest", password="guest", mechanism="PLAIN", response=None, capabilities=None):
+    def handshake(self, user="guest", password="guest", mechanism="PLAIN", response=None, capabilities=None,
+                  properties=None):
         """Up to start-ok."""
         self.send(PROTOCOL_HEADER)
         start = self.expect(START)
@@ -247,7 +248,7 @@ class Raw:
         self.locales = start.longstr()
         if response is None:
             response = "\0%s\0%s" % (user, password)
-        properties = {"product": "raw", "capabilities": capabilities or {}}
+        properties = {"product": "raw", "capabilities": capabilities or {}, **(properties or {})}
         self.method(0, START_OK, table(properties) + shortstr(mechanism) + longstr(response) + shortstr("en_US"))
 
     def receive_tune(self):

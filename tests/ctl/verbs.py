@@ -124,6 +124,19 @@ class Verbs(OneNode):
         self.assertIsInstance(row["client_properties"], list)
         self.assertTrue(before - 1000 <= row["connected_at"] <= time.time() * 1000 + 1000, row)
 
+    def test_clients_may_say_anything(self):
+        """What a client puts into names and tables breaks neither a listing nor a terminal."""
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open(properties={"k\0\x1b[31m": "v\0\n"})
+        self.addCleanup(c.close)
+        c.open_channel()
+        c.declare(1, "nul\0name", DURABLE)
+        text = self.expect("list_connections", "-s", "client_properties").stdout
+        self.assertIn('{"k\\000\\033[31m","v\\000\\012"}', text)
+        self.assertIn("nul\\000name\n", self.expect("list_queues", "-s", "name").stdout)
+        rows = json.loads(self.expect("list_queues", "--formatter", "json", "name").stdout)
+        self.assertIn({"name": "nul\0name"}, rows)
+        c.call(1, (50, 40), b"\0\0" + rawamqp.shortstr("nul\0name") + b"\0", (50, 41))
+
     def test_health(self):
         version = self.expect("version").stdout
         self.expect("-q", "check_running", out="Warren on node %s is fully booted and running\n" % NODE)
