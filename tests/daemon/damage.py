@@ -139,9 +139,12 @@ class Damage(unittest.TestCase):
 
     def test_stopped_a_damaged_message_stops_its_queue_alone(self):
         self.fill("hurt", 50)
+        # The last ones are in a record of their own: what others still need in the same one would keep it.
+        self.stop()
+        self.broker.start()
         self.fill("well", 50)
         self.stop()
-        self.flip(body("hurt", 20)[:12])
+        self.flip(body("hurt", 45)[:12])
         status, text = self.check_store()
         self.assertEqual(status, DAMAGED, text)
         self.assertRegex(text, r"damaged: group \d+, entry \d+\n")
@@ -160,7 +163,7 @@ class Damage(unittest.TestCase):
         os.truncate(self.data(), whole // 2)
         status, text = self.check_store()
         self.assertEqual(status, DAMAGED, text)
-        self.assertEqual(os.path.getsize(self.data()), whole // 2)
+        self.assertEqual(os.path.getsize(self.data()), whole // 2, text)
         before = len(self.log())
         self.broker._launch()
         process = self.broker.process

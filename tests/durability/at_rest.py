@@ -52,6 +52,11 @@ def use_queues(broker, n):
     raw.close()
 
 
+def own_memory(broker):
+    """Without pages of the data file, which come and go."""
+    return settled_memory(broker.process.pid, "RssAnon")
+
+
 def per(figures, checks, report, name, grown, n, limit):
     figures.limit(checks, report, name, round(grown / n), limit)
 
@@ -59,18 +64,18 @@ def per(figures, checks, report, name, grown, n, limit):
 def measure_queues(checks, broker, n, report, figures):
     broker.start()
     declare_queues(broker, 1)
-    idle, before = settled_memory(broker.process.pid), commits(broker)
+    idle, before = own_memory(broker), commits(broker)
     declare_queues(broker, n)
     figures.limit(checks, report, "commits_per_declaration", (commits(broker) - before) / n, COMMITS_LIMIT)
-    per(figures, checks, report, "new_queue", settled_memory(broker.process.pid) - idle, n, NEW_QUEUE_LIMIT)
+    per(figures, checks, report, "new_queue", own_memory(broker) - idle, n, NEW_QUEUE_LIMIT)
     broker.stop()
     broker.start()
-    per(figures, checks, report, "restarted_queue", settled_memory(broker.process.pid) - idle, n, NEW_QUEUE_LIMIT)
+    per(figures, checks, report, "restarted_queue", own_memory(broker) - idle, n, NEW_QUEUE_LIMIT)
     use_queues(broker, n)
-    per(figures, checks, report, "used_queue", settled_memory(broker.process.pid) - idle, n, USED_QUEUE_LIMIT)
+    per(figures, checks, report, "used_queue", own_memory(broker) - idle, n, USED_QUEUE_LIMIT)
     broker.stop()
     broker.start()
-    per(figures, checks, report, "used_queue_restarted", settled_memory(broker.process.pid) - idle, n,
+    per(figures, checks, report, "used_queue_restarted", own_memory(broker) - idle, n,
         USED_QUEUE_LIMIT)
     broker.stop()
 
@@ -78,13 +83,13 @@ def measure_queues(checks, broker, n, report, figures):
 def measure_connections(checks, broker, n, report, figures):
     broker.start()
     connect(broker).close()
-    idle = settled_memory(broker.process.pid)
+    idle = own_memory(broker)
     links = [connect(broker) for _ in range(n)]
-    per(figures, checks, report, "connection", settled_memory(broker.process.pid) - idle, n, CONNECTION_LIMIT)
+    per(figures, checks, report, "connection", own_memory(broker) - idle, n, CONNECTION_LIMIT)
     for raw in links:
         raw.publish(1, "nowhere", bytes(1024))
         raw.call(1, rawamqp.QOS, struct.pack(">IHB", 0, 10, 0), rawamqp.QOS_OK)
-    per(figures, checks, report, "used_connection", settled_memory(broker.process.pid) - idle, n, CONNECTION_LIMIT)
+    per(figures, checks, report, "used_connection", own_memory(broker) - idle, n, CONNECTION_LIMIT)
     for raw in links:
         raw.close()
     broker.stop()
@@ -92,7 +97,7 @@ def measure_connections(checks, broker, n, report, figures):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--queues", type=int, default=1000)
+    parser.add_argument("--queues", type=int, default=3000)
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()

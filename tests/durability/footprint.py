@@ -101,13 +101,13 @@ def timed(figures, name, messages, call):
     figures[name] = round(messages / (time.monotonic() - before))
 
 
-def settled_memory(pid):
+def settled_memory(pid, kind="VmRSS"):
     """Resident memory once it no longer changes much, within some seconds."""
     deadline = time.monotonic() + 3
-    last = memory(pid)["VmRSS"]
+    last = memory(pid)[kind]
     while True:
         time.sleep(0.3)
-        now = memory(pid)["VmRSS"]
+        now = memory(pid)[kind]
         if abs(now - last) < MIB / 4 or time.monotonic() > deadline:
             return now
         last = now
