@@ -21,7 +21,7 @@ struct sim_world;
 struct sim_node {
 	struct sim_world *world;
 	unsigned i;
-	char name[32], dir[16], address[16];
+	char name[32], dir[16], address[24];
 	struct sim_box box;           /* its disk */
 	struct membership membership; /* on the disk, too */
 	int64_t skew_ms;              /* of its wall clock */
