@@ -353,6 +353,7 @@ void life_heal(struct nodes_life *l)
 {
 	struct sim_world *w = &l->world;
 	world_trace(w, "all is repaired");
+	w->net.o.raft_permille = 0;
 	for (unsigned a = 0; a < w->o.nodes; a++)
 		for (unsigned b = 0; b < w->o.nodes; b++)
 			if (w->net.cut[a][b])

@@ -17,6 +17,7 @@ enum {
 	YIELD_MS = 100,
 	RESENT_US = 200000,
 	STUCK_PERCENT = 50,
+	KERNEL_BYTES = 256 * 1024, /* of a lane: written, and not there yet */
 };
 
 /* One end of a connection. */
@@ -25,10 +26,11 @@ struct end {
 	uint64_t birth; /* of the links there */
 	bool up;
 	uint64_t serial;
-	struct list stuck; /* struct parcel: the kernel takes no more */
+	struct list stuck[LANES]; /* struct parcel: the kernel takes no more */
 	/* what the end sends */
 	uint64_t free_us;        /* until then TCP sends something again */
 	uint64_t last_us[LANES]; /* arrival of the lane's last message */
+	size_t written[LANES];   /* bytes of packets that are under way or held */
 	struct list held;        /* struct packet by `no`, while nothing gets through */
 	uint64_t packets;        /* sent */
 	uint64_t quiet;          /* how often it fell quiet: see on_silence() */
@@ -140,10 +142,11 @@ static void lose_held(struct end *e)
 static void lose_stuck(struct end *e)
 {
 	struct list *node;
-	while ((node = list_pop(&e->stuck)) != NULL) {
-		struct parcel *p = LIST_ENTRY(node, struct parcel, link);
-		p->done(p, true);
-	}
+	for (unsigned lane = 0; lane < LANES; lane++)
+		while ((node = list_pop(&e->stuck[lane])) != NULL) {
+			struct parcel *p = LIST_ENTRY(node, struct parcel, link);
+			p->done(p, true);
+		}
 }
 
 static void peer_redial(struct peer *p, unsigned delay_ms)
@@ -264,13 +267,19 @@ static void hold(struct packet *k)
 	list_push_back(at, &k->link);
 }
 
+static void send_stuck(struct wire *w, unsigned e, enum lane lane);
+
 static void on_arrive(void *arg, uint64_t number)
 {
 	struct packet *k = arg;
 	struct wire *w = k->wire;
 	(void)number;
 	if (reaches(w->net, w->e[k->from].host, w->e[!k->from].host)) {
+		unsigned from = k->from;
+		enum lane lane = k->lane;
+		w->e[from].written[lane] -= k->n;
 		arrive(k);
+		send_stuck(w, from, lane);
 	} else if (w->e[k->from].up) {
 		hold(k);
 	} else {
@@ -314,6 +323,7 @@ static struct packet *packet_of(struct wire *w, unsigned from, const struct parc
 		k->n += m->parts[i].n;
 	}
 	assert(k->n == parcel_size(p));
+	w->e[from].written[p->lane] += k->n;
 	return k;
 }
 
@@ -321,8 +331,9 @@ static void send_parcel(struct links *ls, struct wire *w, unsigned e, struct par
 {
 	struct sim_net *net = w->net;
 	bool through = reaches(net, w->e[e].host, w->e[!e].host);
-	if (!list_empty(&w->e[e].stuck) || (!through && sim_chance(net->sim, STUCK_PERCENT))) {
-		list_push_back(&w->e[e].stuck, &p->link);
+	bool full = !list_empty(&w->e[e].stuck[p->lane]) || w->e[e].written[p->lane] >= KERNEL_BYTES;
+	if (full || (!through && sim_chance(net->sim, STUCK_PERCENT))) {
+		list_push_back(&w->e[e].stuck[p->lane], &p->link);
 		return;
 	}
 	list_push_back(&ls->written, &p->link);
@@ -335,19 +346,29 @@ static void send_parcel(struct links *ls, struct wire *w, unsigned e, struct par
 		hold(k);
 }
 
-/* Things get through again. */
-static void release(struct wire *w, unsigned e)
+/* There may be room again. */
+static void send_stuck(struct wire *w, unsigned e, enum lane lane)
 {
 	struct list stuck, *node;
 	struct links *ls = end_links(w, e);
-	while ((node = list_pop(&w->e[e].held)) != NULL)
-		dispatch(LIST_ENTRY(node, struct packet, link));
+	if (list_empty(&w->e[e].stuck[lane]))
+		return;
 	list_init(&stuck);
-	list_move_all(&stuck, &w->e[e].stuck);
+	list_move_all(&stuck, &w->e[e].stuck[lane]);
 	while ((node = list_pop(&stuck)) != NULL)
 		send_parcel(ls, w, e, LIST_ENTRY(node, struct parcel, link));
 	if (ls != NULL)
 		links_wake(ls);
+}
+
+/* Things get through again. */
+static void release(struct wire *w, unsigned e)
+{
+	struct list *node;
+	while ((node = list_pop(&w->e[e].held)) != NULL)
+		dispatch(LIST_ENTRY(node, struct packet, link));
+	for (unsigned lane = 0; lane < LANES; lane++)
+		send_stuck(w, e, lane);
 }
 
 /* ---- connecting ---- */
@@ -461,7 +482,8 @@ static unsigned host_of(const char *address)
 static void end_init(struct end *e, unsigned host, uint64_t birth)
 {
 	*e = (struct end){.host = host, .birth = birth};
-	list_init(&e->stuck);
+	for (unsigned lane = 0; lane < LANES; lane++)
+		list_init(&e->stuck[lane]);
 	list_init(&e->held);
 }
 
