@@ -133,7 +133,7 @@ typedef void (*group_done)(void *arg, int status);
  * group closes); otherwise it will not. Asking for what is so already succeeds. */
 int group_add_standby(
 	struct group *g, const struct group_member *member, group_done done, void *arg);
-/* Waits as long as it takes until the standby has caught up, and its node is linked. */
+/* Waits as long as it takes until the standby has caught up, provided that it answers: GROUP_TIMEOUT. */
 int group_promote(struct group *g, uint64_t id, group_done done, void *arg);
 int group_demote(struct group *g, uint64_t id, group_done done, void *arg);
 int group_remove(struct group *g, uint64_t id, group_done done, void *arg);

@@ -31,7 +31,7 @@ enum {
 	APPEND_ENTRIES = 1024,
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
 	GAIN_MS = 1000,
-	RESEND_MS = 500,               /* unanswered entries are sent again after that */
+	RESEND_MS = 500, /* entries are sent again so long after the link took them, without an answer */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
 	WRITING_BYTES = 4 * 1024 * 1024, /* the same, of entries that a follower's disk has yet to take */
 	HEAD_MAX = WIRE_FIXED_MAX,
@@ -311,6 +311,8 @@ static void append_part_done(struct group *g, struct letter *l, bool lost)
 	struct peer *p = o->peer;
 	o->in_link--;
 	p->in_link--;
+	if (l->m.n_parts > 0)
+		p->sent_ms = groups_now(g->groups);
 	if (lost) {
 		o->lost = true;
 		p->sent = 0;
@@ -391,11 +393,13 @@ static void append_pump(struct group *g, struct peer *p)
 }
 
 /* libraft repeats in every heartbeat all that is not answered. Entries that are on their way and
- * were not refused are left out. */
+ * were not refused are left out; on a slow link they may be waiting for the link itself, which would
+ * only get slower. */
 static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *o)
 {
 	uint64_t now = groups_now(g->groups);
-	if (p->sent > o->prev_index && now - p->sent_ms < RESEND_MS && RULE(g, split)) {
+	bool on_way = p->in_link > 0 || now - p->sent_ms < RESEND_MS;
+	if (p->sent > o->prev_index && on_way && RULE(g, split)) {
 		uint64_t sent = p->sent - o->prev_index;
 		if (sent >= o->n) {
 			o->n = 0;

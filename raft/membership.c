@@ -63,7 +63,12 @@ static int begin_change(struct group *g, enum change_step step, uint64_t id, uin
 		return GROUP_NOT_LEADER;
 	if (g->change.step != CHANGE_NONE || g->transfer.on)
 		return GROUP_BUSY;
-	g->change = (struct change){.step = step, .id = id, .node = node, .done = done, .arg = arg};
+	g->change = (struct change){.step = step,
+		.id = id,
+		.node = node,
+		.began_ms = groups_now(g->groups),
+		.done = done,
+		.arg = arg};
 	freeze_thaw(g);
 	group_todo(g);
 	return 0;
@@ -166,6 +171,16 @@ static void change_ended(struct group *g, int status)
 	}
 }
 
+/* A standby that does not answer is not waited for, whatever its node does: in the memory of a node that
+ * has started anew it is gone. */
+static void look_at_standby(struct group *g)
+{
+	const struct change *c = &g->change;
+	if (c->step == CHANGE_PROMOTE && !c->in_raft && g->leading && !group_net_alive(g, c->id) &&
+		groups_now(g->groups) - c->began_ms >= 2 * (uint64_t)groups_election_ms(g->groups))
+		change_over(g, GROUP_TIMEOUT);
+}
+
 /* Like a proposal's, a change's end is seen and not told (group.c). */
 static void look_at_change(struct group *g)
 {
@@ -185,7 +200,7 @@ static bool caught_up(struct group *g, uint64_t id)
 {
 	const struct peer *p = group_net_peer(g, id);
 	/* It knows that it is a member, or it would not vote if the promotion did not reach it. */
-	return p != NULL && p->install == NULL && p->match >= confs_newest(&g->io.confs)->index &&
+	return group_net_alive(g, id) && p->install == NULL && p->match >= confs_newest(&g->io.confs)->index &&
 	       p->match + CAUGHT_UP >= g->io.terms.last;
 }
 
@@ -452,6 +467,7 @@ void membership_settle(struct group *g)
 {
 	look_for_self(g);
 	look_at_change(g);
+	look_at_standby(g);
 	look_at_transfer(g);
 	if (change_is_due(g) || transfer_is_due(g))
 		group_todo(g);

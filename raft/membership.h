@@ -3,7 +3,7 @@
  * Changes of a group's members, one at a time, and the hand-over of leadership.
  *
  *   add      raft_add (spare) -> raft_assign (standby)
- *   promote  wait until it has caught up by our own measure -> raft_assign (voter)
+ *   promote  wait until it has caught up by our own measure, while it answers -> raft_assign (voter)
  *   demote   raft_assign (standby)
  *   remove   raft_remove -> "you are removed" to it; never the leader itself, which transfers first
  *
@@ -31,6 +31,7 @@ struct change {
 	enum change_step step;
 	uint64_t id;
 	uint64_t node;
+	uint64_t began_ms;
 	bool in_raft;   /* raft has the request */
 	uint64_t term;  /* since this term */
 	uint64_t since; /* and this configuration's index */

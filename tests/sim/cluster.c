@@ -431,6 +431,10 @@ static void node_send(void *arg, uint64_t to, struct net_message *m)
 	struct cluster *c = n->cluster;
 	unsigned t = (unsigned)to - 1;
 	n->sent++;
+	if (n->up && c->full[n->i][t]) {
+		list_push_back(&n->stuck[t], &m->link);
+		return;
+	}
 	if (n->up && (c->cut[n->i][t] || !c->nodes[t].up) && sim_chance(&c->sim, 50)) {
 		list_push_back(&n->stuck[t], &m->link); /* until the link is given up */
 		return;
@@ -496,6 +500,18 @@ static void link_down(struct cluster *c, unsigned a, unsigned b)
 	lose(&c->nodes[a].stuck[b]);
 	groups_link_down(c->nodes[a].groups, c->nodes[b].id);
 	node_turn(&c->nodes[a]);
+}
+
+void cluster_full_link(struct cluster *c, unsigned from, unsigned to, bool full)
+{
+	struct list waits, *node;
+	c->full[from][to] = full;
+	if (full)
+		return;
+	list_init(&waits);
+	list_move_all(&waits, &c->nodes[from].stuck[to]);
+	while ((node = list_pop(&waits)) != NULL)
+		node_send(&c->nodes[from], to + 1, LIST_ENTRY(node, struct net_message, link));
 }
 
 void cluster_break_link(struct cluster *c, unsigned a, unsigned b)

@@ -102,6 +102,7 @@ struct cluster {
 	struct cluster_options o;
 	struct node nodes[NODES_MAX];
 	bool cut[NODES_MAX][NODES_MAX];
+	bool full[NODES_MAX][NODES_MAX]; /* the link takes nothing for now, and loses nothing */
 	bool linked[NODES_MAX][NODES_MAX]; /* as node [a] knows of [b] */
 	uint64_t epoch[NODES_MAX][NODES_MAX];
 	uint64_t last_at[NODES_MAX][NODES_MAX];
@@ -160,6 +161,8 @@ void cluster_cut(struct cluster *c, unsigned from, unsigned to, bool cut);
 void cluster_isolate(struct cluster *c, unsigned i, bool cut);
 void cluster_heal(struct cluster *c);
 /* The links notice at once. */
+/* The link takes nothing until it is called empty again; then it sends what has waited. */
+void cluster_full_link(struct cluster *c, unsigned from, unsigned to, bool full);
 void cluster_break_link(struct cluster *c, unsigned a, unsigned b);
 
 #endif

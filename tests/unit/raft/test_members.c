@@ -338,6 +338,41 @@ static bool forgetful_member_is_a_new_one(const struct rules_off *off)
 	return end(true);
 }
 
+/* Its node is linked, and what was known of it says that it has caught up or soon will. */
+static bool forgotten_standby_is_not_waited_for(unsigned behind, const struct rules_off *off)
+{
+	begin(3, 2, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(put_some(0, 30) && add(0, 2) == 0);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	uint64_t former = C.nodes[2].raft_id;
+	node_wipe(&C.nodes[2]);
+	node_start(&C.nodes[2]);
+	cluster_run(&C, 3000);
+	SCENE_NEEDS(put_some(0, behind));
+	SCENE_NEEDS(promote(0, former) == GROUP_TIMEOUT);
+	SCENE_NEEDS(drop(0, former) == 0);
+	SCENE_NEEDS(add(0, 2) == 0 && promote(0, C.nodes[2].raft_id) == 0);
+	return end(true);
+}
+
+static bool near_one_is_not_waited_for(const struct rules_off *off)
+{
+	return forgotten_standby_is_not_waited_for(0, off);
+}
+
+static bool far_one_is_not_waited_for(const struct rules_off *off)
+{
+	return forgotten_standby_is_not_waited_for(50, off);
+}
+
+static void test_a_promotion_does_not_wait_for_a_standby_that_is_gone(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(near_one_is_not_waited_for, NULL));
+	assert_true(scene_holds(far_one_is_not_waited_for, NULL));
+}
+
 static void test_a_member_that_lost_its_log_comes_back_under_a_new_id(void **state)
 {
 	(void)state;
@@ -565,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
 		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
 		cmocka_unit_test(test_a_member_that_lost_its_log_comes_back_under_a_new_id),
+		cmocka_unit_test(test_a_promotion_does_not_wait_for_a_standby_that_is_gone),
 		cmocka_unit_test(test_a_group_at_rest_sends_nothing_and_wakes_in_its_term),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_is_gone),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_restarted),

@@ -673,6 +673,40 @@ static void test_large_appends_are_cut_and_not_repeated(void **state)
 	scene_needs(large_appends_are_cut, (struct rules_off){.split = true});
 }
 
+/* The leader is about to send what node 2 lacks. */
+static bool fill_the_link(
+	struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
+{
+	if (from->i == 2 && w->kind == WIRE_APPENDED && w->rejected != 0)
+		cluster_full_link(c, 0, 2, true);
+	return measure(c, from, to, w, n);
+}
+
+static bool a_slow_link_gets_no_repeats(const struct rules_off *off)
+{
+	enum { EACH = 100 * 1024 };
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	cluster_run(&C, 500);
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(scene_put(&C, 0, EACH));
+	C.watch = fill_the_link;
+	largest = sent_to_2 = 0;
+	node_start(&C.nodes[2]);
+	cluster_run(&C, 3000);
+	SCENE_NEEDS(C.full[0][2]);
+	C.watch = measure;
+	cluster_full_link(&C, 0, 2, false);
+	bool held = converges(10000) && sent_to_2 > EACH && sent_to_2 < 2 * EACH;
+	return end(held);
+}
+
+static void test_what_waits_for_the_link_is_not_repeated(void **state)
+{
+	(void)state;
+	scene_needs(a_slow_link_gets_no_repeats, (struct rules_off){.split = true});
+}
+
 /* ---- install of an idle group --------------------------------------------------------------- */
 
 static unsigned installs;
@@ -741,6 +775,7 @@ int main(void)
 		cmocka_unit_test(test_what_a_member_got_as_a_voter_still_counts),
 		cmocka_unit_test(test_no_vote_leaves_before_it_is_durable),
 		cmocka_unit_test(test_large_appends_are_cut_and_not_repeated),
+		cmocka_unit_test(test_what_waits_for_the_link_is_not_repeated),
 		cmocka_unit_test(test_an_idle_group_sends_its_snapshot_once),
 	};
 	log_set_level(LOG_NONE);
