@@ -451,6 +451,43 @@ static void what_arrives_behind_the_end_of_a_life_ends_with_it(void **state)
 	nodes_close(&w);
 }
 
+/* It was cancelled while its node reached nobody, for longer than anybody waits: nobody consumes any more, but the
+ * leader does not know. */
+static void what_a_consumer_held_returns_though_its_cancelling_was_given_up(void **state)
+{
+	(void)state;
+	struct machine_counts n;
+	begin(650);
+	nodes_until(&w, is_led, 2000);
+	unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES;
+	consume_at(other);
+	nodes_run(&w, 50);
+	for (unsigned i = 0; i < 5; i++)
+		publish(&pubs[leader]);
+	nodes_run(&w, 50);
+	assert_int_equal(cons.number, 5);
+	for (unsigned k = 0; k < NODES; k++)
+		if (k != other)
+			nodes_link(&w, other, k, false);
+	nodes_run(&w, 2000);
+	queue_cancel(&cons.base, true, NULL);
+	nodes_run(&w, QUEUE_PATIENCE_MS + 4000);
+	assert_true(queue_hosts_counts(nodes_leader(&w)->hosts, GROUP, &n));
+	assert_int_equal(n.unacked, 5);
+	for (unsigned k = 0; k < NODES; k++)
+		if (k != other)
+			nodes_link(&w, other, k, true);
+	nodes_run(&w, 2000);
+	publish(&pubs[other]); /* the client is used again */
+	nodes_run(&w, 500);
+	assert_int_equal(pubs[other].confirmed, 1);
+	assert_true(queue_hosts_counts(nodes_leader(&w)->hosts, GROUP, &n));
+	assert_int_equal(n.consumers, 0);
+	assert_int_equal(n.unacked, 0);
+	assert_int_equal(n.ready, 6);
+	nodes_close(&w);
+}
+
 /* x-cancel-on-ha-failover */
 static void a_consumer_that_wants_it_ends_when_another_node_leads(void **state)
 {
@@ -492,6 +529,7 @@ int main(void)
 		cmocka_unit_test(what_a_dead_nodes_client_held_returns),
 		cmocka_unit_test(who_was_called_down_sends_nothing_any_more),
 		cmocka_unit_test(what_arrives_behind_the_end_of_a_life_ends_with_it),
+		cmocka_unit_test(what_a_consumer_held_returns_though_its_cancelling_was_given_up),
 		cmocka_unit_test(a_consumer_that_wants_it_ends_when_another_node_leads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
