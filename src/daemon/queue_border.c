@@ -190,20 +190,17 @@ void queue_border_send(void *arg, uint64_t node, uint16_t worker, struct blob *b
 
 /* ---- from other nodes ---- */
 
-/* The octets of a section, with room for an entry's header in front, and its lengths right. */
-static bool border_section_fits(const struct blob *blob, size_t n)
+/* What follows the envelope. */
+static struct slice border_octets(const struct blob *blob, size_t n)
 {
-	return n >= ENVELOPE_SIZE + COMMAND_SECTION_HEADER &&
-	       load_u64le(blob->data + ENVELOPE_SIZE) != 0 &&
-	       load_u32le(blob->data + ENVELOPE_SIZE + 28) ==
-		       n - ENVELOPE_SIZE - COMMAND_SECTION_HEADER;
+	return slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE);
 }
 
 static bool border_on_section(struct shard *s, uint64_t group, struct blob *blob, size_t n)
 {
 	static_assert((int)ENVELOPE_SIZE == (int)COMMAND_ENTRY_HEADER,
 		"a section that arrives becomes a batch where it is");
-	if (!border_section_fits(blob, n)) {
+	if (!command_section_fits(border_octets(blob, n))) {
 		blob_unref(blob);
 		return false;
 	}
@@ -215,9 +212,10 @@ static bool border_on_section(struct shard *s, uint64_t group, struct blob *blob
 static uint64_t border_sender(const struct envelope *e, const struct blob *blob, size_t n)
 {
 	struct resume r;
+	struct slice octets = border_octets(blob, n);
 	if (e->tag == TAG_SECTION)
-		return border_section_fits(blob, n) ? load_u64le(blob->data + ENVELOPE_SIZE) : 0;
-	return resume_get(&r, slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE)) ? r.client : 0;
+		return command_section_fits(octets) ? load_u64le(octets.p) : 0;
+	return resume_get(&r, octets) ? r.client : 0;
 }
 
 /* This node's metadata is of a time at which the client's node was not there yet, or not loaded: no host
@@ -246,7 +244,7 @@ bool queue_border_receive(struct shard *s, uint64_t node, const struct envelope 
 	}
 	if (e->kind == ENVELOPE_SECTION && e->tag == TAG_SECTION)
 		return border_on_section(s, e->group, blob, n);
-	struct slice octets = slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE);
+	struct slice octets = border_octets(blob, n);
 	if (e->kind == ENVELOPE_SECTION && e->tag == TAG_RESUME)
 		fine = queue_hosts_resume(s->hosts, e->group, octets);
 	else if (e->kind == ENVELOPE_EVENTS)

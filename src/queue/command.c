@@ -158,6 +158,13 @@ void command_put_dead_done(struct buf *b, uint64_t seq)
 
 /* ---- decoding ---- */
 
+/* Two short strings and nothing more: whoever reads them later does not ask again. */
+static bool envelope_fits(const uint8_t *p, size_t n)
+{
+	size_t exchange_n = n > 0 ? 1u + p[0] : n;
+	return exchange_n < n && exchange_n + 1 + p[exchange_n] == n;
+}
+
 /* The enqueue whose header is at h and whose payload is (p, n). */
 static bool decode_message(const uint8_t *h, const uint8_t *p, size_t n, struct message *ret)
 {
@@ -171,6 +178,8 @@ static bool decode_message(const uint8_t *h, const uint8_t *p, size_t n, struct 
 	ret->level = h[2];
 	ret->expiration_ms = load_u32le(p);
 	p += COMMAND_ENQUEUE_FIXED;
+	if (!envelope_fits(p, envelope_n))
+		return false;
 	ret->envelope = slice_make(p, envelope_n);
 	ret->props = slice_make(p + envelope_n, props_n);
 	ret->body = slice_make(

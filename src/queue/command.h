@@ -218,6 +218,14 @@ struct queue_config {
 	struct slice dlx_key;
 };
 
+/* Octets that came from elsewhere are one section of a client, by its header: the only thing that is asked of them
+ * before they are proposed. */
+static inline bool command_section_fits(struct slice s)
+{
+	return s.n >= COMMAND_SECTION_HEADER && load_u64le(s.p) != 0 &&
+	       load_u32le(s.p + 28) == s.n - COMMAND_SECTION_HEADER;
+}
+
 /* Encoders; each appends one whole command. */
 void command_put_attach(struct buf *b, const struct command_attach *c);
 void command_put_cancel(struct buf *b, const struct command_cancel *c);

@@ -346,21 +346,24 @@ static void put_setting(struct run *r)
 	}
 }
 
+/* About one queue, or it and its neighbours. */
 static void put_by_hand(struct buf *b, uint8_t what, uint64_t node, uint64_t group)
 {
+	uint64_t groups[] = {group, group + 1, group + 2};
+	struct broker_preference prefer[] = {{group, node}, {group + 1, 1 + what / 5}};
+	size_t n = what / 10;
 	switch (what % 5) {
 	case 0:
 		broker_put_set_drained(b, node, what / 5 % 2);
 		break;
 	case 1:
-		broker_put_prefer_leaders(
-			b, &(struct broker_preference){group, what / 5}, 1);
+		broker_put_prefer_leaders(b, prefer, n % 3);
 		break;
 	case 2:
-		broker_put_add_members(b, node, &group, 1);
+		broker_put_add_members(b, node, groups, n);
 		break;
 	case 3:
-		broker_put_delete_members(b, node, &group, 1);
+		broker_put_delete_members(b, node, groups, n);
 		break;
 	default:
 		broker_put_member_gone(b, group, what / 5);

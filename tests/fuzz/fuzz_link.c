@@ -5,14 +5,15 @@
  *
  *   input := mode u8 | rest
  *   mode 0, 1   an acceptor, a dialler: cutting seed u8 | honest u16 | octets
- *               so many octets of an honest peer, then these
+ *               so many octets of an honest peer, then these; mode / 4 is the binding of the
+ *               connection below: none, the same at both ends, another one at each
  *   mode 2      lanes: cutting seed u8 | octets
  *   mode 3      messages: { lane u8 | size u16 | parts u8 }*, through lanes and back
  *
  * Invariants:
  *  - the same state, peer, answers and messages, however the octets are cut;
  *  - nothing is answered to garbage, and never more than three frames in all;
- *  - a handshake is done only if all of it was honest; texts end within their arrays;
+ *  - a handshake is done only if all of it was honest, and over the same connection; texts end within their arrays;
  *  - messages are whole, at least an envelope, and in their lane's order; a fault is final;
  *  - what is sent arrives.
  */
@@ -40,6 +41,17 @@ static struct handshake_identity identity(uint64_t id, const char *name)
 	return i;
 }
 
+/* Of the connection below, as an end sees it. */
+enum binding { BINDING_NONE, BINDING_SAME, BINDING_OTHER, BINDINGS };
+
+static void bind_to(struct handshake *h, enum binding binding, bool honest)
+{
+	uint8_t octets[HANDSHAKE_BINDING];
+	memset(octets, binding == BINDING_OTHER && honest ? 8 : 7, sizeof octets);
+	if (binding != BINDING_NONE)
+		handshake_bind(h, slice_make(octets, sizeof octets));
+}
+
 static void begin(struct handshake *h, enum handshake_role role, struct buf *out)
 {
 	uint8_t nonce[HANDSHAKE_NONCE];
@@ -65,12 +77,14 @@ static size_t take(struct handshake *h, const uint8_t *p, size_t n, struct buf *
 }
 
 /* What an honest dialler and acceptor say to each other. */
-static void honest(struct buf said[2])
+static void honest(struct buf said[2], enum binding binding)
 {
 	struct handshake h[2];
 	size_t at[2] = {0, 0};
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		begin(&h[i], (enum handshake_role)i, &said[i]);
+		bind_to(&h[i], binding, true);
+	}
 	for (int round = 0; round < 4; round++)
 		for (int i = 0; i < 2; i++)
 			if (h[i].state == HANDSHAKE_MORE)
@@ -88,10 +102,12 @@ struct outcome {
 	size_t used;
 };
 
-static struct outcome run_handshake(enum handshake_role role, struct slice in, unsigned seed)
+static struct outcome run_handshake(
+	enum handshake_role role, enum binding binding, struct slice in, unsigned seed)
 {
 	struct outcome o = {.out = BUF_EMPTY};
 	begin(&o.h, role, &o.out);
+	bind_to(&o.h, binding, false);
 	for (size_t have = 0; have < in.n && o.h.state == HANDSHAKE_MORE;) {
 		size_t step =
 			seed == 0 ? in.n : 1 + (seed = seed * 1103515245 + 12345) / 65536 % 97;
@@ -109,18 +125,18 @@ static void outcome_done(struct outcome *o)
 	buf_done(&o->out);
 }
 
-static void check_handshake(enum handshake_role role, struct reader *r)
+static void check_handshake(enum handshake_role role, enum binding binding, struct reader *r)
 {
 	struct buf said[2] = {BUF_EMPTY, BUF_EMPTY}, in = BUF_EMPTY;
 	unsigned seed = get_u8(r) + 1u;
 	size_t n = get_u16le(r);
-	honest(said);
+	honest(said, binding);
 	const struct buf *peer = &said[!role];
 	n = n < peer->n ? n : peer->n;
 	buf_put_bytes(&in, peer->p, n);
 	buf_put_slice(&in, fuzz_take(r, 4096));
-	struct outcome a = run_handshake(role, buf_slice(&in), 0);
-	struct outcome b = run_handshake(role, buf_slice(&in), seed);
+	struct outcome a = run_handshake(role, binding, buf_slice(&in), 0);
+	struct outcome b = run_handshake(role, binding, buf_slice(&in), seed);
 	CHECK(a.h.state == b.h.state && a.h.code == b.h.code && a.used == b.used);
 	CHECK(strcmp(a.h.text, b.h.text) == 0 && slice_eq(buf_slice(&a.out), buf_slice(&b.out)));
 	CHECK(memchr(a.h.text, 0, sizeof a.h.text) != NULL);
@@ -128,7 +144,8 @@ static void check_handshake(enum handshake_role role, struct reader *r)
 	CHECK(memchr(a.h.peer.product, 0, sizeof a.h.peer.product) != NULL);
 	CHECK(a.out.n <= 3 * HANDSHAKE_FRAME_MAX);
 	if (a.h.state == HANDSHAKE_DONE)
-		CHECK(a.used == peer->n && memcmp(in.p, peer->p, peer->n) == 0);
+		CHECK(binding != BINDING_OTHER && a.used == peer->n &&
+			memcmp(in.p, peer->p, peer->n) == 0);
 	if (a.h.state == HANDSHAKE_FAILED && a.h.code == HANDSHAKE_GARBAGE && n == 0 &&
 		role == HANDSHAKE_ACCEPTOR && a.used == 0)
 		CHECK(a.out.n == 0);
@@ -295,12 +312,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reader r = reader_make(data, size);
 	handshake_key_make(&key, slice_str("cookie"));
-	switch (get_u8(&r) % 4) {
+	uint8_t mode = get_u8(&r);
+	enum binding binding = mode / 4 % BINDINGS;
+	switch (mode % 4) {
 	case 0:
-		check_handshake(HANDSHAKE_ACCEPTOR, &r);
+		check_handshake(HANDSHAKE_ACCEPTOR, binding, &r);
 		break;
 	case 1:
-		check_handshake(HANDSHAKE_DIALLER, &r);
+		check_handshake(HANDSHAKE_DIALLER, binding, &r);
 		break;
 	case 2:
 		check_lanes_in(&r);

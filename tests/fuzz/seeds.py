@@ -278,6 +278,10 @@ CLUSTER_COMMANDS = {
     "down": _command(29, _NODE.pack(2), _NODE.pack(1)),
     "replace": _command(33, _NODE.pack(2)),
     "type": _command(30, _NODE.pack(2), b"\1"),
+    "drained": _command(34, _NODE.pack(1), b"\1"),
+    "prefer": _command(35, struct.pack("<I", 2), _NODE.pack(1), _NODE.pack(1), _NODE.pack(2), _NODE.pack(1)),
+    "add_members": _command(36, _NODE.pack(3), struct.pack("<I", 2), _NODE.pack(1), _NODE.pack(2)),
+    "delete_members": _command(37, _NODE.pack(3), struct.pack("<I", 2), _NODE.pack(1), _NODE.pack(2)),
     "forget": _command(28, _NODE.pack(2)),
     "gone": _command(32, _NODE.pack(1), _NODE.pack(2)),
 }
@@ -333,6 +337,47 @@ def brokers():
     yield "owners", b"\x02\0\0\0\2\x04" + b"\x02\0\1\0\0\x04" + b"\x0b\x05\x0b\x0a\x0e"
     yield "users", (b"\x09\x1b\x03bobxyz" + b"\x0a\x03bob\0\x45^q.*[" + b"\x0d\x03bob\0\x80\1" + b"\x0a\x03bob\0\x80"
                     + b"\x09\x00\x03bob\x0e")
+
+
+def borders():
+    """Steps: see fuzz_border.c."""
+    attach, attach_getter, publish = b"\x0b\0\0", b"\x0b\x30\0", b"\x0b\x0b\x20ab"
+    get, settle, cancel, ask, held_back = b"\x0b\2", b"\x0b\x08", b"\x0b\1", b"\x0b\4", b"\x4b"
+    used = attach + attach_getter + publish * 3
+
+    def told(kind, more=b"", by=3, consumer=0, number=8, seq=8, status=0, message=b"\x20ab"):
+        """One event."""
+        return (bytes([1 if by == 3 else 0x81, 0, kind | consumer * 16]) + message
+                + bytes([number, seq, status]) + more)
+    led = told(12, b"\x63")
+    believed = led + told(10, b"\1")  # the honest follow the liar
+    events = [(kind, b"\x08" if kind > 9 else b"") for kind in range(13)]
+    yield "honest", used + get + settle + cancel + publish + ask + b"\x0b\3" + b"\x0b\x0a" + b"\x77"
+    yield "deleted", used + b"\x0b\xf5" + publish + get
+    yield "away", used + b"\xc8" + publish + b"\x47" * 4 + b"\x88" + publish
+    for kind, more in events:
+        yield "event-%d-stranger" % kind, used + told(kind, more) + publish
+        yield "event-%d-leader" % kind, used + told(kind, more, by=1) + publish + get
+        yield "event-%d-believed" % kind, used + believed + publish + get + told(kind, more) * 2 + b"\xf7"
+    yield "given-up", used + believed + publish + b"\xf7" * 14 + publish + attach
+    yield "bad-message", used + told(0, by=1, message=b"\x2a\1xab") + told(2, by=1, consumer=4, message=b"\x29\0ab")
+    section = struct.Struct("<QQQII").pack
+    command = struct.pack("<BBHI", 6, 0, 0, 0)
+    liar, raw = 3 << 48 | 1 << 16, lambda what, octets: bytes([what]) + struct.pack("<H", len(octets)) + octets
+    yield "raw-section", used + raw(6, section(liar, 1, 0, 1, 8) + command)
+    yield "raw-section-short", used + raw(6, section(liar, 1, 0, 9, 8) + command)
+    yield "raw-section-skips", used + raw(6, section(liar, 1, 0, 0xffffffff, 0)) + raw(6, section(liar, 9, 8, 1, 0))
+    yield "raw-section-over", used + raw(6, section(liar, 1 << 63, (1 << 64) - 1, 1, 8) + command)
+    resume = struct.Struct("<IIQI").pack
+    yield "raw-resume", used + raw(0x46, resume(1, 1, liar, 1) + struct.pack("<IQ", 1, 0))
+    yield "raw-resume-short", used + raw(0x46, resume(1, 1, liar, 0x15555556) + struct.pack("<IQ", 1, 0))
+    yield "raw-resume-version", used + raw(0x46, resume(2, 1, liar, 0))
+    event = struct.Struct("<IIQ").pack
+    yield "raw-event-short", used + raw(0x80, event(1, 99, 5) + b"x" * 20)
+    yield "raw-event-unknown", used + raw(0x80, event(10, 0, 5))
+    yield "raw-event-empty", used + b"".join(raw(0x80, event(kind, 0, 5)) for kind in range(12))
+    sections = b"".join(bytes([4, 3, 1, 9 + i, 8, kind]) for i, kind in enumerate((0, 0xa0, 2, 1, 3)))
+    yield "sections", publish * 3 + sections + b"\5\3\1\1\0\x08" + b"\x59" + publish
 
 
 def stores():
@@ -437,6 +482,9 @@ def links():
     def honest(mode, n, more=b""):
         return struct.pack("<BBH", mode, 5, n) + more
 
+    for mode, who in ((4, "acceptor"), (5, "dialler")):
+        yield who + "-bound", honest(mode, 9999)
+        yield who + "-bound-elsewhere", honest(mode + 4, 9999)
     for mode, who in ((0, "acceptor"), (1, "dialler")):
         yield who + "-honest", honest(mode, 9999)
         yield who + "-honest-and-more", honest(mode, 9999, b"\0" * 8)
@@ -469,7 +517,7 @@ def links():
 
 
 SEEDS = {"frame": frames, "method": methods, "table": tables, "props": properties, "config": configs,
-         "queue": queues, "session": sessions, "link": links,
+         "queue": queues, "session": sessions, "link": links, "border": borders,
          "broker": brokers, "store": stores, "wire": wires}
 
 

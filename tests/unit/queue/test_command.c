@@ -259,6 +259,42 @@ static void lengths_that_overflow_are_malformed(void **state)
 	buf_done(&b);
 }
 
+/* Who reads the exchange and the key later takes their lengths as they are. */
+static void an_envelope_is_two_short_strings_and_nothing_more(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *octets;
+		size_t n;
+		bool good;
+	} cases[] = {{"", 0, false}, {"\0", 1, false}, {"\0\0", 2, true}, {"\0\0\0", 3, false},
+		{"\1", 1, false}, {"\1x", 2, false}, {"\1x\0", 3, true}, {"\1x\1", 3, false},
+		{"\2x\0", 3, false}, {"\377x\0", 3, false}, {"\0\1", 2, false}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct message m = {.envelope = slice_make(cases[i].octets, cases[i].n), .body = slice_str("xyz")};
+		struct buf b = BUF_EMPTY;
+		command_put_enqueue(buf_put(&b, command_enqueue_size(&m)), &m);
+		assert_int_equal(decodes(b.p, b.n), cases[i].good);
+		assert_int_equal(command_message_at(b.p, b.n, 0, &m), cases[i].good ? 0 : -1);
+		buf_done(&b);
+	}
+}
+
+static void a_section_from_elsewhere_has_a_client_and_its_length(void **state)
+{
+	(void)state;
+	struct buf b = BUF_EMPTY;
+	command_put_section_header(buf_put(&b, COMMAND_SECTION_HEADER), 1, 1, 0, 1, COMMAND_HEADER);
+	command_put_purge(&b);
+	assert_true(command_section_fits(buf_slice(&b)));
+	assert_false(command_section_fits(slice_make(b.p, b.n - 1)));
+	assert_false(command_section_fits(slice_make(b.p, COMMAND_SECTION_HEADER - 1)));
+	assert_false(command_section_fits(slice_make(b.p, 0)));
+	store_u64le(b.p, 0);
+	assert_false(command_section_fits(buf_slice(&b)));
+	buf_done(&b);
+}
+
 static void sections_follow_one_another(void **state)
 {
 	(void)state;
@@ -335,6 +371,8 @@ int main(void)
 		cmocka_unit_test(a_payload_with_bytes_to_spare_is_malformed),
 		cmocka_unit_test(unknown_types_and_flags_are_malformed),
 		cmocka_unit_test(lengths_that_overflow_are_malformed),
+		cmocka_unit_test(an_envelope_is_two_short_strings_and_nothing_more),
+		cmocka_unit_test(a_section_from_elsewhere_has_a_client_and_its_length),
 		cmocka_unit_test(sections_follow_one_another),
 		cmocka_unit_test(a_section_longer_than_its_entry_is_malformed),
 		cmocka_unit_test(an_entry_of_another_version_is_not_known),
