@@ -9,6 +9,7 @@ enum {
 	A_WHILE_MS = 1500,
 	LEADER_MS = 12000,  /* in which a queue has to have a leader again */
 	SYNC_MS = 40000,    /* in which a mirror has to vote */
+	DRAIN_MS = 300000,  /* in which consumers get what they can */
 	REST_MS = 30000,    /* in which groups that nobody uses have to rest */
 	MANY = 150,         /* queues at rest */
 };
@@ -393,6 +394,22 @@ static bool all_rest(struct sim_world *w, void *arg)
 	return r->why[0] == '\0';
 }
 
+/* Nothing has been counted for a second. */
+struct silence {
+	uint64_t *count;
+	uint64_t was, since_us;
+};
+
+static bool is_over(struct sim_world *w, void *arg)
+{
+	struct silence *s = arg;
+	if (s->was != *s->count) {
+		s->was = *s->count;
+		s->since_us = w->sim.now_us;
+	}
+	return w->sim.now_us - s->since_us >= 1000000;
+}
+
 static unsigned unled(struct nodes_life *l, unsigned from, unsigned to)
 {
 	unsigned n = 0;
@@ -411,6 +428,9 @@ static void idle(struct nodes_life *l)
 	}
 	world_run(&l->world, 20000);
 	l->clients.no_more = l->clients.gentle = true;
+	/* Consumers get what there is. */
+	struct silence coming = {.count = &l->world.promises.came, .since_us = sim_of(l)->now_us};
+	world_until(&l->world, is_over, &coming, DRAIN_MS);
 	struct restless r = {.life = l};
 	if (!world_until(&l->world, all_rest, &r, REST_MS))
 		promise_broken(&l->world.promises, "%s, does not rest", r.why);
