@@ -168,16 +168,15 @@ static void other_drop(struct alarms *a, uint64_t node)
 		}
 }
 
-void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
+bool alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
 {
 	if (a->timer == NULL)
-		return; /* stopped */
+		return false; /* stopped */
 	enum session_alarm *known = other_get(a, node), before = *known;
 	*known = raised & SESSION_ALARM_BOTH;
 	if (*known == SESSION_ALARM_NONE)
 		other_drop(a, node);
-	if (before != (raised & SESSION_ALARM_BOTH))
-		a->changed(a->arg);
+	return before != (raised & SESSION_ALARM_BOTH);
 }
 
 enum session_alarm alarms_everywhere(const struct alarms *a)

@@ -33,12 +33,11 @@ struct alarms {
 	void *arg;
 };
 
-/* Checks now and from now on; `changed` is called on the worker's thread whenever this node's alarms, or those of
- * others, are others. */
+/* Checks now and from now on; `changed` is called on the worker's thread whenever this node's alarms are others. */
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config);
 void alarms_stop(struct alarms *a);
-/* Another node says that it has these; NONE also when its link is down. */
-void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised);
+/* Another node says that it has these; NONE also when its link is down. Whether that is news. */
+bool alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised);
 /* Of all nodes together. */
 enum session_alarm alarms_everywhere(const struct alarms *a);
 

@@ -127,10 +127,15 @@ static void app_tell_alarms_to(void *arg, const struct links_peer *p)
 		app_tell_alarms(arg, p->id);
 }
 
+static void app_hold_publishers(struct node *n)
+{
+	app_post_all(n, (int)alarms_everywhere(&n->app.alarms), app_on_alarm);
+}
+
 static void app_on_alarms_changed(void *arg)
 {
 	struct node *n = arg;
-	app_post_all(n, (int)alarms_everywhere(&n->app.alarms), app_on_alarm);
+	app_hold_publishers(n);
 	links_each_peer(n->links, app_tell_alarms_to, n);
 }
 
@@ -281,7 +286,8 @@ void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation)
 void app_on_link_down(struct node *n, uint64_t node, enum link_end why)
 {
 	roster_link_down(n->app.roster, node, why);
-	alarms_of_other(&n->app.alarms, node, SESSION_ALARM_NONE);
+	if (alarms_of_other(&n->app.alarms, node, SESSION_ALARM_NONE))
+		app_hold_publishers(n);
 }
 
 void app_on_alarms(struct node *n, uint64_t node, uint32_t raised)
@@ -289,10 +295,12 @@ void app_on_alarms(struct node *n, uint64_t node, uint32_t raised)
 	static const char *const names[] = {"no", "memory", "disk", "memory and disk"};
 	const struct broker_node *of = broker_node_find(catalog_broker(n->catalogs[0]), node);
 	enum session_alarm some = raised & SESSION_ALARM_BOTH;
+	if (!alarms_of_other(&n->app.alarms, node, some))
+		return;
+	app_hold_publishers(n);
 	log_warning("alarm", "%s resource limit alarm on node %.*s%s", names[some],
 		SLICE_FMT(of != NULL ? of->name : slice_str("")),
 		some != SESSION_ALARM_NONE ? ": publishers are blocked" : " any more");
-	alarms_of_other(&n->app.alarms, node, some);
 }
 
 bool app_on_section(struct node *n, struct slice octets)

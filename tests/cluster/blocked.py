@@ -61,6 +61,9 @@ class Blocked(unittest.TestCase):
         first = self.is_held(a, "low on disk")
         other = self.is_held(b, "low on disk")
         self.assertIn("disk resource limit alarm on node %s: publishers are blocked" % d.name, a.log())
+        # Who only heard of it says nothing of its own.
+        for node in c.nodes:
+            self.assertNotIn("no resource limit alarm on node", node.log())
         b.stop()
         b.settings.append(NO_MEMORY)
         b.start()

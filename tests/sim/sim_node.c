@@ -58,11 +58,12 @@ void alarms_stop(struct alarms *a)
 	(void)a;
 }
 
-void alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
+bool alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised)
 {
 	(void)a;
 	(void)node;
 	(void)raised;
+	return false;
 }
 
 enum session_alarm alarms_everywhere(const struct alarms *a)
