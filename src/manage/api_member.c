@@ -189,6 +189,13 @@ static void cluster_join(struct api_call *c)
 
 /* ---- leaving ---- */
 
+static void fail_last_disc(struct api_call *c)
+{
+	api_fail(c, API_REFUSED,
+		"You cannot reset a node when it is the only disc node in a cluster. Please convert "
+		"another node of the cluster to a disc node first.");
+}
+
 static void on_left(struct api_call *c, const struct broker_result *r)
 {
 	switch (r->code) {
@@ -197,9 +204,7 @@ static void on_left(struct api_call *c, const struct broker_result *r)
 		api_ok(c, NULL);
 		break;
 	case BROKER_LAST_DISC:
-		api_fail(c, API_REFUSED,
-			"You cannot reset a node when it is the only disc node in a cluster. Please "
-			"convert another node of the cluster to a disc node first.");
+		fail_last_disc(c);
 		break;
 	default:
 		api_fail(c, API_REFUSED, "the node cannot leave: %s", broker_code_text(r->code));
@@ -221,6 +226,12 @@ static void on_leaver_down(struct api_call *c, const struct broker_result *r)
 	api_propose(c, &b, on_left);
 }
 
+/* Nobody could commit that it leaves: the metadata's only voter is stopped. */
+static bool is_last_disc(const struct broker_node *n)
+{
+	return n->type == BROKER_NODE_DISC && broker_nodes_of_type(n->broker, BROKER_NODE_DISC) == 1;
+}
+
 /* A node says that it is down, for its app is stopped, and wants to be forgotten. */
 static void cluster_leave(struct api_call *c)
 {
@@ -229,6 +240,10 @@ static void cluster_leave(struct api_call *c)
 	const struct broker_node *n = broker_node_find(api_broker(c), id);
 	if (n == NULL) {
 		api_ok(c, NULL);
+		return;
+	}
+	if (is_last_disc(n)) {
+		fail_last_disc(c);
 		return;
 	}
 	broker_put_node_down(&b, id, n->incarnation);

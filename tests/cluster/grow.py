@@ -176,13 +176,13 @@ def by_hand(c, o):
     asked = timed(first, "sync_queue", "grows")
     wait_until(lambda: sum(written(n) for n in others) - before > SIZE * o.messages / 10, 60, "the copy has begun")
     ended = timed(first, "cancel_sync_queue", "grows")
-    assert ended < 1, "cancel_sync_queue took %.1f s" % ended
     done = mirrors_of(c, "grows")[1]
     copied = sum(written(n) for n in others) - before
     still = [rest(n) for n in others]
     print("sync_queue answered in %.2f s, cancel_sync_queue in %.2f s, when %d MiB were written; %s KiB in a second "
           "after it" % (asked, ended, copied >> 20, ", ".join("%d" % (n >> 10) for n in still)), flush=True)
     if o.messages >= 200000:  # else the copy may be over before it is cancelled
+        assert ended < 1, "cancel_sync_queue took %.1f s" % ended
         assert done == 0 and mirrors_of(c, "grows")[1] == 0, "cancelled, and copied all the same"
         assert all(n < 4 << 20 for n in still), "the copy goes on"
     begun = time.monotonic()
