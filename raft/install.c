@@ -9,7 +9,7 @@
 
 enum {
 	PART_ENTRIES = 256,
-	SLOW_MS = 8,         /* a burst that takes longer was too large */
+	SLOW_MS = 8,         /* a burst that takes so much longer than the quickest was too large */
 	PAUSE_MAX_MS = 50,
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
@@ -47,6 +47,7 @@ struct install_out {
 	size_t burst;       /* bytes that go at once */
 	size_t bytes_ahead; /* of the burst under way */
 	uint64_t burst_ms;  /* when that began */
+	uint64_t least_ms;  /* that the quickest has taken: the way there and back is part of it */
 	uint64_t resume_ms; /* the next one's; 0: no pause */
 	uint64_t heard_ms;
 };
@@ -164,6 +165,7 @@ static struct install_out *out_new(struct group *g, uint64_t index)
 	o->index = index;
 	o->early = !g->leading;
 	o->burst = INSTALL_PART_BYTES;
+	o->least_ms = UINT64_MAX - SLOW_MS;
 	if (g->app->whole != NULL) {
 		g->app->whole(g->arg, &o->data, &o->live);
 	} else {
@@ -343,9 +345,11 @@ static void out_pause(struct install_out *o)
 {
 	uint64_t now = groups_now(o->g->groups);
 	uint64_t took = now - o->burst_ms;
-	if (took > SLOW_MS && o->burst > INSTALL_PART_BYTES)
+	if (took < o->least_ms)
+		o->least_ms = took;
+	if (took > o->least_ms + SLOW_MS && o->burst > INSTALL_PART_BYTES)
 		o->burst /= 2;
-	else if (took < SLOW_MS / 2 && o->burst < INSTALL_BYTES_AHEAD)
+	else if (took < o->least_ms + SLOW_MS / 2 && o->burst < INSTALL_BYTES_AHEAD)
 		o->burst *= 2;
 	o->resume_ms = now + (took < PAUSE_MAX_MS ? took : PAUSE_MAX_MS);
 	groups_pace(o->g);
