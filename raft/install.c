@@ -11,6 +11,7 @@ enum {
 	PART_ENTRIES = 256,
 	SLOW_MS = 8,         /* a burst that takes so much longer than the quickest was too large */
 	PAUSE_MAX_MS = 50,
+	HURRY_SHARE = 4,     /* the log gathers more than such a part of what goes over: it must be faster */
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
 	COMPLAIN_MS = 60000, /* between complaints: the leader tries again and again */
@@ -47,6 +48,8 @@ struct install_out {
 	size_t burst;       /* bytes that go at once */
 	size_t bytes_ahead; /* of the burst under way */
 	uint64_t burst_ms;  /* when that began */
+	size_t bytes;       /* of entries and state that have gone */
+	size_t log_bytes;   /* that the log had gathered when the stream began */
 	uint64_t least_ms;  /* that the quickest has taken: the way there and back is part of it */
 	uint64_t resume_ms; /* the next one's; 0: no pause */
 	uint64_t heard_ms;
@@ -166,6 +169,7 @@ static struct install_out *out_new(struct group *g, uint64_t index)
 	o->early = !g->leading;
 	o->burst = INSTALL_PART_BYTES;
 	o->least_ms = UINT64_MAX - SLOW_MS;
+	o->log_bytes = g->fsm.log_bytes;
 	if (g->app->whole != NULL) {
 		g->app->whole(g->arg, &o->data, &o->live);
 	} else {
@@ -329,6 +333,7 @@ static void out_send_burst(struct install_out *o)
 		}
 		o->parts++;
 		o->bytes_ahead += n;
+		o->bytes += n;
 	}
 }
 
@@ -340,11 +345,23 @@ static void out_begin_burst(struct install_out *o)
 	out_send_burst(o);
 }
 
+/* What gathers meanwhile has to go over, too: a copy that is not much faster would never come to an end. */
+static bool must_hurry(const struct install_out *o)
+{
+	return o->g->fsm.log_bytes > o->log_bytes &&
+	       o->g->fsm.log_bytes - o->log_bytes > o->bytes / HURRY_SHARE;
+}
+
 /* How long it took says how busy the other is: its disk is everybody's. */
 static void out_pause(struct install_out *o)
 {
 	uint64_t now = groups_now(o->g->groups);
 	uint64_t took = now - o->burst_ms;
+	if (must_hurry(o)) {
+		o->burst = INSTALL_BYTES_AHEAD;
+		out_begin_burst(o);
+		return;
+	}
 	if (took < o->least_ms)
 		o->least_ms = took;
 	if (took > o->least_ms + SLOW_MS && o->burst > INSTALL_PART_BYTES)

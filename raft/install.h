@@ -14,6 +14,7 @@
  *
  * Pace: the parts go in bursts, the next one when the last is durable there and as much time again
  * has passed, and small ones where the disk is slow: half of the time others have it to themselves.
+ * Unless the log gathers so much meanwhile that such a copy would not end.
  *
  * Memory: the leader reads ahead of the acks by INSTALL_PARTS_AHEAD parts and INSTALL_BYTES_AHEAD
  * bytes, so neither side, nor the link between, ever holds more entries than that (and one that is
