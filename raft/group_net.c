@@ -311,6 +311,7 @@ static void append_part_done(struct group *g, struct letter *l, bool lost)
 	struct peer *p = o->peer;
 	o->in_link--;
 	p->in_link--;
+	p->laden -= l->m.n_parts > 0;
 	if (l->m.n_parts > 0)
 		p->sent_ms = groups_now(g->groups);
 	if (lost) {
@@ -381,6 +382,7 @@ static void append_part(struct group *g, struct outgoing *o)
 	o->next += n;
 	o->in_link++;
 	o->peer->in_link++;
+	o->peer->laden += n > 0;
 	if (o->next == o->n)
 		list_remove(&o->link);
 	letter_post(l, at + list_n);
@@ -398,7 +400,7 @@ static void append_pump(struct group *g, struct peer *p)
 static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *o)
 {
 	uint64_t now = groups_now(g->groups);
-	bool on_way = p->in_link > 0 || now - p->sent_ms < RESEND_MS;
+	bool on_way = p->laden > 0 || now - p->sent_ms < RESEND_MS;
 	if (p->sent > o->prev_index && on_way && RULE(g, split)) {
 		uint64_t sent = p->sent - o->prev_index;
 		if (sent >= o->n) {
@@ -1150,6 +1152,7 @@ void group_net_cancel(struct group *g)
 			l->out->lost = true;
 			l->out->in_link--;
 			l->out->peer->in_link--;
+			l->out->peer->laden -= l->m.n_parts > 0;
 			outgoing_end_if_over(g, l->out);
 		} else if (l->req != NULL) {
 			l->cb(l->req, RAFT_CANCELED);

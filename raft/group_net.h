@@ -21,6 +21,7 @@ struct peer {
 	uint64_t told;       /* the commit index that it was told by group_net_tell_commit() */
 	struct list appends; /* struct outgoing with something left to send, in order */
 	unsigned in_link;    /* messages of them that a link has */
+	unsigned laden;      /* likewise, those with entries */
 	uint64_t sent;       /* highest entry sent and neither answered nor known to be lost */
 	uint64_t sent_ms;    /* when that was sent, or when an answer last got further */
 	uint64_t heard_ms;   /* leading: when it last answered, by the group's clock */

@@ -11,6 +11,7 @@ enum {
 	PART_ENTRIES = 256,
 	SLOW_MS = 8,         /* a burst that takes so much longer than the quickest was too large */
 	PAUSE_MAX_MS = 50,
+	HURRY_BYTES = 16 << 20, /* the leader's log gathers no more while others are spared */
 	HURRY_SHARE = 4,     /* the log gathers more than such a part of what goes over: it must be faster */
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
@@ -348,8 +349,9 @@ static void out_begin_burst(struct install_out *o)
 /* What gathers meanwhile has to go over, too: a copy that is not much faster would never come to an end. */
 static bool must_hurry(const struct install_out *o)
 {
-	return o->g->fsm.log_bytes > o->log_bytes &&
-	       o->g->fsm.log_bytes - o->log_bytes > o->bytes / HURRY_SHARE;
+	size_t now = o->g->fsm.log_bytes;
+	size_t gathered = now > o->log_bytes ? now - o->log_bytes : 0;
+	return gathered > o->bytes / HURRY_SHARE || gathered > HURRY_BYTES;
 }
 
 /* How long it took says how busy the other is: its disk is everybody's. */

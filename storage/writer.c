@@ -336,12 +336,17 @@ static void *writer_main(void *arg)
 
 /* ---- on a worker's thread ------------------------------------------------------------------- */
 
-/* One request, and what nobody waits for. */
+/* One request that is soon planned, and what nobody waits for. */
 static bool is_lone(const struct list *requests)
 {
 	unsigned n = 0;
 	LIST_EACH(node, requests)
-		n += LIST_ENTRY(node, struct store_req, link)->op != STORE_OP_RELEASE;
+	{
+		enum store_op op = LIST_ENTRY(node, struct store_req, link)->op;
+		n += op != STORE_OP_RELEASE;
+		if (op != STORE_OP_RELEASE && op != STORE_OP_APPEND && op != STORE_OP_HARD)
+			return false;
+	}
 	return n == 1;
 }
 
