@@ -965,13 +965,21 @@ static void client_drop_backlog(struct queue_client *qc)
 	list_remove(&qc->dirty);
 }
 
+static bool client_is_awaited(const struct queue_client *qc)
+{
+	return ring_n(&qc->waits) > 0 || !list_empty(&qc->requests) || qc->consumers != NULL;
+}
+
 /* The queue is gone: ends everything outstanding and the client itself. */
 static void client_end(struct queue_client *qc)
 {
-	client_settle_waits(qc, UINT64_MAX);
-	client_answer_all(qc, MACHINE_GONE);
-	while (qc->consumers != NULL)
-		client_cancelled(qc, qc->consumers);
+	/* Who is told may ask more, as a channel does that closes: that has its answer, too. */
+	while (client_is_awaited(qc)) {
+		client_settle_waits(qc, UINT64_MAX);
+		client_answer_all(qc, MACHINE_GONE);
+		while (qc->consumers != NULL)
+			client_cancelled(qc, qc->consumers);
+	}
 	client_drop_backlog(qc);
 	client_wake_waiters(qc);
 	client_free(qc);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A queue client and nodes that send it to one another.
+ * A queue client, nodes that send it to one another, and the end of its queue.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,11 +101,58 @@ static void a_hint_that_was_right_is_followed_at_once_every_time(void **state)
 	queue_clients_free(qs);
 }
 
+/* A channel that closes because its operation failed: it cancels its consumers meanwhile. */
+struct closing_channel {
+	struct queue_request operation, farewell;
+	struct queue_consumer consumer;
+	unsigned answered;
+};
+
+static void farewell_done(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
+{
+	struct closing_channel *ch =
+		(struct closing_channel *)((char *)r - offsetof(struct closing_channel, farewell));
+	(void)d;
+	assert_int_equal(a->status, MACHINE_GONE);
+	ch->answered++;
+}
+
+static void operation_done(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
+{
+	struct closing_channel *ch =
+		(struct closing_channel *)((char *)r - offsetof(struct closing_channel, operation));
+	(void)a;
+	(void)d;
+	queue_cancel(&ch->consumer, true, &ch->farewell);
+}
+
+static void who_asks_more_when_its_queue_ends_is_answered(void **state)
+{
+	struct outside o = {0};
+	struct queue_clients *qs;
+	struct closing_channel ch = {.operation.done = operation_done, .farewell.done = farewell_done};
+	(void)state;
+	begin(&qs, &o);
+	ch.consumer.no = queue_clients_number(qs);
+	queue_attach(queue_clients_get(qs, GROUP), &ch.consumer,
+		&(struct command_attach){.consumer = ch.consumer.no}, &ch.operation);
+	queue_clients_flush(qs);
+	queue_clients_gone(qs, GROUP);
+	assert_int_equal(ch.answered, 1);
+	assert_null(ch.consumer.client);
+	assert_false(queue_clients_has(qs, GROUP));
+	assert_int_equal(queue_clients_backlog(qs), 0);
+	queue_clients_free(qs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_that_send_to_each_other_are_followed_at_a_pace),
 		cmocka_unit_test(a_hint_that_was_right_is_followed_at_once_every_time),
+		cmocka_unit_test(who_asks_more_when_its_queue_ends_is_answered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
