@@ -9,8 +9,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/base/log.h"
 #include "src/base/mem.h"
 #include "storage/directory.h"
 #include "storage/env.h"
@@ -300,4 +302,22 @@ int store_check(const char *dir, char *err, size_t err_n)
 	store_groups_done(&c.groups);
 	env_close(&c.env);
 	return c.worst;
+}
+
+int64_t store_length(const char *dir)
+{
+	struct stat st;
+	char *name = mem_printf("%s/data.mdb", dir);
+	int rc = stat(name, &st);
+	mem_free(name);
+	return rc == 0 ? st.st_size : -1;
+}
+
+void store_cut(const char *dir, int64_t bytes)
+{
+	char *name = mem_printf("%s/data.mdb", dir);
+	if (bytes >= 0 && store_length(dir) > bytes && truncate(name, bytes) != 0)
+		log_warning("storage", "%s cannot be cut to %lld octets again: %s", name, (long long)bytes,
+			strerror(errno));
+	mem_free(name);
 }

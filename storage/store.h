@@ -299,5 +299,10 @@ int store_wipe(const char *dir, const struct claim *claim, char *err, size_t err
  * against records, hard states, snapshots, tables. Prints what it holds, and each damaged value, to
  * stdout. 0 or the first error found, `err` as above; STORE_NOTFOUND if there is no store. */
 int store_check(const char *dir, char *err, size_t err_n);
+/* For who runs a check in a process of its own, as LMDB may end that: octets of the data file (-1: there is
+ * none), and giving it that length back after such an end. A check makes a file that is cut off long
+ * enough for the map, and short again when it ends by itself. */
+int64_t store_length(const char *dir);
+void store_cut(const char *dir, int64_t bytes);
 
 #endif

@@ -85,6 +85,7 @@ static int main_check_here(const struct options *o)
 static int main_check_store(const struct options *o)
 {
 	int status = 0;
+	int64_t bytes = store_length(o->data_dir);
 	pid_t child = fork();
 	if (child == 0)
 		exit(main_check_here(o));
@@ -92,6 +93,7 @@ static int main_check_store(const struct options *o)
 		return main_check_here(o);
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
+	store_cut(o->data_dir, bytes);
 	fprintf(stderr, "warrend: store %s is damaged: its tree of pages cannot be followed (%s)\n",
 		o->data_dir, strsignal(WTERMSIG(status)));
 	return NODE_EXIT_DAMAGED;
