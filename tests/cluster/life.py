@@ -456,11 +456,11 @@ class Life(unittest.TestCase):
             if node is a:
                 raw.declare(1, "both", DURABLE)
             raw.close()
-        self.put(a, b"first")
         c.wait_synchronised()
         c.nodes = [d]
-        a.kill()
         b.kill()
+        self.put(a, b"first")  # by a majority that the survivor is part of
+        a.kill()
         d.ctl("stop_app")
         # What cannot be written down has not been said.
         in_the_way = os.path.join(d.directory, "cluster.next")
