@@ -189,6 +189,24 @@ static void ring(struct nodes_life *l)
 	expect_led(l, QUEUE_ALL);
 }
 
+/* Links that are cut for moments, too short for anybody to give them up: what was under way waits, and comes in
+ * its order. */
+static void blinks(struct nodes_life *l)
+{
+	struct sim_net_options *o = &l->world.net.o, before = *o;
+	unsigned n = l->world.o.nodes;
+	o->delay_max_us = 60000;
+	for (unsigned i = 0; i < 100 && !life_failed(l); i++) {
+		unsigned a = any(l), b = (a + 1 + any(l) % (n - 1)) % n;
+		world_run(&l->world, sim_between(sim_of(l), 1, 100));
+		sim_net_cut(&l->world.net, a, b, true);
+		world_run(&l->world, sim_between(sim_of(l), 1, 40));
+		sim_net_cut(&l->world.net, a, b, false);
+	}
+	*o = before;
+	expect_led(l, QUEUE_ALL);
+}
+
 static void lossy(struct nodes_life *l)
 {
 	struct sim_net_options *o = &l->world.net.o, before = *o;
@@ -459,6 +477,7 @@ const struct scene nodes_scenes[] = {
 	{"cut_off", 3, 0, cut_off},
 	{"one_way", 3, 0, one_way},
 	{"ring", 3, 0, ring},
+	{"blinks", 3, 0, blinks},
 	{"lossy", 3, 0, lossy},
 	{"wiped", 3, 0, wiped},
 	{"replaced", 4, 0, replaced},

@@ -32,6 +32,8 @@ struct end {
 	uint64_t last_us[LANES]; /* arrival of the lane's last message */
 	size_t written[LANES];   /* bytes of packets that are under way or held */
 	struct list held;        /* struct packet by `no`, while nothing gets through */
+	struct list way[LANES];  /* struct packet.order: those that have not been received */
+	uint64_t torn[LANES];    /* this one was lost with the end, so no later one is received; 0: none was */
 	uint64_t packets;        /* sent */
 	uint64_t quiet;          /* how often it fell quiet: see on_silence() */
 	bool silent;             /* nothing of what it sends arrives now */
@@ -45,10 +47,12 @@ struct wire {
 
 struct packet {
 	struct list link;
+	struct list order; /* in end.way */
 	struct wire *wire;
 	unsigned from; /* end */
 	enum lane lane;
 	uint64_t no;
+	bool here; /* and waits for those before it */
 	struct blob *blob;
 	size_t n;
 };
@@ -129,14 +133,27 @@ static bool reaches(const struct sim_net *net, unsigned from, unsigned to)
 
 /* ---- down ---- */
 
+static void packet_free(struct packet *k)
+{
+	list_remove(&k->link);
+	list_remove(&k->order);
+	blob_unref(k->blob);
+	mem_free(k);
+}
+
+static void lose(struct packet *k)
+{
+	uint64_t *torn = &k->wire->e[k->from].torn[k->lane];
+	if (*torn == 0 || k->no < *torn)
+		*torn = k->no;
+	packet_free(k);
+}
+
 static void lose_held(struct end *e)
 {
 	struct list *node;
-	while ((node = list_pop(&e->held)) != NULL) {
-		struct packet *k = LIST_ENTRY(node, struct packet, link);
-		blob_unref(k->blob);
-		mem_free(k);
-	}
+	while ((node = list_pop(&e->held)) != NULL)
+		lose(LIST_ENTRY(node, struct packet, link));
 }
 
 static void lose_stuck(struct end *e)
@@ -252,10 +269,24 @@ static void arrive(struct packet *k)
 		w->net->delivered++;
 		link_port_put_message(ls->ports[no], p->id, w->e[to].serial, k->blob, k->n);
 		links_wake(ls);
-	} else {
-		blob_unref(k->blob);
+		k->blob = NULL;
 	}
-	mem_free(k);
+	packet_free(k);
+}
+
+/* In the order of sending, whatever held up which of them; after one that is lost none. */
+static void receive(struct wire *w, unsigned from, enum lane lane)
+{
+	struct end *e = &w->e[from];
+	while (!list_empty(&e->way[lane])) {
+		struct packet *k = LIST_ENTRY(e->way[lane].next, struct packet, order);
+		if (!k->here)
+			return;
+		if (e->torn[lane] != 0 && k->no > e->torn[lane])
+			packet_free(k);
+		else
+			arrive(k);
+	}
 }
 
 /* One that was under way already goes before those that were sent since. */
@@ -278,13 +309,16 @@ static void on_arrive(void *arg, uint64_t number)
 		unsigned from = k->from;
 		enum lane lane = k->lane;
 		w->e[from].written[lane] -= k->n;
-		arrive(k);
+		k->here = true;
+		receive(w, from, lane);
 		send_stuck(w, from, lane);
 	} else if (w->e[k->from].up) {
 		hold(k);
 	} else {
-		blob_unref(k->blob);
-		mem_free(k);
+		unsigned from = k->from;
+		enum lane lane = k->lane;
+		lose(k);
+		receive(w, from, lane);
 	}
 }
 
@@ -311,6 +345,9 @@ static struct packet *packet_of(struct wire *w, unsigned from, const struct parc
 	struct packet *k = MEM_NEW(struct packet);
 	*k = (struct packet){
 		.wire = w, .from = from, .lane = p->lane, .no = ++w->e[from].packets};
+	list_init(&k->link);
+	list_init(&k->order);
+	list_push_back(&w->e[from].way[p->lane], &k->order);
 	k->blob = blob_new(parcel_size(p));
 	memcpy(k->blob->data, p->envelope, ENVELOPE_SIZE);
 	k->n = ENVELOPE_SIZE;
@@ -482,8 +519,10 @@ static unsigned host_of(const char *address)
 static void end_init(struct end *e, unsigned host, uint64_t birth)
 {
 	*e = (struct end){.host = host, .birth = birth};
-	for (unsigned lane = 0; lane < LANES; lane++)
+	for (unsigned lane = 0; lane < LANES; lane++) {
 		list_init(&e->stuck[lane]);
+		list_init(&e->way[lane]);
+	}
 	list_init(&e->held);
 }
 
@@ -701,20 +740,23 @@ void sim_net_init(struct sim_net *net, struct sim *sim, const struct sim_net_opt
 	the_net = net;
 }
 
+static void lose_all(struct end *e)
+{
+	for (unsigned lane = 0; lane < LANES; lane++)
+		while (!list_empty(&e->way[lane]))
+			packet_free(LIST_ENTRY(e->way[lane].next, struct packet, order));
+}
+
 void sim_net_done(struct sim_net *net)
 {
 	struct list *node;
-	for (size_t i = 0; i < net->sim->n; i++) {
-		if (net->sim->heap[i].run != on_arrive)
-			continue;
-		struct packet *k = net->sim->heap[i].arg;
-		blob_unref(k->blob);
-		mem_free(k);
-	}
+	for (size_t i = 0; i < net->sim->n; i++)
+		if (net->sim->heap[i].run == on_arrive)
+			packet_free(net->sim->heap[i].arg);
 	while ((node = list_pop(&net->wires)) != NULL) {
 		struct wire *w = LIST_ENTRY(node, struct wire, link);
-		lose_held(&w->e[0]);
-		lose_held(&w->e[1]);
+		lose_all(&w->e[0]);
+		lose_all(&w->e[1]);
 		mem_free(w);
 	}
 }
