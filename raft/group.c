@@ -592,6 +592,7 @@ int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const u
 		int rv = store_log_fetch(g->log, index, &e.blob, &e.p, &e.n);
 		if (rv != 0)
 			return rv;
+		g->reads++;
 		/* Its other messages are likely to be asked for next. */
 		entry_cache_put(cache, &g->cached, index, &e);
 	}
@@ -599,4 +600,9 @@ int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const u
 	*ret_p = e.p;
 	*ret_n = e.n;
 	return 0;
+}
+
+uint64_t group_reads(const struct group *g)
+{
+	return g->reads;
 }

@@ -185,5 +185,7 @@ void group_release(struct group *g, uint64_t index);
  * Returns a referenced blob; 0 or an error of store_log_fetch(). */
 int group_fetch(struct group *g, uint64_t index, struct blob **ret_blob, const uint8_t **ret_p,
 	size_t *ret_n);
+/* How often that has read from the store, since the group was opened. */
+uint64_t group_reads(const struct group *g);
 
 #endif

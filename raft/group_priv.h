@@ -50,6 +50,7 @@ struct group {
 	bool drop;            /* forget the log once closed */
 	struct list closable; /* in groups.closable */
 	struct list cached;   /* its entries in groups.cache */
+	uint64_t reads;       /* group_reads() */
 
 	/* Proposing (group.c). */
 	struct list dirty;     /* in groups.dirty */

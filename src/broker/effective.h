@@ -36,6 +36,12 @@ struct broker_effective {
 	struct list link; /* in vhost.effectives */
 };
 
+/* It has an ha-mode. `e` may be NULL. */
+static inline bool broker_effective_mirrors(const struct broker_effective *e)
+{
+	return e != NULL && e->ha_mode != BROKER_HA_NONE;
+}
+
 /* The value of a key; false if there is none. `e` may be NULL. */
 bool broker_effective_get(
 	const struct broker_effective *e, const char *key, struct amqp_value *ret);

@@ -109,6 +109,16 @@ int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, js
 	return CTL_OK;
 }
 
+bool ctl_lacks_queue(const struct call *call)
+{
+	return strcmp(call->error, "not_found") == 0 && strncmp(call->message, "Queue ", 6) == 0;
+}
+
+const char *ctl_reason(const struct call *call)
+{
+	return ctl_lacks_queue(call) ? "not_found" : call->message;
+}
+
 int ctl_do(struct ctl *c, const char *verb, json_t *args)
 {
 	return ctl_call(c, verb, args, TIMEOUT_S, NULL);

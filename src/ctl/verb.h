@@ -50,6 +50,9 @@ int ctl_misuse(const struct ctl *c, const char *fmt, ...) __attribute__((format(
 int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret);
 /* The same without a word about errors; the caller looks at `call`. */
 int ctl_try(struct ctl *c, struct call *call, const char *verb, json_t *args, double timeout_s);
+/* What has failed is that there is no such queue; RabbitMQ's word for that, or the reply's own words. */
+bool ctl_lacks_queue(const struct call *call);
+const char *ctl_reason(const struct call *call);
 /* Calls, says nothing more; 0 or an exit status. */
 int ctl_do(struct ctl *c, const char *verb, json_t *args);
 /* Calls a verb that answers rows, and prints them. */

@@ -114,6 +114,15 @@ static int list_user_permissions(struct ctl *c)
 		columns, 4);
 }
 
+/* It costs a look at each queue's first message. */
+static bool asks_for_heads(const struct ctl *c)
+{
+	for (unsigned i = 0; i < c->options.n_args; i++)
+		if (strstr(c->options.args[i], "head_message_timestamp") != NULL)
+			return true;
+	return false;
+}
+
 static int list_queues(struct ctl *c)
 {
 	const struct listing l = {"list_queues",
@@ -124,8 +133,9 @@ static int list_queues(struct ctl *c)
 		"messages_ram messages_persistent message_bytes message_bytes_ready "
 		"message_bytes_unacknowledged message_bytes_ram message_bytes_persistent "
 		"head_message_timestamp disk_reads disk_writes consumers consumer_utilisation "
-		"consumer_capacity memory state type leader members online open_files slave_pids "
-		"synchronised_slave_pids mirror_pids synchronised_mirror_pids single_active_consumer_pid ",
+		"consumer_capacity memory state type leader members online slave_pids "
+		"synchronised_slave_pids mirror_pids synchronised_mirror_pids single_active_consumer_pid "
+		"single_active_consumer_tag ",
 		SHOWN("name", "messages")};
 	if (!c->options.silent)
 		ctl_say(c, "Timeout: %.1f seconds ...",
@@ -133,7 +143,8 @@ static int list_queues(struct ctl *c)
 	json_t *args = in_vhost(c);
 	json_object_set_new(args, "online", json_boolean(c->options.online));
 	json_object_set_new(args, "offline", json_boolean(c->options.offline));
-	json_object_set_new(args, "local", json_boolean(c->options.local));
+	json_object_set_new(args, "led_here", json_boolean(c->options.local));
+	json_object_set_new(args, "head", json_boolean(asks_for_heads(c)));
 	return list(c, &l, args);
 }
 
@@ -215,10 +226,8 @@ static int synchronise(struct ctl *c, const char *verb)
 		json_decref(call.result);
 		return CTL_OK;
 	}
-	bool none = strcmp(call.error, "not_found") == 0 && strstr(call.message, "Queue") != NULL;
-	bool known = none || strcmp(call.error, "refused") == 0;
-	return ctl_error(c, known ? CTL_UNAVAILABLE : call_exit(&call), "%s",
-		none ? "not_found" : call.message);
+	bool known = ctl_lacks_queue(&call) || strcmp(call.error, "refused") == 0;
+	return ctl_error(c, known ? CTL_UNAVAILABLE : call_exit(&call), "%s", ctl_reason(&call));
 }
 
 static int sync_queue(struct ctl *c)

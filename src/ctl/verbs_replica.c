@@ -21,7 +21,7 @@ static int refusal(const struct ctl *c, const struct call *call)
 	static const char *const words[] = {"refused", "not_found", "bad_request"};
 	for (size_t i = 0; i < LEN(words); i++)
 		if (strcmp(call->error, words[i]) == 0)
-			return ctl_error(c, CTL_UNAVAILABLE, "%s", call->message);
+			return ctl_error(c, CTL_UNAVAILABLE, "%s", ctl_reason(call));
 	return ctl_error(c, call_exit(call), "%s", call->message);
 }
 

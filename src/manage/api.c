@@ -16,7 +16,8 @@ struct api {
 
 static const struct api_verb *const tables[] = {
 	api_access_verbs, api_policy_verbs, api_settings_verbs, api_topology_verbs,
-	api_traffic_verbs, api_node_verbs, api_cluster_verbs, api_member_verbs, api_replica_verbs};
+	api_queue_verbs, api_traffic_verbs, api_node_verbs, api_cluster_verbs, api_member_verbs,
+	api_replica_verbs};
 
 static const char *const error_names[] = {
 	[API_BAD_REQUEST] = "bad_request",
@@ -123,6 +124,19 @@ struct broker_vhost *api_vhost(struct api_call *c)
 	if (v == NULL)
 		api_fail(c, API_NOT_FOUND, "Virtual host '%s' does not exist", name);
 	return v;
+}
+
+struct broker_queue *api_queue(struct api_call *c)
+{
+	const char *name;
+	size_t n;
+	struct broker_vhost *v = api_vhost(c);
+	if (v == NULL || !api_args(c, "{ss%}", "name", &name, &n))
+		return NULL;
+	struct broker_queue *q = broker_queue_find(v, slice_make(name, n));
+	if (q == NULL)
+		api_fail(c, API_NOT_FOUND, "Queue not found");
+	return q;
 }
 
 /* ---- waiting ---- */

@@ -133,6 +133,8 @@ bool api_ready(const struct api_call *c);
 struct broker *api_broker(const struct api_call *c);
 /* The vhost called args.vhost ("/" if absent); ends the call and returns NULL if there is none. */
 struct broker_vhost *api_vhost(struct api_call *c);
+/* The queue args.name of that vhost; likewise. */
+struct broker_queue *api_queue(struct api_call *c);
 /* Proposes a command of the metadata and frees the buffer. `applied` ends the call; NULL: OK ends it
  * well and everything else by a general sentence. */
 void api_propose(struct api_call *c, struct buf *command,
@@ -142,7 +144,7 @@ struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
-	api_topology_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
+	api_topology_verbs[], api_queue_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
 	api_member_verbs[], api_replica_verbs[]; /* each ends with a NULL name */
 
 #endif

@@ -14,20 +14,6 @@
 
 /* ---- arguments ---- */
 
-/* The queue of args.vhost and args.name; ends the call and returns NULL if there is none. */
-static struct broker_queue *queue_named(struct api_call *c)
-{
-	const char *name;
-	size_t n;
-	struct broker_vhost *v = api_vhost(c);
-	if (v == NULL || !api_args(c, "{ss%}", "name", &name, &n))
-		return NULL;
-	struct broker_queue *q = broker_queue_find(v, slice_make(name, n));
-	if (q == NULL)
-		api_fail(c, API_NOT_FOUND, "not_found");
-	return q;
-}
-
 static struct slice text_of(const json_t *args, const char *key)
 {
 	const char *text = json_string_value(json_object_get(args, key));
@@ -76,7 +62,7 @@ static void on_member_changed(struct api_call *c, const struct broker_result *r)
 /* Ends the call and returns NULL unless it is a queue whose members operators choose. */
 static struct broker_queue *quorum_queue_named(struct api_call *c)
 {
-	struct broker_queue *q = queue_named(c);
+	struct broker_queue *q = api_queue(c);
 	if (q == NULL || q->type == BROKER_QUEUE_QUORUM)
 		return q;
 	api_fail(c, API_REFUSED, "Cannot add members to a classic queue%s",
@@ -230,7 +216,7 @@ static void on_preferred(struct api_call *c, const struct broker_result *r)
 static void transfer_leadership(struct api_call *c)
 {
 	struct buf b = BUF_EMPTY;
-	struct broker_queue *q = queue_named(c);
+	struct broker_queue *q = api_queue(c);
 	if (q == NULL)
 		return;
 	const struct broker_node *n = node_named(c);
@@ -375,17 +361,10 @@ static json_t *member_row(const char *node, const char *state)
 		COMMAND_ENTRY_VERSION);
 }
 
-static struct broker_queue *queue_of(struct broker *b, const json_t *args)
-{
-	struct slice vhost = text_of(args, "vhost");
-	struct broker_vhost *v = broker_vhost_find(b, vhost.n > 0 ? vhost : slice_str("/"));
-	return v != NULL ? broker_queue_find(v, text_of(args, "name")) : NULL;
-}
-
 static void collect_status(const struct api_shard *s, const struct api_node *node,
 	const json_t *args, json_t *rows)
 {
-	struct broker_queue *q = queue_of(s->env->broker, args);
+	struct broker_queue *q = gather_queue(s->env->broker, args);
 	struct group *g = q != NULL ? queue_hosts_group(s->hosts, q->group) : NULL;
 	if (g == NULL)
 		return;
@@ -414,7 +393,7 @@ static json_t *row_named(json_t *rows, struct slice node)
 static void on_statuses(struct api_call *c, json_t *rows)
 {
 	struct broker *b = api_broker(c);
-	struct broker_queue *q = b != NULL ? queue_of(b, c->args) : NULL;
+	struct broker_queue *q = b != NULL ? gather_queue(b, c->args) : NULL;
 	json_t *all = json_array();
 	for (unsigned i = 0; q != NULL && i < q->n_members; i++) {
 		const struct broker_member *m = &q->members[i];
@@ -438,7 +417,7 @@ static void on_own_status(struct api_call *c, json_t *rows)
 
 static void quorum_status(struct api_call *c)
 {
-	if (queue_named(c) != NULL)
+	if (api_queue(c) != NULL)
 		gather(c, collect_status, on_own_status);
 }
 

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "src/manage/api.h"
+#include "src/manage/channels.h"
 #include "src/manage/gather.h"
 #include "src/manage/json.h"
 #include "src/manage/spread.h"
+#include "src/session/arguments.h"
 #include "src/session/confirm.h"
-#include "src/session/connection.h"
-#include "src/session/consumer.h"
+#include "src/session/tx.h"
 
 enum { PID_MAX = 512, REASON_MAX = 200, ADDRESS_MAX = 64 };
 
@@ -24,12 +24,6 @@ static const char *const state_names[] = {
 	[CONNECTION_CLOSING] = "closing",
 	[CONNECTION_DEAD] = "closed",
 };
-
-static json_t *connection_pid(
-	const struct api_node *node, const struct connection *c, unsigned channel)
-{
-	return json_of_pid(node->name, c->env->incarnation, c->serial, channel);
-}
 
 /* ---- connections ---- */
 
@@ -62,7 +56,7 @@ static void put_addresses(json_t *row, const char *name)
 
 static json_t *connection_row(const struct api_node *node, const struct connection *c)
 {
-	json_t *row = json_pack("{sosssosososssb}", "pid", connection_pid(node, c, 0), "name",
+	json_t *row = json_pack("{sosssosososssb}", "pid", channels_pid(node, c, 0), "name",
 		stream_name(c->stream), "user", json_of_slice(c->user), "vhost",
 		json_of_slice(c->vhost), "user_provided_name",
 		json_of_slice(slice_str(c->name)), "state",
@@ -80,6 +74,10 @@ static json_t *connection_row(const struct api_node *node, const struct connecti
 	json_object_set_new(row, "channel_max", json_integer(c->channel_max));
 	json_object_set_new(
 		row, "recv_oct", json_integer((json_int_t)stream_received(c->stream)));
+	json_object_set_new(
+		row, "recv_cnt", json_integer((json_int_t)stream_reads(c->stream)));
+	json_object_set_new(
+		row, "send_cnt", json_integer((json_int_t)stream_writes(c->stream)));
 	json_object_set_new(row, "send_oct", json_integer((json_int_t)stream_sent(c->stream)));
 	json_object_set_new(
 		row, "send_pend", json_integer((json_int_t)stream_pending(c->stream)));
@@ -119,8 +117,8 @@ static json_t *channel_row(
 	const struct api_node *node, const struct connection *c, const struct channel *ch)
 {
 	uint64_t unconfirmed = ch->confirm != NULL ? confirm_outstanding(ch->confirm) : 0;
-	json_t *row = json_pack("{sososisoso}", "pid", connection_pid(node, c, ch->number),
-		"connection", connection_pid(node, c, 0), "number", (int)ch->number, "user",
+	json_t *row = json_pack("{sososisoso}", "pid", channels_pid(node, c, ch->number),
+		"connection", channels_pid(node, c, 0), "number", (int)ch->number, "user",
 		json_of_slice(c->user), "vhost", json_of_slice(c->vhost));
 	json_object_set_new(
 		row, "name", json_sprintf("%s (%u)", stream_name(c->stream), ch->number));
@@ -132,24 +130,13 @@ static json_t *channel_row(
 		row, "messages_unacknowledged", json_integer((json_int_t)ch->unacked.n));
 	json_object_set_new(
 		row, "messages_unconfirmed", json_integer((json_int_t)unconfirmed));
+	json_object_set_new(row, "messages_uncommitted",
+		json_integer(ch->tx != NULL ? (json_int_t)tx_publishes(ch->tx) : 0));
+	json_object_set_new(row, "acks_uncommitted",
+		json_integer(ch->tx != NULL ? (json_int_t)tx_settles(ch->tx) : 0));
 	json_object_set_new(row, "prefetch_count", json_integer(ch->prefetch));
 	json_object_set_new(row, "global_prefetch_count", json_integer(ch->global_prefetch));
 	return row;
-}
-
-/* fn(node, connection, channel, rows) for every channel of the shard. */
-static void each_channel(const struct api_shard *s, const struct api_node *node, json_t *rows,
-	const json_t *args,
-	void (*fn)(const struct api_node *node, struct connection *c, struct channel *ch,
-		const json_t *args, json_t *rows))
-{
-	LIST_EACH(link, &s->env->connections)
-	{
-		struct connection *c = LIST_ENTRY(link, struct connection, link);
-		for (unsigned i = 0; c->state == CONNECTION_OPEN && i < c->n_slots; i++)
-			if (c->channels[i] != NULL)
-				fn(node, c, c->channels[i], args, rows);
-	}
 }
 
 static void put_channel(const struct api_node *node, struct connection *c, struct channel *ch,
@@ -162,7 +149,7 @@ static void put_channel(const struct api_node *node, struct connection *c, struc
 static void collect_channels(const struct api_shard *s, const struct api_node *node,
 	const json_t *args, json_t *rows)
 {
-	each_channel(s, node, rows, args, put_channel);
+	channels_each(s, node, args, rows, put_channel);
 }
 
 static void on_own_channels(struct api_call *c, json_t *rows)
@@ -177,36 +164,98 @@ static void list_channels(struct api_call *c)
 
 /* ---- consumers ---- */
 
+/* Whether one of several is the active one, on_all_consumers() knows. */
+static json_t *consumer_row(const struct api_node *node, const struct connection *c,
+	const struct channel *ch, const struct consumer *co, const struct broker_queue *q)
+{
+	json_t *row = json_pack("{sososososbsiso}", "queue_name", json_of_slice(q->name),
+		"channel_pid", channels_pid(node, c, ch->number), "consumer_tag",
+		json_of_slice(co->tag), "arguments", json_of_table(co->arguments), "ack_required",
+		!co->no_ack, "prefetch_count", (int)co->prefetch, "active", json_true());
+	json_object_set_new(row, "activity_status", json_string("up"));
+	if (arguments_single_active(q))
+		json_object_set_new(row, "consumer", channels_consumer(c, co));
+	return row;
+}
+
 static void put_consumers(const struct api_node *node, struct connection *c, struct channel *ch,
 	const json_t *args, json_t *rows)
 {
-	const char *vhost = json_string_value(json_object_get(args, "vhost"));
 	struct consumer *co, *next;
-	if (!slice_is(c->vhost, vhost != NULL ? vhost : "/"))
+	if (!channels_in_vhost(c, args))
 		return;
 	HASH_ITER(hh, ch->consumers, co, next)
 	{
 		struct broker_queue *q = broker_queue_by_group(c->env->broker, co->group);
-		if (q == NULL)
-			continue;
-		json_array_append_new(rows,
-			json_pack("{sosososbsisbso}", "queue_name", json_of_slice(q->name),
-				"channel_pid", connection_pid(node, c, ch->number),
-				"consumer_tag", json_of_slice(co->tag), "ack_required",
-				!co->no_ack, "prefetch_count", (int)ch->prefetch, "active", 1,
-				"arguments", json_array()));
+		if (q != NULL)
+			json_array_append_new(rows, consumer_row(node, c, ch, co, q));
 	}
+}
+
+/* Of a queue that this worker leads: who its single active consumer is. */
+static void put_active(const struct api_shard *s, const struct broker_queue *q, json_t *rows)
+{
+	struct machine_holder h;
+	if (arguments_single_active(q) && queue_hosts_leads(s->hosts, q->group) &&
+		machine_holder(queue_hosts_machine(s->hosts, q->group), &h))
+		json_array_append_new(
+			rows, json_pack("{so}", "active", json_of_consumer(h.client, h.consumer)));
 }
 
 static void collect_consumers(const struct api_shard *s, const struct api_node *node,
 	const json_t *args, json_t *rows)
 {
-	each_channel(s, node, rows, args, put_consumers);
+	struct broker_vhost *v = gather_vhost(s->env->broker, args);
+	channels_each(s, node, args, rows, put_consumers);
+	for (struct broker_queue *q = v != NULL ? broker_queue_first(v) : NULL; q != NULL;
+		q = broker_queue_next(q))
+		put_active(s, q, rows);
+}
+
+/* The single active ones, as keys. */
+static json_t *active_of(const json_t *rows)
+{
+	size_t i;
+	json_t *row, *active = json_object();
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		const char *consumer = json_string_value(json_object_get(row, "active"));
+		if (consumer != NULL)
+			json_object_set_new(active, consumer, json_true());
+	}
+	return active;
+}
+
+static void resolve_active(json_t *row, const json_t *active)
+{
+	const char *consumer = json_string_value(json_object_get(row, "consumer"));
+	if (consumer == NULL)
+		return;
+	bool is = json_object_get(active, consumer) != NULL;
+	json_object_set_new(row, "active", json_boolean(is));
+	json_object_set_new(row, "activity_status", json_string(is ? "single_active" : "waiting"));
+	json_object_del(row, "consumer");
+}
+
+static void on_all_consumers(struct api_call *c, json_t *rows)
+{
+	size_t i;
+	json_t *row, *active = active_of(rows), *all = json_array();
+	json_array_foreach(rows, i, row)
+	{
+		if (json_object_get(row, "queue_name") == NULL)
+			continue;
+		resolve_active(row, active);
+		json_array_append(all, row);
+	}
+	json_decref(active);
+	json_decref(rows);
+	api_ok(c, all);
 }
 
 static void on_own_consumers(struct api_call *c, json_t *rows)
 {
-	spread(c, "list_consumers", rows, NULL);
+	spread(c, "list_consumers", rows, on_all_consumers);
 }
 
 static void list_consumers(struct api_call *c)
@@ -243,7 +292,7 @@ static void collect_closed(const struct api_shard *s, const struct api_node *nod
 		if (c->state != CONNECTION_OPEN || !wanted(node, c, args) ||
 			(limit > 0 && (json_int_t)json_array_size(rows) >= limit))
 			continue;
-		json_array_append_new(rows, connection_pid(node, c, 0));
+		json_array_append_new(rows, channels_pid(node, c, 0));
 		connection_error(c, 320, 0, "%.*s", REASON_MAX,
 			reason != NULL ? reason : "");
 	}

@@ -74,3 +74,21 @@ void gather(struct api_call *c, gather_rows *collect,
 		worker_post(node->shards[i].worker, &v->mail);
 	}
 }
+
+static struct slice text_of(const json_t *args, const char *key, const char *otherwise)
+{
+	const json_t *v = json_object_get(args, key);
+	return json_is_string(v) ? slice_make(json_string_value(v), json_string_length(v))
+				 : slice_str(otherwise);
+}
+
+struct broker_vhost *gather_vhost(struct broker *b, const json_t *args)
+{
+	return broker_vhost_find(b, text_of(args, "vhost", "/"));
+}
+
+struct broker_queue *gather_queue(struct broker *b, const json_t *args)
+{
+	struct broker_vhost *v = gather_vhost(b, args);
+	return v != NULL ? broker_queue_find(v, text_of(args, "name", "")) : NULL;
+}

@@ -16,4 +16,9 @@ typedef void gather_rows(const struct api_shard *s, const struct api_node *node,
 void gather(struct api_call *c, gather_rows *collect,
 	void (*finish)(struct api_call *c, json_t *rows));
 
+/* Of a worker's copy of the metadata: the vhost called args.vhost ("/" if absent), and its queue args.name. NULL:
+ * there is none. */
+struct broker_vhost *gather_vhost(struct broker *b, const json_t *args);
+struct broker_queue *gather_queue(struct broker *b, const json_t *args);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "src/amqp/table.h"
 #include "src/base/buf.h"
+#include "src/broker/policy.h"
 
 json_t *json_of_slice(struct slice s)
 {
@@ -93,4 +94,14 @@ json_t *json_of_pid(const char *node, uint64_t incarnation, uint64_t serial, uns
 {
 	return json_sprintf("<%s.%lu.%lu.%u>", node, (unsigned long)incarnation,
 		(unsigned long)serial, channel);
+}
+
+json_t *json_of_policy(const struct broker_effective *e)
+{
+	return e != NULL && e->policy != NULL ? json_of_slice(e->policy->name) : json_string("");
+}
+
+json_t *json_of_consumer(uint64_t client, uint32_t consumer)
+{
+	return json_sprintf("%lx.%x", (unsigned long)client, (unsigned)consumer);
 }

@@ -125,6 +125,7 @@ static void arrived_shared(struct stream *s, size_t n)
 void stream_arrived(struct stream *s, size_t n)
 {
 	s->received += n;
+	s->reads++;
 	if (s->room_at > 0) {
 		arrived_shared(s, n);
 		return;
@@ -149,6 +150,7 @@ void stream_keep_begin(struct stream *s)
 void stream_kept(struct stream *s, size_t n)
 {
 	s->received += n;
+	s->reads++;
 	if (n > 0)
 		offer_kept(s);
 	if (s->keep.n == 0)
@@ -208,12 +210,14 @@ void stream_flush(struct stream *s)
 		return;
 	if (stream_pending(s) > STREAM_LOW)
 		s->above_low = true;
+	s->writes++;
 	s->ops->flush(s);
 }
 
 int stream_write_parts(struct stream *s, const struct slice *parts, unsigned n)
 {
 	assert(n <= STREAM_PARTS_MAX && stream_pending(s) == 0);
+	s->writes++;
 	return s->closing || s->ended ? -1 : s->ops->write_parts(s, parts, n);
 }
 
@@ -264,6 +268,16 @@ uint64_t stream_received(const struct stream *s)
 uint64_t stream_sent(const struct stream *s)
 {
 	return s->sent;
+}
+
+uint64_t stream_reads(const struct stream *s)
+{
+	return s->reads;
+}
+
+uint64_t stream_writes(const struct stream *s)
+{
+	return s->writes;
 }
 
 const char *stream_name(const struct stream *s)

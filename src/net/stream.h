@@ -74,6 +74,9 @@ void stream_resume(struct stream *s);
 /* Bytes since the start. */
 uint64_t stream_received(const struct stream *s);
 uint64_t stream_sent(const struct stream *s);
+/* Reads that have brought some, and writes that were begun. */
+uint64_t stream_reads(const struct stream *s);
+uint64_t stream_writes(const struct stream *s);
 /* "127.0.0.1:50432 -> 127.0.0.1:5672", as log lines and listings name a connection. */
 const char *stream_name(const struct stream *s);
 /* The peer is a loopback address. */

@@ -41,8 +41,8 @@ struct stream {
 	size_t room_at;   /* where stream_room() pointed in the shared buffer; 0: behind `keep` */
 	struct mail news; /* to itself: what the owner is told outside of its own calls */
 	const char *end_why; /* with news_end */
-	uint64_t received;
-	uint64_t sent;
+	uint64_t received, reads;
+	uint64_t sent, writes;
 	bool paused : 1;
 	bool above_low : 1; /* pending output was above STREAM_LOW: on_drained() is due later */
 	bool ended : 1;     /* on_end() was called or is in the news */

@@ -159,17 +159,25 @@ static struct consumer *successor(const struct consumers *cs)
 	return best;
 }
 
+/* It is the only one, then. */
+static const struct consumer *exclusive_one(const struct consumers *cs)
+{
+	const struct consumer *only = cs->attached == 1 ? successor(cs) : NULL;
+	return only != NULL && (only->flags & ATTACH_EXCLUSIVE) != 0 ? only : NULL;
+}
+
+const struct consumer *consumers_holder(const struct consumers *cs)
+{
+	return cs->single_active ? cs->active : exclusive_one(cs);
+}
+
 bool consumers_exclude(const struct consumers *cs, uint8_t flags)
 {
 	if ((flags & ATTACH_GET) != 0)
 		return false;
 	if ((flags & ATTACH_EXCLUSIVE) != 0)
 		return cs->single_active || cs->attached > 0;
-	/* An exclusive one is the only one. */
-	if (cs->attached != 1)
-		return false;
-	const struct consumer *only = successor(cs);
-	return (only->flags & ATTACH_EXCLUSIVE) != 0;
+	return exclusive_one(cs) != NULL;
 }
 
 struct consumer *consumers_attach(

@@ -68,6 +68,8 @@ struct consumer *consumers_attach(
 	struct consumers *cs, uint64_t client, const struct command_attach *a);
 /* Whether an attach with these flags would break an exclusive one, or be one beside others. */
 bool consumers_exclude(const struct consumers *cs, uint8_t flags);
+/* The one that nobody may be beside, or the single active one; NULL: there is none. */
+const struct consumer *consumers_holder(const struct consumers *cs);
 /* Nothing more is pushed to it; the next becomes active if it was. Once more is fine. */
 void consumers_cancel(struct consumers *cs, struct consumer *c);
 /* Forgets a cancelled consumer. */

@@ -970,3 +970,26 @@ bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_c
 	machine_counts(h->machine, ret);
 	return true;
 }
+
+const struct machine *queue_hosts_machine(struct queue_hosts *hs, uint64_t group)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	return h != NULL ? h->machine : NULL;
+}
+
+bool queue_hosts_head(
+	struct queue_hosts *hs, uint64_t group, struct message *ret, struct blob **ret_blob)
+{
+	struct queue_host *h = hosts_find(hs, group);
+	uint64_t index;
+	uint32_t offset;
+	const uint8_t *p;
+	size_t n;
+	if (h == NULL || h->failed || !machine_head(h->machine, &index, &offset) ||
+		group_fetch(h->group, index, ret_blob, &p, &n) != 0)
+		return false;
+	if (command_message_at(p, n, offset, ret) == 0)
+		return true;
+	blob_unref(*ret_blob);
+	return false;
+}

@@ -548,6 +548,54 @@ void machine_counts(const struct machine *m, struct machine_counts *ret)
 {
 	*ret = m->counts;
 	ret->consumers = m->consumers.attached;
+	ret->waiting = m->consumers.waiting;
+}
+
+bool machine_holder(const struct machine *m, struct machine_holder *ret)
+{
+	const struct consumer *c = consumers_holder(&m->consumers);
+	if (c == NULL)
+		return false;
+	*ret = (struct machine_holder){.client = c->key.client,
+		.consumer = (uint32_t)c->key.consumer,
+		.exclusive = (c->flags & ATTACH_EXCLUSIVE) != 0,
+		.tag = slice_make(c->tag, c->tag_n)};
+	return true;
+}
+
+static size_t lane_memory(const struct lane *l)
+{
+	return l->runs.cap * sizeof(struct run) + l->returned_cap * sizeof *l->returned;
+}
+
+static size_t consumers_memory(const struct consumers *cs)
+{
+	size_t n = 0;
+	LIST_EACH(node, &cs->all)
+	{
+		const struct consumer *c = LIST_ENTRY(node, struct consumer, all);
+		n += sizeof *c + c->tag_n + c->checkout.ring.cap * sizeof(struct unsettled);
+	}
+	return n;
+}
+
+static size_t publishers_memory(const struct publishers *p)
+{
+	size_t n = p->cap * sizeof *p->a;
+	for (size_t i = 0; i < p->n; i++)
+		n += p->a[i].cap * sizeof *p->a[i].outcomes;
+	return n;
+}
+
+size_t machine_memory(const struct machine *m)
+{
+	size_t n = sizeof *m + m->names.cap + m->lanes_n * sizeof *m->lanes;
+	for (unsigned level = 0; level < m->lanes_n; level++)
+		n += lane_memory(&m->lanes[level]);
+	return n + lane_memory(&m->refused) + m->entries.ring.cap * sizeof(struct entry) +
+	       m->dead.waiting.cap * sizeof(struct dead_range) +
+	       m->dead.out_cap * sizeof *m->dead.out + consumers_memory(&m->consumers) +
+	       publishers_memory(&m->publishers);
 }
 
 const struct queue_config *machine_config(const struct machine *m)

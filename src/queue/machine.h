@@ -85,7 +85,16 @@ struct machine_counts {
 	uint64_t ready, unacked, dead;      /* messages */
 	uint64_t ready_bytes, unacked_bytes; /* bodies */
 	uint32_t consumers;                 /* not counting ATTACH_GET ones */
+	uint32_t waiting;                   /* consumers that would be sent a message at once */
 	uint64_t published, delivered, acked, redelivered, dropped; /* since the queue began */
+};
+
+/* The consumer that has the queue for itself. */
+struct machine_holder {
+	uint64_t client;
+	uint32_t consumer;
+	bool exclusive;   /* it has asked for that; else it is the single active one */
+	struct slice tag; /* valid until the machine changes */
 };
 
 struct machine *machine_new(void);
@@ -110,6 +119,12 @@ uint64_t machine_deadline(const struct machine *m);
 /* Largest stamp applied. */
 uint64_t machine_stamp(const struct machine *m);
 void machine_counts(const struct machine *m, struct machine_counts *ret);
+/* False: there is none. */
+bool machine_holder(const struct machine *m, struct machine_holder *ret);
+/* Entry and offset of the message that is delivered next; false: none is ready. */
+bool machine_head(const struct machine *m, uint64_t *ret_index, uint32_t *ret_offset);
+/* Octets that the state takes in memory, about; no bodies are among them. */
+size_t machine_memory(const struct machine *m);
 const struct queue_config *machine_config(const struct machine *m);
 bool machine_gone(const struct machine *m);
 /* The last sequence of a client that is applied; 0: none is known. */

@@ -195,6 +195,17 @@ uint64_t machine_heads_deadline_ms(struct machine *m)
 	return first_ms;
 }
 
+bool machine_head(const struct machine *m, uint64_t *ret_index, uint32_t *ret_offset)
+{
+	struct machine *mine = (struct machine *)m; /* cursors move over what is not ready */
+	if (m->counts.ready == 0)
+		return false;
+	struct lane_place head = lane_head(&mine->lanes[top_level(mine)]);
+	*ret_index = head.run->index;
+	*ret_offset = run_item(head.run, head.i).offset;
+	return true;
+}
+
 void machine_purge(struct machine *m)
 {
 	while (m->counts.ready > 0) {

@@ -218,6 +218,13 @@ static enum overflow get_overflow(const struct broker_queue *q)
 	return slice_is(word, "reject-publish-dlx") ? OVERFLOW_REJECT_DLX : OVERFLOW_DROP_HEAD;
 }
 
+bool arguments_single_active(const struct broker_queue *q)
+{
+	struct amqp_value v;
+	return amqp_table_get(q->spec.arguments, "x-single-active-consumer", &v) && v.type == 't' &&
+	       v.u.b;
+}
+
 void arguments_queue_config(const struct broker_queue *q, struct queue_config *ret)
 {
 	struct slice a = q->spec.arguments;
@@ -231,8 +238,7 @@ void arguments_queue_config(const struct broker_queue *q, struct queue_config *r
 		.delivery_limit = get_count(q, "x-delivery-limit"),
 		.overflow = (uint8_t)get_overflow(q),
 		.max_priority = priority == CONFIG_NONE ? 0 : (uint8_t)priority,
-		.single_active =
-			amqp_table_get(a, "x-single-active-consumer", &v) && v.type == 't' && v.u.b,
+		.single_active = arguments_single_active(q),
 		.auto_delete = q->spec.auto_delete,
 	};
 	ret->dead_letter = get_string(q, "x-dead-letter-exchange", &ret->dlx);

@@ -22,4 +22,7 @@ const char *arguments_foreign(struct slice arguments);
  * command of the broker. */
 void arguments_queue_config(const struct broker_queue *q, struct queue_config *ret);
 
+/* One consumer at a time is sent messages: x-single-active-consumer. */
+bool arguments_single_active(const struct broker_queue *q);
+
 #endif

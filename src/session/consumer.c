@@ -67,6 +67,7 @@ static void consumer_end(struct consumer *c, struct queue_request *r)
 	queue_cancel(&c->queue, true, r);
 	c->channel->conn->n_consumers--;
 	mem_free((void *)c->tag.p);
+	mem_free((void *)c->arguments.p);
 	mem_free(c);
 }
 

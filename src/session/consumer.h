@@ -18,8 +18,10 @@ struct consumer {
 	UT_hash_handle hh; /* in channel.consumers by tag */
 	struct list link;  /* in channel.getters */
 	struct slice tag;  /* owned; empty for a getter */
+	struct slice arguments; /* owned; a field table without its length, as basic.consume had it */
 	uint64_t group;
 	bool no_ack;
+	bool exclusive;
 	bool counts;      /* its queue's redeliveries carry x-delivery-count */
 	bool named;       /* in channel.consumers */
 	uint32_t prefetch; /* its own limit; 0: none */

@@ -4,6 +4,7 @@
  * publish.c.
  */
 #include "src/amqp/table.h"
+#include "src/base/mem.h"
 #include "src/broker/command.h"
 #include "src/session/channel.h"
 #include "src/session/consumer.h"
@@ -110,6 +111,9 @@ static void on_consume(struct channel *ch, const struct amqp_basic_consume *m)
 	}
 	struct consumer *c = consumer_new(ch, tag, q->group, m->no_ack);
 	c->prefetch = ch->prefetch;
+	c->exclusive = m->exclusive;
+	if (m->arguments.n > 0)
+		c->arguments = slice_make(mem_dup(m->arguments.p, m->arguments.n), m->arguments.n);
 	c->queue.ends_at_failover = consume_ends_at_failover(m->arguments);
 	struct channel_op *op = channel_op_begin(ch, AMQP_BASIC_CONSUME, q->name);
 	op->nowait = m->nowait;

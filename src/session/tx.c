@@ -242,3 +242,15 @@ void on_tx_method(struct channel *ch, const struct amqp_method *m)
 			ch->conn, 503, m->id, "unexpected method '%s'", amqp_method_name(m->id));
 	}
 }
+
+size_t tx_publishes(const struct tx *tx)
+{
+	size_t n = 0;
+	LIST_EACH(link, &tx->publishes) n++;
+	return n;
+}
+
+size_t tx_settles(const struct tx *tx)
+{
+	return tx->n_settles;
+}

@@ -21,4 +21,8 @@ void tx_publish(struct tx *tx, const uint64_t *groups, unsigned n, const struct 
 /* Keeps a settle of one delivery. */
 void tx_settle(struct tx *tx, const struct unacked_item *item, enum settle_outcome outcome);
 
+/* What is kept: publishes, and settled deliveries. */
+size_t tx_publishes(const struct tx *tx);
+size_t tx_settles(const struct tx *tx);
+
 #endif

@@ -66,6 +66,26 @@ class Replicas(unittest.TestCase):
     def leaders(self):
         return {name: row["leader"] for name, row in self.first.queues("leader").items()}
 
+    def test_who_has_a_queue_for_himself(self):
+        """Also when the consumer, the leader and the one who asks are on three nodes."""
+        self.cluster.mirror_all()
+        self.declare("x")
+        self.declare("s", arguments={"x-single-active-consumer": True})
+        self.cluster.wait_synchronised(["x", "s"])
+        connection = connect(self.second)
+        channel = connection.channel()
+        for queue, tag, exclusive in (("x", "alone", True), ("s", "one", False), ("s", "two", False)):
+            channel.basic_consume(queue, lambda *_: None, consumer_tag=tag, exclusive=exclusive)
+        self.wait_leader("s", self.first)
+        pid = self.third.json("list_channels", "pid")[0]["pid"]
+        rows = self.third.queues("exclusive_consumer_pid", "exclusive_consumer_tag", "single_active_consumer_pid")
+        self.assertEqual((rows["x"]["exclusive_consumer_pid"], rows["x"]["exclusive_consumer_tag"]), (pid, "alone"))
+        self.assertEqual(rows["s"]["single_active_consumer_pid"], pid)
+        self.assertEqual({r["consumer_tag"]: r["activity_status"]
+                          for r in self.third.json("list_consumers", "consumer_tag", "activity_status")},
+                         {"alone": "up", "one": "single_active", "two": "waiting"})
+        connection.close()
+
     def test_a_leader_that_is_transferred_stays(self):
         self.declare("q", messages=20, arguments=QUORUM)
         self.cluster.mirror_all()
