@@ -102,7 +102,8 @@ static int rename_cluster_node(struct ctl *c)
 
 /* ---- who is in it ---- */
 
-static void print_nodes(const char *title, const json_t *nodes)
+/* Nothing if there are none. */
+static void print_lines(const char *title, const json_t *nodes)
 {
 	size_t i;
 	json_t *n;
@@ -131,6 +132,27 @@ static void print_versions(json_t *versions)
 	json_object_foreach(versions, node, version)
 		printf("%s: Warren %s\n", node,
 			json_string_value(json_object_get(version, "rabbitmq_version")));
+}
+
+static void print_partitions(json_t *by_node)
+{
+	const char *node, *sign;
+	json_t *others, *other;
+	size_t i;
+	printf("\nNetwork Partitions\n\n");
+	if (json_object_size(by_node) == 0)
+		puts("(none)");
+	json_object_foreach(by_node, node, others)
+	{
+		printf("Node %s cannot communicate with ", node);
+		sign = "";
+		json_array_foreach(others, i, other)
+		{
+			printf("%s%s", sign, json_string_value(other));
+			sign = ", ";
+		}
+		puts("");
+	}
 }
 
 static void print_all_listeners(json_t *by_node)
@@ -162,13 +184,14 @@ static int cluster_status(struct ctl *c)
 	ctl_say(c, "Cluster status of node %s ...", c->node);
 	printf("Basics\n\nCluster name: %s\n",
 		json_string_value(json_object_get(r, "cluster_name")));
-	print_nodes("Disk Nodes", json_object_get(r, "disk_nodes"));
-	print_nodes("RAM Nodes", json_object_get(r, "ram_nodes"));
-	print_nodes("Running Nodes", json_object_get(r, "running_nodes"));
+	print_lines("Disk Nodes", json_object_get(r, "disk_nodes"));
+	print_lines("RAM Nodes", json_object_get(r, "ram_nodes"));
+	print_lines("Running Nodes", json_object_get(r, "running_nodes"));
 	print_versions(json_object_get(r, "versions"));
 	print_maintenance(json_object_get(r, "maintenance_status"));
 	print_alarms(json_object_get(r, "alarms"));
-	printf("\nNetwork Partitions\n\n(none)\n");
+	print_partitions(json_object_get(r, "partitions"));
+	print_lines("Warnings", json_object_get(r, "warnings"));
 	print_all_listeners(json_object_get(r, "listeners"));
 	print_flags(json_object_get(r, "feature_flags"));
 	json_decref(r);

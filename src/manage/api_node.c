@@ -10,6 +10,7 @@
 #include "src/manage/api.h"
 #include "src/manage/json.h"
 #include "src/manage/remote.h"
+#include "src/manage/warnings.h"
 
 static void ping(struct api_call *c)
 {
@@ -260,19 +261,30 @@ static void add_maintenance(json_t *result, const struct broker_node *n)
 	mem_free(name);
 }
 
+/* As this node sees it: who is up in the table, and not within its reach, may run behind a cut network, or be
+ * dead and not called down yet. */
 static void survey_table(struct survey *s, const struct broker *b)
 {
 	const struct api_node *node = api_node(s->call);
+	json_t *missed = json_array();
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
 		add_node(s->result, n->type, n->name);
 		add_maintenance(s->result, n);
 		if (!n->up)
 			continue;
+		if (!warnings_reaches(s->call, n)) {
+			json_array_append_new(missed, json_of_slice(n->name));
+			continue;
+		}
 		add_name(s->result, "running_nodes", n->name);
 		if (n->id != node->id(node->arg))
 			ask_node(s, n);
 	}
+	if (json_array_size(missed) > 0)
+		json_object_set(json_object_get(s->result, "partitions"), node->name, missed);
+	json_decref(missed);
+	json_object_set_new(s->result, "warnings", warnings_now(s->call));
 }
 
 /* While the app is stopped: as far as is remembered. */
@@ -303,10 +315,10 @@ static void cluster_status(struct api_call *c)
 	struct survey *s = MEM_NEW(struct survey);
 	s->call = c;
 	s->waiting = 1;
-	s->result = json_pack("{sos[]s[]s[]s{}s[]s{}s{}s{}so}", "cluster_name",
+	s->result = json_pack("{sos[]s[]s[]s{}s[]s{}s{}s{}s[]so}", "cluster_name",
 		cluster_name(node, b),
 		"disk_nodes", "ram_nodes", "running_nodes", "versions", "alarms", "listeners",
-		"partitions", "maintenance_status", "feature_flags", feature_flags());
+		"partitions", "maintenance_status", "warnings", "feature_flags", feature_flags());
 	json_t *own = summary(c);
 	survey_add(s->result, node->name, own);
 	json_decref(own);

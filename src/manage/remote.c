@@ -79,13 +79,18 @@ static void find_linked(void *arg, const struct links_peer *p)
 		s->linked = p->up;
 }
 
-void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
-	const char *verb, json_t *args, remote_done *done, void *arg)
+bool remote_linked(const struct links *ls, uint64_t node)
 {
 	struct search s = {.node = node};
 	links_each_peer(ls, find_linked, &s);
-	remote_send(
-		ls, address, name, verb, args, s.linked ? REMOTE_MS : UNLINKED_MS, done, arg);
+	return s.linked;
+}
+
+void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
+	const char *verb, json_t *args, remote_done *done, void *arg)
+{
+	remote_send(ls, address, name, verb, args, remote_linked(ls, node) ? REMOTE_MS : UNLINKED_MS,
+		done, arg);
 }
 
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,

@@ -488,6 +488,36 @@ class Life(unittest.TestCase):
         d.start()
         self.assertEqual(self.take_all(d), [b"first", b"second"])
 
+    def test_what_a_node_of_a_minority_says(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        for node in b, d:
+            c.join(node)
+        c.wait_running(3)
+        # Of a queue that is to have one member none is missing.
+        a.ctl("set_policy", "one", "^one$", '{"ha-mode":"exactly","ha-params":1}')
+        a.ctl("set_policy", "all", "^all$", '{"ha-mode":"all"}')
+        raw = rawamqp.Raw("127.0.0.1", a.port).open()
+        raw.open_channel()
+        for name in "one", "all", "plain":
+            raw.declare(1, name, DURABLE)
+        raw.close()
+        c.wait_synchronised(["all"])
+
+        def view():
+            status = a.json("cluster_status")
+            return status["running_nodes"], status["partitions"], [w.split(":")[0] for w in status["warnings"]]
+        self.assertEqual(view(), ([a.name, b.name, d.name], {}, []))
+        self.assertNotIn("Warnings", a.ctl("cluster_status"))
+        b.kill()
+        d.kill()
+        wait_until(lambda: view() == ([a.name], {a.name: [b.name, d.name]}, ["this node is in a minority"]), 20, view)
+        text = a.ctl("cluster_status")
+        self.assertIn("Node %s cannot communicate with %s, %s\n" % (a.name, b.name, d.name), text)
+        self.assertIn("\nWarnings\n\nthis node is in a minority: it reaches 1 of the cluster's 3 disk nodes", text)
+        b.start()
+        wait_until(lambda: view() == ([a.name, b.name], {}, []), 20, view)
+
     def test_lost_node_is_forgotten_by_the_others(self):
         c = self.cluster(3)
         a, b, d = c.nodes

@@ -277,10 +277,12 @@ class Inside(threading.Thread):
         self.check_stale()
         if seconds >= 10:  # longer than links that have not noticed yet
             began = time.monotonic()
-            self.node.ctl("cluster_status")
+            status = self.node.json("cluster_status")
             self.node.queues()
             took = time.monotonic() - began
             assert took < 2 * ANSWERS, "cluster_status and list_queues took %.1f s" % took
+            assert status["running_nodes"] == [self.node.name], status["running_nodes"]
+            assert status["warnings"][0].startswith("this node is in a minority"), status["warnings"]
         if seconds > PATIENCE + 2 * SILENT + 1:
             assert self.closed is not None or self.with_method(rawamqp.NACK), "after %g s neither nacked nor closed" % seconds
             self.check_declare()
