@@ -72,13 +72,14 @@ static int forget_cluster_node(struct ctl *c)
 	const char *verb = c->options.offline ? "forget_offline" : "forget_cluster_node";
 	ctl_say(c, "Removing node %s from the cluster%s", ctl_arg(c, 0),
 		c->options.offline ? ". Warning: what only it had is lost" : "");
-	return change(c, verb, json_pack("{ss}", "node", ctl_arg(c, 0)));
+	return change(c, verb,
+		json_pack("{sssb}", "node", ctl_arg(c, 0), "force", c->options.force));
 }
 
 static int force_boot(struct ctl *c)
 {
 	ctl_say(c, "Forcing node %s to start without the others", c->node);
-	return change(c, "force_boot", NULL);
+	return change(c, "force_boot", json_pack("{sb}", "force", c->options.force));
 }
 
 static int update_cluster_nodes(struct ctl *c)
@@ -250,11 +251,11 @@ const struct ctl_verb verbs_cluster[] = {
 		1, 0, change_cluster_node_type},
 	{"cluster_status", CLUSTER, "", "Displays the nodes of the cluster", 0, 0, 0, cluster_status},
 	{"force_boot", CLUSTER, "",
-		"The next start_app gives all other nodes up: what only they had is lost", 0, 0, 0,
-		force_boot},
+		"The next start_app gives all other nodes up: what only they had is lost", 0, 0,
+		OPTION_FORCE, force_boot},
 	{"forget_cluster_node", CLUSTER, "<existing_cluster_member_node>",
-		"Removes a node that is stopped from the cluster", 1, 1, OPTION_OFFLINE,
-		forget_cluster_node},
+		"Removes a node that is stopped from the cluster", 1, 1,
+		OPTION_OFFLINE | OPTION_FORCE, forget_cluster_node},
 	{"join_cluster", CLUSTER, "<existing_cluster_member>[:<port>]",
 		"Makes the node a member of the cluster that another node is in", 1, 1,
 		OPTION_NODE_TYPE, join_cluster},

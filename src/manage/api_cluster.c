@@ -18,7 +18,12 @@
 #include "src/manage/members.h"
 #include "src/manage/remote.h"
 
-enum { CLUSTER_PORT = 25672, ERR_MAX = 512, PORT_MAX = 65535 };
+enum {
+	CLUSTER_PORT = 25672,
+	ERR_MAX = 512,
+	PORT_MAX = 65535,
+	KNOCK_MS = 3000, /* for the answer of a node that is to be given up */
+};
 
 /* ---- the app ---- */
 
@@ -354,6 +359,96 @@ static void give_up(struct api_call *c, uint64_t node)
 		api_ok(c, NULL);
 }
 
+/* -- are they really gone? -- */
+
+/* Asks those that are to be given up whether they are there: they would go on as the cluster that this node takes
+ * itself out of. With "force" nobody is asked. */
+struct doubt {
+	struct api_call *call;
+	uint64_t node;    /* to be given up; 0: all others */
+	unsigned waiting; /* for answers, and for all of them being asked */
+	char *alive;      /* the name of one that has answered; NULL: none */
+	bool serves;      /* it does so for clients */
+};
+
+struct knock {
+	struct doubt *doubt;
+	uint64_t id;
+	char *name;
+};
+
+static void fail_alive(struct api_call *c, const char *name, bool serves)
+{
+	api_fail(c, API_REFUSED,
+		"node %s %s: it would go on as the cluster with what it has, beside this one. %s; 'reset' or end "
+		"those that are to be given up, or overrule this with --force",
+		name, serves ? "is there and serves clients" : "is there, though it does not serve clients",
+		serves ? "Start this node's app again: it belongs to that cluster"
+		       : "If it can be started, start it and this node");
+}
+
+static void doubt_answered(struct doubt *d)
+{
+	if (--d->waiting > 0)
+		return;
+	struct api_call *c = d->call;
+	if (d->alive != NULL)
+		fail_alive(c, d->alive, d->serves);
+	else if (may_give_up(c))
+		give_up(c, d->node);
+	mem_free(d->alive);
+	mem_free(d);
+}
+
+static bool is_member(const json_t *peer, uint64_t id)
+{
+	const char *text = json_string_value(json_object_get(peer, "id"));
+	uint64_t its;
+	return text != NULL && member_id_get(text, &its) && its == id &&
+	       !json_is_true(json_object_get(peer, "blank"));
+}
+
+static void on_knock(void *arg, json_t *reply, const char *why)
+{
+	struct knock *k = arg;
+	struct doubt *d = k->doubt;
+	const json_t *peer = json_object_get(reply, "result");
+	bool serves = json_is_true(json_object_get(peer, "ready"));
+	(void)why;
+	/* Whoever serves clients is the better reason. */
+	if (is_member(peer, k->id) && (d->alive == NULL || (serves && !d->serves))) {
+		mem_free(d->alive);
+		d->alive = k->name;
+		d->serves = serves;
+		k->name = NULL;
+	}
+	doubt_answered(d);
+	mem_free(k->name);
+	mem_free(k);
+}
+
+static void knock(struct doubt *d, const struct membership_node *m)
+{
+	struct knock *k = MEM_NEW(struct knock);
+	*k = (struct knock){d, m->id, mem_strdup(m->name)};
+	d->waiting++;
+	remote_ask(api_node(d->call)->links, m->address, "cluster_peer", KNOCK_MS, on_knock, k);
+}
+
+/* Ends the call. */
+static void give_up_unless_alive(struct api_call *c, uint64_t node)
+{
+	const struct api_node *n = api_node(c);
+	const struct membership *r = n->membership(n->arg);
+	struct doubt *d = MEM_NEW(struct doubt);
+	*d = (struct doubt){.call = c, .node = node, .waiting = 1};
+	bool force = json_is_true(json_object_get(c->args, "force"));
+	for (size_t i = 0; !force && i < r->n_nodes; i++)
+		if (r->nodes[i].id != n->id(n->arg) && (node == 0 || node == r->nodes[i].id))
+			knock(d, &r->nodes[i]);
+	doubt_answered(d);
+}
+
 static void forget_offline(struct api_call *c)
 {
 	const char *name;
@@ -366,13 +461,13 @@ static void forget_offline(struct api_call *c)
 	else if (m->id == n->id(n->arg))
 		api_fail(c, API_REFUSED, "a node cannot be removed by itself");
 	else
-		give_up(c, m->id);
+		give_up_unless_alive(c, m->id);
 }
 
 static void force_boot(struct api_call *c)
 {
 	if (may_give_up(c))
-		give_up(c, 0);
+		give_up_unless_alive(c, 0);
 }
 
 /* ---- other addresses ---- */

@@ -6,6 +6,7 @@ usage: life.py [unittest arguments]; WARREND names the broker.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -487,6 +488,40 @@ class Life(unittest.TestCase):
         d.kill()
         d.start()
         self.assertEqual(self.take_all(d), [b"first", b"second"])
+
+    def test_nobody_is_given_up_who_answers(self):
+        """Else there would be two clusters."""
+        c, a, b = self.two_with_a_queue()
+        a.ctl("stop_app")
+        offline = "forget_cluster_node", "--offline", b.name
+        for verb in ("force_boot",), offline:
+            self.assertIn("node %s is there and serves clients: it would go on as the cluster" % b.name,
+                          self.refused(a, *verb))
+        b.ctl("stop_app")
+        for verb in ("force_boot",), offline:
+            self.assertIn("node %s is there, though it does not serve clients" % b.name, self.refused(a, *verb))
+        # Nothing has been changed by that.
+        with open(os.path.join(a.directory, "cluster")) as f:
+            self.assertNotIn("lost", f.read())
+        b.ctl("start_app")
+        a.ctl("start_app")
+        c.wait_running(2)
+        # Somebody else at its address is not the member.
+        a.ctl("stop_app")
+        b.stop()
+        shutil.rmtree(b.directory)
+        b.start()
+        self.assertIn("goes on alone", a.ctl("force_boot"))
+        a.ctl("start_app")
+        self.assertEqual(self.types(a), ([a.name], []))
+        self.assertEqual(self.take_all(a), [b"first"])
+
+    def test_given_up_by_force(self):
+        c, a, b = self.two_with_a_queue()
+        a.ctl("stop_app")
+        a.ctl("force_boot", "--force")
+        a.ctl("start_app")
+        self.assertEqual((self.types(a), self.types(b)), (([a.name], []), ([a.name, b.name], [])))
 
     def test_what_a_node_of_a_minority_says(self):
         c = self.cluster(3)
