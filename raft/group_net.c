@@ -305,6 +305,22 @@ static void outgoing_end_if_over(struct group *g, struct outgoing *o)
 	outgoing_end(g, o, failed ? RAFT_NOCONNECTION : 0);
 }
 
+/* What waits for the link is not sent any more; its letters that the link has are its end. `lost`: nor can
+ * it be. Else it arrives some other way, or not at all: raft is told nothing. */
+static void appends_drop(struct group *g, struct peer *p, bool lost)
+{
+	struct list waiting, *node;
+	list_init(&waiting);
+	list_move_all(&waiting, &p->appends);
+	while ((node = list_pop(&waiting)) != NULL) {
+		struct outgoing *o = LIST_ENTRY(node, struct outgoing, link);
+		o->begun = true;
+		o->n = o->next;
+		o->lost = o->lost || lost;
+		outgoing_end_if_over(g, o);
+	}
+}
+
 static void append_part_done(struct group *g, struct letter *l, bool lost)
 {
 	struct outgoing *o = l->out;
@@ -394,13 +410,22 @@ static void append_pump(struct group *g, struct peer *p)
 		append_part(g, LIST_ENTRY(p->appends.next, struct outgoing, link));
 }
 
+/* The link has entries for the member, or they wait for it. */
+static bool is_laden(const struct peer *p)
+{
+	LIST_EACH(node, &p->appends)
+	if (LIST_ENTRY(node, struct outgoing, link)->n > 0)
+		return true;
+	return p->laden > 0;
+}
+
 /* libraft repeats in every heartbeat all that is not answered. Entries that are on their way and
  * were not refused are left out; on a slow link they may be waiting for the link itself, which would
  * only get slower. */
 static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *o)
 {
 	uint64_t now = groups_now(g->groups);
-	bool on_way = p->laden > 0 || now - p->sent_ms < RESEND_MS;
+	bool on_way = is_laden(p) || now - p->sent_ms < RESEND_MS;
 	if (p->sent > o->prev_index && on_way && RULE(g, split)) {
 		uint64_t sent = p->sent - o->prev_index;
 		if (sent >= o->n) {
@@ -416,6 +441,16 @@ static void leave_out_repeats(struct group *g, struct peer *p, struct outgoing *
 		p->sent = o->prev_index + o->n;
 		p->sent_ms = now;
 	}
+}
+
+/* A heartbeat that waits for the link says nothing that the next message does not. */
+static void leave_out_heartbeat(struct group *g, struct peer *p)
+{
+	if (list_empty(&p->appends))
+		return;
+	struct outgoing *last = LIST_ENTRY(p->appends.prev, struct outgoing, link);
+	if (last->n == 0 && RULE(g, split))
+		outgoing_end(g, last, 0);
 }
 
 /* R2: entries of older terms would be committed by counting if an answer to them arrived before an
@@ -454,6 +489,7 @@ static int send_append(struct group *g, struct raft_io_send *req,
 		.n = linked ? a->n_entries : 0, /* what will be lost need not be complete */
 	};
 	leave_out_repeats(g, p, o);
+	leave_out_heartbeat(g, p);
 	list_push_back(&p->appends, &o->link);
 	append_pump(g, p);
 	return 0;
@@ -814,6 +850,15 @@ static void note_match(struct group *g, struct peer *p, uint64_t last)
 	membership_caught_up(g);
 }
 
+/* Whatever was sent is not wanted like that, and raft begins again with what is. What has yet to be sent of
+ * it would be refused as well, each time for another beginning: on a slow link without an end. */
+static void note_refusal(struct group *g, struct peer *p)
+{
+	p->sent = 0;
+	if (RULE(g, split))
+		appends_drop(g, p, false);
+}
+
 static void receive_appended(struct group *g, uint64_t node, const struct wire *w)
 {
 	struct peer *p = peer_get(g, w->from, node);
@@ -824,8 +869,8 @@ static void receive_appended(struct group *g, uint64_t node, const struct wire *
 		p->heard_ms = freeze_clock(g);
 		if (rejected == 0)
 			note_match(g, p, w->last <= g->io.terms.last ? w->last : g->io.terms.last);
-		else
-			p->sent = 0; /* whatever was sent is not wanted like that */
+		else if (rejected > p->match || !RULE(g, split))
+			note_refusal(g, p);
 		/* In an idle group the snapshot's index is the last one, and the refusal of a
 		 * heartbeat reads as the refusal of the snapshot that streams. Any other number
 		 * counts as contact and nothing else. */
@@ -1118,13 +1163,7 @@ void group_net_link_down(struct group *g, uint64_t node)
 		if (p->node != node)
 			continue;
 		p->sent = 0;
-		/* What no link has yet. The rest comes back by itself. */
-		while (!list_empty(&p->appends)) {
-			struct outgoing *o = LIST_ENTRY(p->appends.next, struct outgoing, link);
-			list_remove(&o->link);
-			o->lost = true;
-			outgoing_end_if_over(g, o);
-		}
+		appends_drop(g, p, true); /* what the link has comes back by itself */
 		install_link_down(g, p);
 	}
 	membership_link_down(g, node);

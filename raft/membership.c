@@ -378,9 +378,11 @@ bool membership_hand_over(struct group *g)
 	return true;
 }
 
+/* raft gives up when it is ticked, which who is removed is not any more. */
 static void look_at_transfer(struct group *g)
 {
-	if (!g->transfer.in_raft || libraft_transferring(&g->raft))
+	bool goes_on = libraft_transferring(&g->raft) && g->removed == NOT_REMOVED;
+	if (!g->transfer.in_raft || goes_on)
 		return;
 	g->transfer.in_raft = false;
 	g->transfer.over = true;

@@ -314,6 +314,35 @@ static void test_a_hand_over_succeeds_or_the_leader_goes_on(void **state)
 	assert_true(scene_holds(transfer_to_the_dead_fails, NULL));
 }
 
+/* Node 0 does not hear whom it has voted for. */
+static bool leader_is_unheard(
+	struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
+{
+	(void)c, (void)n;
+	return from->i == 1 && to->i == 0 && w->kind == WIRE_APPEND;
+}
+
+static bool heir_removes_the_former_leader(const struct rules_off *off)
+{
+	int status = 1;
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	C.watch = leader_is_unheard;
+	SCENE_NEEDS(group_transfer(C.nodes[0].cell->group, 2, on_done, &status) == 0);
+	for (unsigned t = 0; t < 500 && !C.nodes[1].cell->leading; t++)
+		cluster_run(&C, 1);
+	SCENE_NEEDS(drop(1, 1) == 0);
+	cluster_run(&C, 3000);
+	SCENE_NEEDS(C.nodes[0].cell->removed && status != 1);
+	return end(true);
+}
+
+static void test_a_hand_over_ends_with_the_members_removal(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(heir_removes_the_former_leader, NULL));
+}
+
 /* ---- amnesia -------------------------------------------------------------------------------- */
 
 static bool forgetful_member_is_a_new_one(const struct rules_off *off)
@@ -599,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_members_leave_and_learn_of_it),
 		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
 		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
+		cmocka_unit_test(test_a_hand_over_ends_with_the_members_removal),
 		cmocka_unit_test(test_a_member_that_lost_its_log_comes_back_under_a_new_id),
 		cmocka_unit_test(test_a_promotion_does_not_wait_for_a_standby_that_is_gone),
 		cmocka_unit_test(test_a_group_at_rest_sends_nothing_and_wakes_in_its_term),

@@ -707,6 +707,49 @@ static void test_what_waits_for_the_link_is_not_repeated(void **state)
 	assert_true(scene_holds(a_slow_link_gets_no_repeats, NULL));
 }
 
+static bool first_is_lost;
+
+/* A message with entries, then the link to node 2 takes nothing for a while. */
+static bool crawl(struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
+{
+	bool large = w->kind == WIRE_APPEND && w->n > 0 && to->i == 2;
+	measure(c, from, to, w, n);
+	if (large)
+		cluster_full_link(c, from->i, to->i, true);
+	bool lost = large && first_is_lost;
+	first_is_lost &= !large;
+	return lost;
+}
+
+/* All that was sent behind the message that is lost is refused, one after the other. */
+static bool a_slow_link_gets_over_refusals(const struct rules_off *off)
+{
+	enum { BULK = 40, EACH = 100 * 1024, SLOTS = 60, SLOT_MS = 150 };
+	begin(3, 3, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	cluster_run(&C, 500);
+	node_crash(&C.nodes[2], false);
+	for (int i = 0; i < BULK; i++)
+		SCENE_NEEDS(scene_put(&C, 0, EACH));
+	C.watch = crawl;
+	C.o.delay_min_us = C.o.delay_max_us = 100000;
+	sent_to_2 = 0;
+	first_is_lost = true;
+	node_start(&C.nodes[2]);
+	for (int i = 0; i < SLOTS; i++) {
+		cluster_run(&C, SLOT_MS);
+		cluster_full_link(&C, 0, 2, false);
+	}
+	bool held = C.nodes[2].cell->last == C.max_index && sent_to_2 < 2 * BULK * EACH;
+	return end(held);
+}
+
+static void test_what_waits_for_the_link_is_superseded_by_a_refusal(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(a_slow_link_gets_over_refusals, NULL));
+}
+
 /* ---- install of an idle group --------------------------------------------------------------- */
 
 static unsigned installs;
@@ -776,6 +819,7 @@ int main(void)
 		cmocka_unit_test(test_no_vote_leaves_before_it_is_durable),
 		cmocka_unit_test(test_large_appends_are_cut_and_not_repeated),
 		cmocka_unit_test(test_what_waits_for_the_link_is_not_repeated),
+		cmocka_unit_test(test_what_waits_for_the_link_is_superseded_by_a_refusal),
 		cmocka_unit_test(test_an_idle_group_sends_its_snapshot_once),
 	};
 	log_set_level(LOG_NONE);
