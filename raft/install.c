@@ -5,14 +5,11 @@
 
 #include "raft/configuration.h"
 #include "raft/group_priv.h"
+#include "raft/pace.h"
 #include "src/base/log.h"
 
 enum {
 	PART_ENTRIES = 256,
-	SLOW_MS = 8,         /* a burst that takes so much longer than the quickest was too large */
-	PAUSE_MAX_MS = 50,
-	HURRY_BYTES = 16 << 20, /* the leader's log gathers no more while others are spared */
-	HURRY_SHARE = 4,     /* the log gathers more than such a part of what goes over: it must be faster */
 	STALL_MS = 3000,     /* without an answer: given up, raft starts over */
 	FORSAKEN_MS = 60000, /* without a part: what is staged is dropped */
 	COMPLAIN_MS = 60000, /* between complaints: the leader tries again and again */
@@ -46,12 +43,10 @@ struct install_out {
 	uint64_t from;   /* next entry in it */
 	uint64_t parts;  /* sent */
 	uint64_t acked;
-	size_t burst;       /* bytes that go at once */
+	struct pace pace;
 	size_t bytes_ahead; /* of the burst under way */
-	uint64_t burst_ms;  /* when that began */
 	size_t bytes;       /* of entries and state that have gone */
 	size_t log_bytes;   /* that the log had gathered when the stream began */
-	uint64_t least_ms;  /* that the quickest has taken: the way there and back is part of it */
 	uint64_t resume_ms; /* the next one's; 0: no pause */
 	uint64_t heard_ms;
 };
@@ -168,8 +163,7 @@ static struct install_out *out_new(struct group *g, uint64_t index)
 	o->g = g;
 	o->index = index;
 	o->early = !g->leading;
-	o->burst = INSTALL_PART_BYTES;
-	o->least_ms = UINT64_MAX - SLOW_MS;
+	pace_init(&o->pace);
 	o->log_bytes = g->fsm.log_bytes;
 	if (g->app->whole != NULL) {
 		g->app->whole(g->arg, &o->data, &o->live);
@@ -309,7 +303,7 @@ static int send_entries(struct install_out *o, struct wire *w, size_t *ret_n)
 /* The other holds in memory what it has not acked, and so does the link. */
 static bool may_read_ahead(const struct install_out *o)
 {
-	return o->parts - o->acked < INSTALL_PARTS_AHEAD && o->bytes_ahead < o->burst;
+	return o->parts - o->acked < INSTALL_PARTS_AHEAD && o->bytes_ahead < o->pace.burst;
 }
 
 static void out_send_burst(struct install_out *o)
@@ -342,35 +336,20 @@ static void out_begin_burst(struct install_out *o)
 {
 	o->resume_ms = 0;
 	o->bytes_ahead = 0;
-	o->burst_ms = groups_now(o->g->groups);
+	pace_begin(&o->pace, groups_now(o->g->groups));
 	out_send_burst(o);
 }
 
-/* What gathers meanwhile has to go over, too: a copy that is not much faster would never come to an end. */
-static bool must_hurry(const struct install_out *o)
-{
-	size_t now = o->g->fsm.log_bytes;
-	size_t gathered = now > o->log_bytes ? now - o->log_bytes : 0;
-	return gathered > o->bytes / HURRY_SHARE || gathered > HURRY_BYTES;
-}
-
-/* How long it took says how busy the other is: its disk is everybody's. */
 static void out_pause(struct install_out *o)
 {
 	uint64_t now = groups_now(o->g->groups);
-	uint64_t took = now - o->burst_ms;
-	if (must_hurry(o)) {
-		o->burst = INSTALL_BYTES_AHEAD;
+	size_t log = o->g->fsm.log_bytes;
+	unsigned pause = pace_end(&o->pace, now, o->bytes, log > o->log_bytes ? log - o->log_bytes : 0);
+	if (pause == 0) {
 		out_begin_burst(o);
 		return;
 	}
-	if (took < o->least_ms)
-		o->least_ms = took;
-	if (took > o->least_ms + SLOW_MS && o->burst > INSTALL_PART_BYTES)
-		o->burst /= 2;
-	else if (took < o->least_ms + SLOW_MS / 2 && o->burst < INSTALL_BYTES_AHEAD)
-		o->burst *= 2;
-	o->resume_ms = now + (took < PAUSE_MAX_MS ? took : PAUSE_MAX_MS);
+	o->resume_ms = now + pause;
 	groups_pace(o->g);
 }
 

@@ -12,9 +12,7 @@
  *                                            -> raft: snapshot_put(0): switched to, restored
  *   raft is answered      <--- ACK done      and told of its result
  *
- * Pace: the parts go in bursts, the next one when the last is durable there and as much time again
- * has passed, and small ones where the disk is slow: half of the time others have it to themselves.
- * Unless the log gathers so much meanwhile that such a copy would not end.
+ * The parts go in bursts, each as large and as soon as raft/pace.h says.
  *
  * Memory: the leader reads ahead of the acks by INSTALL_PARTS_AHEAD parts and INSTALL_BYTES_AHEAD
  * bytes, so neither side, nor the link between, ever holds more entries than that (and one that is
@@ -37,12 +35,13 @@
 
 #include "raft/group.h"
 #include "raft/libraft.h"
+#include "raft/pace.h"
 #include "raft/wire.h"
 
 enum {
 	INSTALL_PART_BYTES = 64 * 1024, /* of a message; a larger entry goes alone */
 	INSTALL_PARTS_AHEAD = 16,       /* sent, and not known to be durable there */
-	INSTALL_BYTES_AHEAD = INSTALL_PARTS_AHEAD * INSTALL_PART_BYTES, /* of the largest burst */
+	INSTALL_BYTES_AHEAD = PACE_BURST_HURRY,
 };
 
 struct peer;

@@ -8,6 +8,7 @@
 #include "raft/entry_cache.h"
 #include "raft/heap.h"
 #include "raft/log_budget.h"
+#include "raft/pace.h"
 
 /* ---- heap ---- */
 
@@ -225,6 +226,85 @@ static void test_the_budget_asks_who_grew_heavy_first(void **state)
 	assert_int_equal(b.bytes, 0);
 }
 
+/* ---- pace ---- */
+
+static unsigned burst_of(struct pace *p, uint64_t took, size_t sent, size_t gathered)
+{
+	pace_begin(p, 1000);
+	return pace_end(p, 1000 + took, sent, gathered);
+}
+
+static void test_a_copy_spares_others_as_long_as_its_bursts_take(void **state)
+{
+	(void)state;
+	struct pace p;
+	pace_init(&p);
+	assert_int_equal(burst_of(&p, 5, 1 << 20, 0), 5);
+	assert_int_equal(burst_of(&p, 0, 1 << 20, 0), 0);
+	assert_int_equal(burst_of(&p, 5000, 1 << 20, 0), PACE_PAUSE_MAX_MS);
+}
+
+static void test_what_gathers_shortens_the_pauses_little_by_little(void **state)
+{
+	(void)state;
+	const size_t sent = (size_t)1 << 30;
+	struct pace p;
+	pace_init(&p);
+	unsigned before = burst_of(&p, 40, sent, 0);
+	for (size_t gathered = 0; gathered < PACE_GATHERED_MAX; gathered += 1 << 20) {
+		unsigned pause = burst_of(&p, 40, sent, gathered);
+		assert_in_range(pause, before > 1 ? before - 1 : 1, before);
+		before = pause;
+	}
+	assert_int_equal(before, 1);
+	assert_int_equal(burst_of(&p, 40, sent, PACE_GATHERED_MAX), 0);
+	assert_int_equal(p.burst, PACE_BURST_HURRY);
+}
+
+static void test_a_copy_hurries_that_would_never_end(void **state)
+{
+	(void)state;
+	struct pace p;
+	pace_init(&p);
+	assert_int_not_equal(burst_of(&p, 40, 8 << 20, 2 << 20), 0);
+	assert_int_equal(p.burst, 2 * PACE_BURST_LEAST);
+	assert_int_equal(burst_of(&p, 40, 8 << 20, (2 << 20) + 1), 0);
+	assert_int_equal(p.burst, PACE_BURST_HURRY);
+	burst_of(&p, 40, 64 << 20, 2 << 20);
+	burst_of(&p, 40, 64 << 20, 2 << 20);
+	assert_int_equal(p.burst, PACE_BURST_MOST);
+}
+
+static void test_bursts_are_small_where_the_disk_is_slow(void **state)
+{
+	(void)state;
+	struct pace p;
+	pace_init(&p);
+	for (int i = 0; i < 10; i++)
+		burst_of(&p, 100, 1 << 20, 0); /* far away, but not slow */
+	assert_int_equal(p.burst, PACE_BURST_MOST);
+	burst_of(&p, 109, 1 << 20, 0);
+	assert_int_equal(p.burst, PACE_BURST_MOST / 2);
+	for (int i = 0; i < 10; i++)
+		burst_of(&p, 109, 1 << 20, 0);
+	assert_int_equal(p.burst, PACE_BURST_LEAST);
+}
+
+/* One that was lucky long ago says nothing of today. */
+static void test_the_quickest_burst_is_one_of_late(void **state)
+{
+	(void)state;
+	struct pace p;
+	pace_init(&p);
+	burst_of(&p, 1, 1 << 20, 0);
+	for (int i = 0; i < 10; i++)
+		burst_of(&p, 30, 1 << 20, 0);
+	assert_int_equal(p.burst, PACE_BURST_LEAST);
+	for (int i = 0; i < 300; i++)
+		burst_of(&p, 30, 1 << 20, 0);
+	assert_int_equal(p.burst, PACE_BURST_MOST);
+}
+
 static int install_heap(void **state)
 {
 	(void)state;
@@ -241,6 +321,11 @@ int main(void)
 		cmocka_unit_test(test_the_cache_drops_the_oldest_unless_asked_for),
 		cmocka_unit_test(test_the_cache_refuses_what_is_larger_than_itself),
 		cmocka_unit_test(test_the_budget_asks_who_grew_heavy_first),
+		cmocka_unit_test(test_a_copy_spares_others_as_long_as_its_bursts_take),
+		cmocka_unit_test(test_what_gathers_shortens_the_pauses_little_by_little),
+		cmocka_unit_test(test_a_copy_hurries_that_would_never_end),
+		cmocka_unit_test(test_bursts_are_small_where_the_disk_is_slow),
+		cmocka_unit_test(test_the_quickest_burst_is_one_of_late),
 	};
 	return cmocka_run_group_tests(tests, install_heap, NULL);
 }
