@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "src/base/log.h"
 #include "src/base/mem.h"
 #include "storage/format.h"
 #include "storage/staging.h"
@@ -75,6 +76,31 @@ static int env_fail_mdb(struct env *env, struct env_text err, int rc, const char
 	int store_rc = env_error(rc);
 	return env_fail(err, store_rc, "store %s%s: %s: %s", env->path,
 		store_rc == STORE_DAMAGED ? " is damaged" : "", what, mdb_strerror(rc));
+}
+
+static void (*broken_told)(const char *what);
+
+void store_on_broken(void (*told)(const char *what))
+{
+	broken_told = told;
+}
+
+/* LMDB checks no sums, so a page that something else wrote over is noticed by what it says. */
+_Noreturn void env_broken(const struct env *env, const char *how)
+{
+	char what[512];
+	snprintf(what, sizeof what, "store %s is damaged: its tree of pages cannot be followed (%s)",
+		env->path, how);
+	if (broken_told != NULL)
+		broken_told(what);
+	else
+		log_error("storage", "%s", what);
+	abort();
+}
+
+static void env_on_assert(MDB_env *mdb, const char *assertion)
+{
+	env_broken(mdb_env_get_userctx(mdb), assertion);
 }
 
 /* ---- directory and lock --------------------------------------------------------------------- */
@@ -271,6 +297,8 @@ static int env_open_mapped(struct env *env, enum env_mode mode, size_t map_bytes
 	int rc = mdb_env_create(&env->mdb);
 	if (rc != 0)
 		return rc;
+	mdb_env_set_userctx(env->mdb, env);
+	mdb_env_set_assert(env->mdb, env_on_assert);
 	mdb_env_set_mapsize(env->mdb, map_bytes);
 	mdb_env_set_maxdbs(env->mdb, ENV_TABLES_MAX);
 	mdb_env_set_maxreaders(env->mdb, ENV_READERS_MAX);

@@ -73,6 +73,9 @@ int env_put_meta(struct env *env, MDB_txn *txn, uint64_t generation);
 void env_looked_at(struct env *env, const void *p, size_t n);
 /* A commit looked at pages of the trees. */
 void env_looked_at_trees(struct env *env);
+/* The pages of data.mdb do not fit together, `how` says in what: for store_on_broken(), then the process
+ * ends. Any thread. */
+_Noreturn void env_broken(const struct env *env, const char *how);
 /* The STORE_ error for what LMDB returned. */
 int env_error(int mdb_rc);
 /* Writes a message; returns rc. */

@@ -267,6 +267,11 @@ struct claim;
 int store_claim(struct claim **ret, const char *dir, char *err, size_t err_n);
 void store_unclaim(struct claim *c); /* NULL: nothing */
 
+/* Who is told, with a line that says what is wrong, that the pages of a data file do not fit together:
+ * LMDB gives up in the middle of a walk or a write then, and cannot go on. On any thread, even within
+ * store_open(). If it returns, or is NULL as at first, the process aborts. Set before any store is open. */
+void store_on_broken(void (*told)(const char *what));
+
 /* Opens (creating directory and files, mode 0750/0640, if missing), scans, starts the writer thread.
  * `claim` is the directory's, and stays the caller's; NULL: it is claimed as long as the store is open.
  * `err` gets one line that names the object and the cause. */

@@ -59,8 +59,10 @@ static bool is_full(struct writer *w, int rc)
 		(rc == EIO && !disk_has_room(w));
 }
 
-static void writer_fatal(struct writer *w, int rc)
+static _Noreturn void writer_fatal(struct writer *w, int rc)
 {
+	if (env_error(rc) == STORE_DAMAGED)
+		env_broken(w->env, mdb_strerror(rc));
 	log_error("storage", "store %s cannot be written: %s; ending the process", w->env->path,
 		mdb_strerror(rc)); /* knows errno, too */
 	abort();

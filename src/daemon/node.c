@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -435,10 +436,15 @@ void node_open_links(struct node *n)
 	cookie_wipe(&n->cookie);
 }
 
+/* Signals and LMDB know no context. */
+static _Atomic bool ever_served;
+
 static void node_on_served(void *arg, const char *why)
 {
 	struct node *n = arg;
 	n->served = why == NULL;
+	if (n->served)
+		atomic_store(&ever_served, true);
 }
 
 static void node_listen_for_nodes(struct node *n)
@@ -473,14 +479,21 @@ static void node_mask_signals(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
-/* A page of data.mdb that the disk does not give, or that is not there any more. It comes in the
- * middle of a read of the map, so what is called here finds nothing half done. */
+/* It comes in the middle of a read of the map, so what is called here finds nothing half done. A node
+ * that has not served yet refuses its store; one that has leaves a picture of what it was at. */
+static _Noreturn void node_on_broken_store(const char *what)
+{
+	log_error("node", "%s; ending the process", what);
+	if (!atomic_load(&ever_served))
+		_exit(NODE_EXIT_DAMAGED);
+	abort();
+}
+
+/* A page of data.mdb that the disk does not give, or that is not there any more. */
 static void node_on_bus_error(int signum)
 {
 	(void)signum;
-	log_error("node", "data.mdb cannot be read: the disk has failed, or the file was cut off; "
-			  "ending the process");
-	abort();
+	node_on_broken_store("data.mdb cannot be read: the disk has failed, or the file was cut off");
 }
 
 static void node_catch_signals(struct node *n)
@@ -592,6 +605,7 @@ enum node_exit node_run(struct node *n)
 {
 	node_mask_signals(SIG_BLOCK);
 	signal(SIGBUS, node_on_bus_error);
+	store_on_broken(node_on_broken_store);
 	enum node_exit wrong = node_prepare(n);
 	if (wrong != NODE_EXIT_OK)
 		return wrong;

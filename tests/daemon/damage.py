@@ -11,6 +11,7 @@ import mmap
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ except ImportError:
 
 SECONDS = 30
 DAMAGED = 6
+PAGE = 4096
+LEAF = 2
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
@@ -184,6 +187,40 @@ class Damage(unittest.TestCase):
                 self.assertEqual(channel.basic_get(queue, auto_ack=True)[2], body(queue, i))
         except pika.exceptions.ChannelClosedByBroker as e:
             self.assertIn("has crashed and failed to restart", e.reply_text)
+
+    def leaves(self):
+        """Where the leaf pages of LMDB's trees are that are in use or were: page number and flags say so."""
+        with open(self.data(), "rb") as f:
+            pages = iter(lambda: f.read(PAGE), b"")
+            return [i * PAGE for i, page in enumerate(pages)
+                    if i > 1 and struct.unpack_from("<QHH", page)[::2] == (i, LEAF)]
+
+    def test_a_page_of_zeros_in_the_tree_is_survived_or_refused(self):
+        """Of the pages of zeros that a file system leaves, any may be one of LMDB's tree."""
+        channel = self.channel()
+        for i in range(300):
+            channel.queue_declare("q%d" % i, durable=True)
+        self.stop()
+        with open(self.data(), "rb") as f:
+            good = f.read()
+        leaves = self.leaves()
+        self.assertGreater(len(leaves), 20)
+        refused = 0
+        for at in leaves:
+            with open(self.data(), "wb") as f:
+                f.write(good[:at] + bytes(PAGE) + good[at + PAGE:])
+            before = len(self.log())
+            self.broker._launch()
+            process = self.broker.process
+            wait_until(lambda: "is ready" in self.log()[before:] or process.poll() is not None, SECONDS,
+                       "it serves or refuses")
+            if process.poll() is None:
+                self.broker.kill()
+                continue
+            self.assertEqual(process.returncode, DAMAGED, "page at %d: %s" % (at, self.log()[before:]))
+            self.assertIn("damaged", self.log()[before:])
+            refused += 1
+        self.assertGreater(refused, 0)
 
     def test_running_a_damaged_message_stops_its_queue_when_it_is_due(self):
         # More than is kept in memory, so that the first ones are read from the disk.
