@@ -214,7 +214,7 @@ static uint64_t border_sender(const struct envelope *e, const struct blob *blob,
 	struct resume r;
 	struct slice octets = border_octets(blob, n);
 	if (e->tag == TAG_SECTION)
-		return command_section_fits(octets) ? load_u64le(octets.p) : 0;
+		return octets.n >= COMMAND_SECTION_HEADER ? load_u64le(octets.p) : 0;
 	return resume_get(&r, octets) ? r.client : 0;
 }
 

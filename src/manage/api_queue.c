@@ -277,7 +277,8 @@ static int compare_led(const void *a, const void *b)
 /* list_queues --online, --offline, --local. */
 static bool is_asked_for(const json_t *row, const struct api_call *c)
 {
-	bool down = strcmp(json_string_value(json_object_get(row, "state")), "down") == 0;
+	const char *state = json_string_value(json_object_get(row, "state"));
+	bool down = state != NULL && strcmp(state, "down") == 0;
 	bool online = json_is_true(json_object_get(c->args, "online"));
 	bool offline = json_is_true(json_object_get(c->args, "offline"));
 	const char *leader = json_string_value(json_object_get(row, "leader"));

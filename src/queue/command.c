@@ -352,3 +352,19 @@ bool command_next(struct section *s, const uint8_t *entry, struct command *ret)
 		reader_fail(r);
 	return ok;
 }
+
+bool command_section_fits(struct slice s)
+{
+	struct reader r = reader_of(s);
+	struct section section;
+	struct command c;
+	uint32_t n = 0;
+	if (!command_section_next(&r, &section) || reader_left(&r) > 0 || section.client == 0 ||
+		section.first_seq > UINT64_MAX - section.count)
+		return false;
+	if (reader_left(&section.commands) == 0)
+		return true;
+	while (command_next(&section, s.p, &c))
+		n++;
+	return !section.commands.bad && n == section.count;
+}

@@ -218,14 +218,6 @@ struct queue_config {
 	struct slice dlx_key;
 };
 
-/* Octets that came from elsewhere are one section of a client, by its header: the only thing that is asked of them
- * before they are proposed. */
-static inline bool command_section_fits(struct slice s)
-{
-	return s.n >= COMMAND_SECTION_HEADER && load_u64le(s.p) != 0 &&
-	       load_u32le(s.p + 28) == s.n - COMMAND_SECTION_HEADER;
-}
-
 /* Encoders; each appends one whole command. */
 void command_put_attach(struct buf *b, const struct command_attach *c);
 void command_put_cancel(struct buf *b, const struct command_cancel *c);
@@ -275,6 +267,9 @@ int command_entry_begin(struct reader *r, uint64_t *ret_stamp_ms);
 bool command_section_next(struct reader *r, struct section *ret);
 /* The next command of a section; `entry` is the entry's first byte. False likewise. */
 bool command_next(struct section *s, const uint8_t *entry, struct command *ret);
+/* Octets that came from elsewhere are one whole section of a client, with as many commands as it counts, or none:
+ * to be asked before they are proposed. */
+bool command_section_fits(struct slice s);
 
 static inline void command_put_entry_header(uint8_t *p, uint64_t stamp_ms)
 {

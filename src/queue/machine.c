@@ -3,8 +3,8 @@
  * An entry, step by step: its stamp becomes the time; each section's commands are applied in order,
  * without those that the client had applied before; then ready messages go to consumers, heads
  * expire and limits act (machine_pump()); the entry is released if no live message is in it; and
- * each client is told how far it is applied. A malformed entry is applied up to the bad place and
- * ends as any other, so that the invariants hold.
+ * each client is told how far it is applied. Of a malformed section what is in front of the bad place is
+ * applied, then the next section, as far as there are any, so that the invariants hold.
  */
 #include "src/queue/machine.h"
 
@@ -475,14 +475,16 @@ static int apply_section(struct machine *m, const uint8_t *entry, struct section
 	return rc;
 }
 
+/* What one client has sent wrong is no reason to lose what others have sent. */
 static int apply_sections(struct machine *m, const uint8_t *entry, struct reader r)
 {
 	struct section s;
+	int rc = 0;
 	while (command_section_next(&r, &s)) {
 		if (apply_section(m, entry, &s) != 0)
-			return -1;
+			rc = -1;
 	}
-	return r.bad ? -1 : 0;
+	return r.bad ? -1 : rc;
 }
 
 /* Tells each client of the entry once, in the order of their first sections. */

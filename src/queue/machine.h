@@ -100,7 +100,8 @@ struct machine_holder {
 struct machine *machine_new(void);
 void machine_free(struct machine *m);
 
-/* Applies the entry `index` (increasing). A malformed entry changes nothing more and returns -1. */
+/* Applies the entry `index` (increasing). 0, or -1: what is malformed of it, a section's end or the entry's, is left
+ * out. */
 int machine_apply(struct machine *m, uint64_t index, const uint8_t *p, size_t n,
 	const struct machine_sink *sink, void *arg);
 

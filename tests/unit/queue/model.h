@@ -889,8 +889,8 @@ static int model_apply(struct model *m, uint64_t index, const uint8_t *p, size_t
 	struct reader sections = r;
 	struct section s;
 	bool ok = true;
-	while (ok && command_section_next(&sections, &s))
-		ok = model_section(m, p, &s);
+	while (command_section_next(&sections, &s))
+		ok &= model_section(m, p, &s);
 	model_finish(m);
 	model_tell(m, r);
 	return ok && !sections.bad ? 0 : -1;

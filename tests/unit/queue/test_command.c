@@ -295,6 +295,31 @@ static void a_section_from_elsewhere_has_a_client_and_its_length(void **state)
 	buf_done(&b);
 }
 
+static void a_section_from_elsewhere_has_the_commands_that_it_counts(void **state)
+{
+	(void)state;
+	struct buf b = BUF_EMPTY;
+	command_put_section_header(
+		buf_put(&b, COMMAND_SECTION_HEADER), 1, 1, 0, 2, 2 * COMMAND_HEADER);
+	command_put_purge(&b);
+	command_put_purge(&b);
+	assert_true(command_section_fits(buf_slice(&b)));
+	store_u32le(b.p + 24, 1);
+	assert_false(command_section_fits(buf_slice(&b)));
+	store_u32le(b.p + 24, 3);
+	assert_false(command_section_fits(buf_slice(&b)));
+	store_u32le(b.p + 24, 2);
+	store_u64le(b.p + 8, UINT64_MAX - 1); /* first_seq */
+	assert_false(command_section_fits(buf_slice(&b)));
+	store_u64le(b.p + 8, 1);
+	b.p[COMMAND_SECTION_HEADER + COMMAND_HEADER] = 200; /* the second one's type */
+	assert_false(command_section_fits(buf_slice(&b)));
+	/* Those that it counts will never come. */
+	store_u32le(b.p + 28, 0);
+	assert_true(command_section_fits(slice_make(b.p, COMMAND_SECTION_HEADER)));
+	buf_done(&b);
+}
+
 static void sections_follow_one_another(void **state)
 {
 	(void)state;
@@ -373,6 +398,7 @@ int main(void)
 		cmocka_unit_test(lengths_that_overflow_are_malformed),
 		cmocka_unit_test(an_envelope_is_two_short_strings_and_nothing_more),
 		cmocka_unit_test(a_section_from_elsewhere_has_a_client_and_its_length),
+		cmocka_unit_test(a_section_from_elsewhere_has_the_commands_that_it_counts),
 		cmocka_unit_test(sections_follow_one_another),
 		cmocka_unit_test(a_section_longer_than_its_entry_is_malformed),
 		cmocka_unit_test(an_entry_of_another_version_is_not_known),

@@ -406,7 +406,7 @@ static void an_entry_is_not_applied_twice(void **state)
 	assert_int_equal(machine_digest(f->m), before);
 }
 
-static void a_malformed_entry_is_applied_up_to_the_bad_place(void **state)
+static void a_malformed_section_is_applied_up_to_the_bad_place(void **state)
 {
 	struct fixture *f = *state;
 	section(f, 5, 1, "ab");
@@ -415,8 +415,12 @@ static void a_malformed_entry_is_applied_up_to_the_bad_place(void **state)
 	section(f, 7, 1, "d");
 	f->entry.p[bad + COMMAND_SECTION_HEADER] = 200; /* a command's type */
 	assert_int_equal(apply_bytes(f, 1, f->entry.p, f->entry.n), -1);
-	assert_int_equal(counts(f).ready, 2);
-	assert_notes(f, "applied 5:2; applied 6:0");
+	assert_int_equal(counts(f).ready, 3);
+	assert_notes(f, "applied 5:2; applied 6:0; applied 7:1"); /* the others go on */
+	f->entry.n = COMMAND_ENTRY_HEADER;
+	section(f, 7, 2, "e");
+	assert_int_equal(apply_bytes(f, 2, f->entry.p, f->entry.n), 0);
+	assert_int_equal(counts(f).ready, 4);
 }
 
 static void a_wrong_count_is_malformed(void **state)
@@ -460,7 +464,7 @@ int main(void)
 		STORY(live_entries_are_told_as_ranges),
 		STORY(an_entry_of_another_version_changes_nothing),
 		STORY(an_entry_is_not_applied_twice),
-		STORY(a_malformed_entry_is_applied_up_to_the_bad_place),
+		STORY(a_malformed_section_is_applied_up_to_the_bad_place),
 		STORY(a_wrong_count_is_malformed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
