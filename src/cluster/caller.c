@@ -4,8 +4,7 @@
 #include <assert.h>
 
 #include "src/base/mem.h"
-
-enum { HEAD = 4 };
+#include "src/cluster/letter.h"
 
 /* With what it points to. */
 struct request {
@@ -41,17 +40,19 @@ static void request_begin(struct caller *c, const uint8_t *p, size_t n)
 
 size_t caller_octets(struct caller *c, const uint8_t *p, size_t n)
 {
-	if (c->present != NULL || n < HEAD)
+	struct slice request;
+	if (c->present != NULL)
 		return 0;
-	size_t size = load_u32be(p);
-	if (size > CALLER_REQUEST_MAX) {
+	switch (letter_get(p, n, CALLER_REQUEST_MAX, &request)) {
+	case LETTER_WHOLE:
+		request_begin(c, request.p, request.n);
+		return LETTER_HEAD + request.n;
+	case LETTER_TOO_LONG:
 		link_close(c->link, HANDSHAKE_GARBAGE, "a request that is too long");
 		return n;
-	}
-	if (n < HEAD + size)
+	default:
 		return 0;
-	request_begin(c, p + HEAD, size);
-	return HEAD + size;
+	}
 }
 
 void caller_reply(struct caller_request *r, struct slice reply)
@@ -60,9 +61,7 @@ void caller_reply(struct caller_request *r, struct slice reply)
 	struct caller *c = r->caller;
 	assert(reply.n <= UINT32_MAX);
 	if (c != NULL) {
-		struct buf *out = link_out(c->link);
-		buf_put_u32be(out, (uint32_t)reply.n);
-		buf_put_slice(out, reply);
+		letter_put(link_out(c->link), reply);
 		c->present = NULL;
 		link_resume(c->link);
 		link_write(c->link);

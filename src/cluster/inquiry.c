@@ -7,10 +7,11 @@
 #include <stdio.h>
 
 #include "src/base/mem.h"
+#include "src/cluster/letter.h"
 #include "src/loop/timer.h"
 #include "src/net/dialer.h"
 
-enum { HEAD = 4, TEXT_MAX = 512 };
+enum { TEXT_MAX = 512 };
 
 struct inquiry {
 	struct list link_in; /* in the owner's list */
@@ -79,9 +80,7 @@ static enum handshake_code inquiry_admit(void *arg, struct link *l, char *text, 
 static void inquiry_on_up(void *arg, struct link *l)
 {
 	struct inquiry *q = arg;
-	struct buf *out = link_out(l);
-	buf_put_u32be(out, (uint32_t)q->request.n);
-	buf_put_slice(out, buf_slice(&q->request));
+	letter_put(link_out(l), buf_slice(&q->request));
 	link_write(l);
 }
 
@@ -100,18 +99,14 @@ static size_t inquiry_on_octets(void *arg, struct link *l, const uint8_t *p, siz
 {
 	struct inquiry *q = arg;
 	(void)l;
-	if (q->over)
-		return n;
-	if (n < HEAD)
+	struct slice reply;
+	enum letter found = q->over ? LETTER_TOO_LONG : letter_get(p, n, INQUIRY_REPLY_MAX, &reply);
+	if (found == LETTER_MORE)
 		return 0;
-	size_t size = load_u32be(p);
-	if (size > INQUIRY_REPLY_MAX) {
+	if (found == LETTER_WHOLE)
+		inquiry_end(q, reply, NULL);
+	else
 		inquiry_fail(q, "its reply is too long");
-		return n;
-	}
-	if (n < HEAD + size)
-		return 0;
-	inquiry_end(q, slice_make(p + HEAD, size), NULL);
 	return n;
 }
 

@@ -9,20 +9,25 @@
  *               connection below: none, the same at both ends, another one at each
  *   mode 2      lanes: cutting seed u8 | octets
  *   mode 3      messages: { lane u8 | size u16 | parts u8 }*, through lanes and back
+ *   mode 128..  the reply to an inquiry: cutting seed u8 | octets; the length, then JSON that is to name the
+ *               members of a cluster (src/cluster/letter.h, src/manage/members.h)
  *
  * Invariants:
  *  - the same state, peer, answers and messages, however the octets are cut;
  *  - nothing is answered to garbage, and never more than three frames in all;
  *  - a handshake is done only if all of it was honest, and over the same connection; texts end within their arrays;
  *  - messages are whole, at least an envelope, and in their lane's order; a fault is final;
- *  - what is sent arrives.
+ *  - what is sent arrives;
+ *  - a reply is whole or not there; members that are understood fit into the file `cluster`.
  */
 #include "src/base/mem.h"
 #include "src/cluster/handshake.h"
 #include "src/cluster/lanes.h"
+#include "src/cluster/letter.h"
+#include "src/manage/members.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { MESSAGES_MAX = 256, MESSAGE_MAX = 200 * 1000 };
+enum { MESSAGES_MAX = 256, MESSAGE_MAX = 200 * 1000, REPLY_MAX = 1 << 16 };
 
 /* ---- handshake ---- */
 
@@ -308,12 +313,76 @@ static void check_round_trip(struct reader *r)
 	lanes_in_done(&in);
 }
 
+/* ---- replies ---- */
+
+static enum letter run_reply(struct slice octets, unsigned seed, struct buf *ret)
+{
+	enum letter found = LETTER_MORE;
+	for (size_t have = 0; have < octets.n && found == LETTER_MORE;) {
+		struct slice letter;
+		size_t step =
+			seed == 0 ? octets.n : 1 + (seed = seed * 1103515245 + 12345) / 65536 % 300;
+		have += step < octets.n - have ? step : octets.n - have;
+		struct slice exact = fuzz_exact(slice_make(octets.p, have));
+		found = letter_get(exact.p, exact.n, REPLY_MAX, &letter);
+		CHECK(found != LETTER_WHOLE || (letter.p == exact.p + LETTER_HEAD &&
+						       letter.n <= exact.n - LETTER_HEAD));
+		if (found == LETTER_WHOLE)
+			buf_put_slice(ret, letter);
+		fuzz_free(exact);
+	}
+	return found;
+}
+
+static void check_word(const char *text)
+{
+	CHECK(text[0] != '\0' && strlen(text) < 256 && strpbrk(text, " \n\r\t") == NULL);
+}
+
+static void check_members(const json_t *reply)
+{
+	struct membership m;
+	if (!members_get(json_object_get(reply, "result"), BROKER_NODE_DISC, &m))
+		return;
+	CHECK(m.cluster_id != 0 && m.n_nodes > 0);
+	for (size_t i = 0; i < m.n_nodes; i++) {
+		CHECK(m.nodes[i].id != 0);
+		check_word(m.nodes[i].name);
+		check_word(m.nodes[i].address);
+	}
+	membership_done(&m);
+}
+
+static void check_reply(struct reader *r)
+{
+	struct buf a = BUF_EMPTY, b = BUF_EMPTY, again = BUF_EMPTY;
+	unsigned seed = get_u8(r) + 1u;
+	struct slice octets = fuzz_take(r, SIZE_MAX), letter;
+	enum letter found = run_reply(octets, 0, &a);
+	CHECK(found == run_reply(octets, seed, &b) && slice_eq(buf_slice(&a), buf_slice(&b)));
+	if (found == LETTER_WHOLE) {
+		letter_put(&again, buf_slice(&a));
+		CHECK(letter_get(again.p, again.n, REPLY_MAX, &letter) == LETTER_WHOLE &&
+			slice_eq(letter, buf_slice(&a)));
+		json_t *reply = json_loadb((const char *)a.p, a.n, JSON_ALLOW_NUL, NULL);
+		check_members(reply);
+		json_decref(reply);
+	}
+	buf_done(&a);
+	buf_done(&b);
+	buf_done(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reader r = reader_make(data, size);
 	handshake_key_make(&key, slice_str("cookie"));
 	uint8_t mode = get_u8(&r);
 	enum binding binding = mode / 4 % BINDINGS;
+	if (mode >= 128) {
+		check_reply(&r);
+		return 0;
+	}
 	switch (mode % 4) {
 	case 0:
 		check_handshake(HANDSHAKE_ACCEPTOR, binding, &r);

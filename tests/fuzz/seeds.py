@@ -8,6 +8,7 @@ What else is in a corpus was found by a fuzzer. Formats of inputs are in fuzz_WH
 """
 
 import glob
+import json
 import os
 import struct
 import sys
@@ -513,6 +514,24 @@ def links():
     yield "lanes-large", b"\2\x09" + fragment(1, 1, envelope, 1 << 30)
     yield "lanes-too-large", b"\2\x09" + fragment(1, 1, envelope, (1 << 30) + 1)
     yield "lanes-faults", b"\2\x09" + whole + fragment(2, 0, b"x")
+    def reply(text, size=None):
+        data = text if isinstance(text, bytes) else json.dumps(text).encode()
+        return b"\x80\x07" + struct.pack(">I", len(data) if size is None else size) + data
+
+    node = {"id": "89abcdef01234567", "name": "w1@host", "address": "host:25672", "type": "disc"}
+    members = {"cluster_id": "0123456789abcdef", "nodes": [node, dict(node, id="1", type="ram")]}
+    yield "reply-members", reply({"ok": True, "result": members})
+    yield "reply-nobody", reply({"ok": True, "result": dict(members, nodes=[])})
+    yield "reply-no-id", reply({"ok": True, "result": dict(members, cluster_id="0")})
+    yield "reply-lines", reply({"ok": True, "result": dict(members, nodes=[dict(node, name="w1@host\nnode 1")])})
+    yield "reply-long", reply({"ok": True, "result": dict(members, nodes=[dict(node, address="h" * 300)])})
+    yield "reply-nul", reply({"ok": True, "result": dict(members, nodes=[dict(node, name="w\0")])})
+    yield "reply-types", reply({"ok": 1, "result": {"cluster_id": 7, "nodes": {"0": 1}}})
+    yield "reply-error", reply({"ok": False, "error": "refused", "message": "no"})
+    yield "reply-deep", reply(b"[" * 3000)
+    yield "reply-not-json", reply(b"\xff\xfe{")
+    yield "reply-short", reply({"ok": True}, 60000)
+    yield "reply-too-long", reply({"ok": True}, 70000)
     yield "messages", b"\3" + b"".join(struct.pack("<BHB", i % 4, i * 1777 % 65536, i) for i in range(60))
 
 
