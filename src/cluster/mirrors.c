@@ -495,8 +495,7 @@ static struct step leave(struct mirror *m, const struct view *v)
 /* Is there a wish of an operator to be remembered? */
 static bool keeps_wish(const struct mirror *m, const struct view *v)
 {
-	bool leads = queue_hosts_leads(m->all->config.hosts, m->group);
-	for (unsigned i = 0; leads && m->wish != AS_CONFIGURED && i < v->q->n_members; i++)
+	for (unsigned i = 0; m->wish != AS_CONFIGURED && i < v->q->n_members; i++)
 		if (v->q->members[i].state == BROKER_MEMBER_JOINING &&
 			broker_member_may_vote(v->q, &v->q->members[i]))
 			return true;
@@ -634,11 +633,18 @@ bool mirrors_flush(struct mirrors *ms)
 
 /* ---- what happens ---- */
 
+static bool has_wish(struct mirrors *ms, uint64_t group)
+{
+	struct mirror *m;
+	HASH_FIND(hh, ms->by_group, &group, sizeof group, m);
+	return m != NULL && m->wish != AS_CONFIGURED;
+}
+
 void mirrors_look(struct mirrors *ms, uint64_t group)
 {
 	const struct broker_queue *q = broker_queue_by_group(ms->config.broker, group);
 	bool leads = queue_hosts_leads(ms->config.hosts, group);
-	if (!ms->leaving && q != NULL && (leads || broker_queue_in_memory(q)))
+	if (!ms->leaving && q != NULL && (leads || broker_queue_in_memory(q) || has_wish(ms, group)))
 		make_due(mirror_of(ms, group));
 }
 
@@ -707,7 +713,7 @@ static void on_timer(void *arg)
 
 void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted)
 {
-	if (ms->leaving || !queue_hosts_leads(ms->config.hosts, group))
+	if (ms->leaving || !queue_hosts_has(ms->config.hosts, group))
 		return;
 	struct mirror *m = mirror_of(ms, group);
 	m->wish = wanted ? SYNC : CANCEL;

@@ -71,7 +71,8 @@ bool mirrors_misplaced(struct mirrors *ms, uint64_t group);
 /* End of the turn; returns whether anything was done. */
 bool mirrors_flush(struct mirrors *ms);
 
-/* An operator wants the queue copied to its mirrors, or not any more: a copy under way ends. */
+/* An operator wants the queue copied to its mirrors, or not any more: a copy under way ends. To be told to all
+ * members: whoever leads carries it out, until no mirror is left that does not vote, or the node stops. */
 void mirrors_sync(struct mirrors *ms, uint64_t group, bool wanted);
 /* Hands over all that is led here and could be led elsewhere, and waits, if the metadata calls this node
  * down, until queues of two voters go on without it; then done(), also if some could not

@@ -102,14 +102,15 @@ static void purge_queue(struct api_call *c)
 
 /* ---- synchronising ---- */
 
-/* On the worker that leads the queue. */
+/* All members hear of it, as any may lead before it is done; one has to lead now. */
 static void sync_here(const struct api_shard *s, const json_t *args, json_t *rows, bool wanted)
 {
 	struct broker_queue *q = gather_queue(s->env->broker, args);
-	if (q == NULL || !queue_hosts_leads(s->hosts, q->group))
+	if (q == NULL)
 		return;
 	mirrors_sync(s->mirrors, q->group, wanted);
-	json_array_append_new(rows, json_true());
+	if (queue_hosts_leads(s->hosts, q->group))
+		json_array_append_new(rows, json_true());
 }
 
 static void collect_sync(const struct api_shard *s, const struct api_node *node, const json_t *args,

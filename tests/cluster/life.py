@@ -170,6 +170,29 @@ class Life(unittest.TestCase):
         self.assertEqual(b.ctl("sync_queue", "later"), "Synchronising queue 'later' in vhost '/' ...\n")
         c.wait_synchronised(["later"])
 
+    def test_synchronising_goes_on_under_another_leader(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        for node in b, d:
+            c.join(node)
+        c.wait_running(3)
+        nodes = '{"ha-mode":"nodes","ha-params":["%s","%s"],"ha-sync-mode":"automatic"}' % (a.name, b.name)
+        a.ctl("set_policy", "two", "both", nodes)
+        raw = rawamqp.Raw("127.0.0.1", a.port).open()
+        self.addCleanup(raw.close)
+        raw.open_channel()
+        raw.declare(1, "both", DURABLE)
+        self.put(a, b"x")
+        c.wait_synchronised(["both"], n=2)
+        a.ctl("set_policy", "two", "both", '{"ha-mode":"all","ha-sync-mode":"manual"}')
+        wait_until(lambda: len(a.queues("slave_pids")["both"]["slave_pids"] or []) == 2, 20, "there is another mirror")
+        d.kill()
+        a.ctl("sync_queue", "both")
+        a.ctl("transfer_leadership", "both", b.name)
+        wait_until(lambda: a.queues("leader")["both"]["leader"] == b.name, 20, "it is led by the other")
+        d.start()
+        c.wait_synchronised(["both"])
+
     def test_tool_elsewhere(self):
         c = self.cluster(1)
         node = c.nodes[0]
