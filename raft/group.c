@@ -241,6 +241,7 @@ static bool leads(const struct group *g)
 static void begin_to_lead(struct group *g)
 {
 	group_net_lead(g);
+	libraft_forget_transfer(&g->raft);
 	if (group_io_alone(g) && raft_last_applied(&g->raft) == raft_last_index(&g->raft)) {
 		g->ready_term = g->term_raft;
 		return;

@@ -78,6 +78,13 @@ static inline bool libraft_transferring(const struct raft *r)
 	return r->transfer != NULL;
 }
 
+/* It leads anew. What it was handing over in a former leadership is kept until an election timeout is over, and
+ * the barrier would be refused. Nobody is called back. */
+static inline void libraft_forget_transfer(struct raft *r)
+{
+	r->transfer = NULL;
+}
+
 /* Leading: a standby catches up before the entry that makes it a voter. */
 static inline bool libraft_promoting(struct raft *r)
 {

@@ -614,6 +614,37 @@ static void test_a_leader_that_lost_one_link_of_two_stays(void **state)
 	assert_true(scene_holds(leader_survives_a_lost_link, NULL));
 }
 
+static bool leads_at_2(struct cluster *c)
+{
+	return c->nodes[2].cell->leading;
+}
+
+/* A third one is elected before the hand-over has come to anything, and hands over to the former leader. */
+static bool leader_gets_back_what_it_would_hand_over(const struct rules_off *off)
+{
+	int status = 1;
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 3));
+	cluster_isolate(&C, 1, true);
+	SCENE_NEEDS(put_some(0, 3)); /* so node 2 wins */
+	cluster_isolate(&C, 1, false);
+	cluster_isolate(&C, 0, true);
+	SCENE_NEEDS(cluster_until(&C, leads_at_2, 10000) && C.nodes[0].cell->leading);
+	SCENE_NEEDS(group_transfer(C.nodes[0].cell->group, 2, on_done, &status) == 0);
+	node_turn(&C.nodes[0]);
+	cluster_isolate(&C, 0, false);
+	cluster_run(&C, 100);
+	SCENE_NEEDS(!C.nodes[0].cell->leading);
+	SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 3) && status != 1);
+	return end(cluster_until(&C, is_equal, 10000));
+}
+
+static void test_a_leader_gets_back_what_it_would_hand_over(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(leader_gets_back_what_it_would_hand_over, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -638,6 +669,7 @@ int main(void)
 		cmocka_unit_test(test_a_group_rests_without_a_dead_member_and_wakes_for_it),
 		cmocka_unit_test(test_a_working_group_does_not_rest),
 		cmocka_unit_test(test_a_change_of_members_wakes_a_resting_group),
+		cmocka_unit_test(test_a_leader_gets_back_what_it_would_hand_over),
 	};
 	log_set_level(LOG_NONE);
 	return cmocka_run_group_tests(tests, NULL, NULL);
