@@ -221,8 +221,11 @@ static void shard_on_queue_deleted(void *arg, struct broker_queue *q)
 	if (!s->serving)
 		return;
 	if (hosting_is_of(s, q->group)) {
-		if (!queue_hosts_has(s->hosts, q->group) && node_has_log(s->node, q->group))
-			shard_drop_orphan(s, q->group); /* it could not be opened */
+		/* It could not be opened. (While the app goes down it has been closed: its log waits for the next
+		 * start, see shard_drop_orphans().) */
+		if (!s->closing && !queue_hosts_has(s->hosts, q->group) &&
+			!queue_hosts_closing(s->hosts, q->group) && node_has_log(s->node, q->group))
+			shard_drop_orphan(s, q->group);
 		queue_hosts_close(s->hosts, q->group, true);
 	}
 	queue_clients_gone(s->clients, q->group);

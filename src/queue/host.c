@@ -896,9 +896,20 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 	return rc;
 }
 
+static struct queue_host *hosts_closing(struct queue_hosts *hs, uint64_t group)
+{
+	LIST_EACH(node, &hs->closing)
+	if (LIST_ENTRY(node, struct queue_host, closing)->id == group)
+		return LIST_ENTRY(node, struct queue_host, closing);
+	return NULL;
+}
+
 void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop)
 {
 	struct queue_host *h = hosts_find(hs, group);
+	struct queue_host *closing = hosts_closing(hs, group);
+	if (closing != NULL)
+		group_close(closing->group, drop);
 	if (h == NULL)
 		return;
 	host_remove(h);
@@ -925,10 +936,7 @@ void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), vo
 
 bool queue_hosts_closing(struct queue_hosts *hs, uint64_t group)
 {
-	LIST_EACH(node, &hs->closing)
-	if (LIST_ENTRY(node, struct queue_host, closing)->id == group)
-		return true;
-	return false;
+	return hosts_closing(hs, group) != NULL;
 }
 
 uint64_t queue_hosts_member(struct queue_hosts *hs, uint64_t group)

@@ -98,7 +98,8 @@ void queue_hosts_begun(struct queue_hosts *hs, uint64_t group);
 /* The queue's properties are others now: its leader proposes them. False if it is not hosted here. */
 bool queue_hosts_configure(
 	struct queue_hosts *hs, uint64_t group, const struct queue_config *config);
-/* Closes it, answering its clients that it is gone if `drop`, which also deletes its log. */
+/* Closes it, answering its clients that it is gone if `drop`, which also deletes its log; also of one that is closing
+ * already, if that is not too late. */
 void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop);
 /* Closes all (shutdown); `closed` is called when the last is. */
 void queue_hosts_close_all(struct queue_hosts *hs, void (*closed)(void *arg), void *arg);

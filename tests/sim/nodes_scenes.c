@@ -139,6 +139,36 @@ static void rolling(struct nodes_life *l)
 	}
 }
 
+/* Queues come and go while nodes go down. */
+static void deleted_while_stopping(struct nodes_life *l)
+{
+	for (unsigned i = 0; i < 6 && !life_failed(l); i++) {
+		struct sim_node *n = node(l, i), *via = node(l, i + 1);
+		for (unsigned q = QUEUES_KEPT; q < QUEUES; q++) {
+			life_mirror(l, via, q, "all", 0, true);
+			life_declare(l, via, q);
+		}
+		world_run(&l->world, 1000);
+		for (unsigned q = QUEUES_KEPT; q < QUEUES; q++)
+			sim_publisher_new(&l->clients, via, q, 5);
+		a_while(l);
+		/* A log of an earlier start is one that is known. */
+		sim_node_kill(n, false);
+		a_while(l);
+		sim_node_start(n);
+		world_run(&l->world, 3000);
+		sim_node_stop(n);
+		for (unsigned q = QUEUES_KEPT; q < QUEUES; q++) {
+			world_run(&l->world, sim_between(sim_of(l), 1, 30));
+			life_delete(l, via, q);
+		}
+		for (unsigned t = 0; t < 300 && n->up; t++)
+			world_run(&l->world, 100);
+		sim_node_start(n);
+		world_run(&l->world, 2000);
+	}
+}
+
 /* ---- links ---- */
 
 static void isolate(struct nodes_life *l, unsigned a, bool in, bool out, bool cut)
@@ -474,6 +504,7 @@ const struct scene nodes_scenes[] = {
 	{"orders", 3, 0, orders},
 	{"power_loss", 3, 0, power_loss},
 	{"rolling", 3, 0, rolling},
+	{"deleted_while_stopping", 3, 0, deleted_while_stopping},
 	{"cut_off", 3, 0, cut_off},
 	{"one_way", 3, 0, one_way},
 	{"ring", 3, 0, ring},
