@@ -318,10 +318,15 @@ void group_settle(struct group *g)
 
 /* ---- clock ---------------------------------------------------------------------------------- */
 
+/* Who leads alone has nobody to hear from and nobody to beat for. */
+static bool has_clock(const struct group *g)
+{
+	return g->phase == GROUP_RUNNING && !(group_io_alone(g) && g->leading_raft);
+}
+
 void group_tick_begins(struct group *g)
 {
-	if (g->phase == GROUP_RUNNING && list_empty(&g->ticking) && !g->freeze.frozen &&
-		!group_io_alone(g))
+	if (has_clock(g) && list_empty(&g->ticking) && !g->freeze.frozen)
 		list_push_back(&g->groups->ticking, &g->ticking);
 }
 
@@ -347,16 +352,39 @@ static bool tick_is_due(struct group *g)
 	return true;
 }
 
+/* R5: the only voter may have to follow: a member that is being removed, or has been, may bring a newer term.
+ * libraft would have it lead in that one. Told by a leader whom nobody knows it leads in the next. */
+static void tick_sole_voter(struct group *g)
+{
+	char address[] = "0";
+	struct raft_message lead = {
+		.type = RAFT_IO_TIMEOUT_NOW,
+		.server_id = group_leader(g),
+		.server_address = address,
+		.timeout_now =
+			{
+				.term = libraft_term(&g->raft) + 1,
+				.last_log_index = g->io.terms.last,
+				.last_log_term = terms_of(&g->io.terms, g->io.terms.last),
+			},
+	};
+	g->io.recv(&g->io.raft, &lead);
+}
+
 void group_tick(struct group *g)
 {
-	if (g->phase != GROUP_RUNNING || group_io_alone(g)) {
+	if (!has_clock(g)) {
 		list_remove(&g->ticking);
 		return;
 	}
 	install_tick(g);
 	stall_tick(g);
-	if (freeze_tick(g) && group_may_tick(g) && tick_is_due(g))
-		g->io.tick(&g->io.raft);
+	if (freeze_tick(g) && group_may_tick(g) && tick_is_due(g)) {
+		if (!g->leading_raft && membership_sole_voter(g))
+			tick_sole_voter(g);
+		else
+			g->io.tick(&g->io.raft);
+	}
 	group_settle(g);
 }
 

@@ -353,6 +353,17 @@ int group_transfer(struct group *g, uint64_t id, group_done done, void *arg)
 	return 0;
 }
 
+bool membership_sole_voter(const struct group *g)
+{
+	const struct raft_configuration *conf = newest(g);
+	unsigned own = 0, voters = 0;
+	for (unsigned i = 0; conf != NULL && i < conf->n; i++) {
+		voters += conf->servers[i].role == RAFT_VOTER;
+		own += conf->servers[i].role == RAFT_VOTER && conf->servers[i].id == g->self;
+	}
+	return own == 1 && voters == 1;
+}
+
 bool membership_others_elect(struct group *g)
 {
 	const struct raft_configuration *conf = newest(g);

@@ -60,6 +60,8 @@ void membership_do(struct group *g);
 void membership_link_down(struct group *g, uint64_t node);
 /* A member's match rose. */
 void membership_caught_up(struct group *g);
+/* By the newest configuration nobody else votes. */
+bool membership_sole_voter(const struct group *g);
 /* Leading: the other voters that answer are a majority even without the vote of this one. */
 bool membership_others_elect(struct group *g);
 /* Leading, and no write completes: hands over, without waiting for one, to a voter that has all there

@@ -268,6 +268,41 @@ static void test_members_leave_and_learn_of_it(void **state)
 	assert_true(scene_holds(members_leave, NULL));
 }
 
+/* It has the entry that removes node 1, and that is not durable, when that stands for election. */
+static bool last_member_leads_again(const struct rules_off *off)
+{
+	int status = 1;
+	begin(2, 2, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	struct group *g = C.nodes[0].cell->group;
+	uint64_t term = group_term(g);
+	C.nodes[0].disk.held = true;
+	SCENE_NEEDS(group_remove(g, 2, on_done, &status) == 0);
+	cluster_run(&C, 100);
+	cluster_forge(&C.nodes[1], &C.nodes[0],
+		&(struct wire){.kind = WIRE_VOTE,
+			.group = THE_GROUP,
+			.from = 2,
+			.to = 1,
+			.term = term + 3,
+			.flags = WIRE_DISRUPT},
+		slice_make(NULL, 0), slice_make(NULL, 0));
+	cluster_run(&C, 100);
+	SCENE_NEEDS(!C.nodes[0].cell->leading);
+	cluster_isolate(&C, 1, true);
+	C.nodes[0].disk.held = false;
+	cluster_run(&C, 3000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && group_term(g) > term + 3);
+	SCENE_NEEDS(put_some(0, 3));
+	return end(true);
+}
+
+static void test_the_last_member_leads_whoever_has_disturbed_it(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(last_member_leads_again, NULL));
+}
+
 static bool no_change_beyond_a_majority(const struct rules_off *off)
 {
 	begin(3, 3, 0, off);
@@ -657,6 +692,7 @@ int main(void)
 		cmocka_unit_test(test_a_group_of_one_grows_to_three),
 		cmocka_unit_test(test_a_lagging_member_is_installed_while_commands_go_on),
 		cmocka_unit_test(test_members_leave_and_learn_of_it),
+		cmocka_unit_test(test_the_last_member_leads_whoever_has_disturbed_it),
 		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
 		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
 		cmocka_unit_test(test_a_hand_over_ends_with_the_members_removal),
