@@ -213,19 +213,26 @@ static bool is_replaced(const struct view *v, uint64_t id)
 	       broker_member_on(v->q, m->node) != NULL;
 }
 
-/* It can answer, and nothing waits for its going. */
-static bool stays_awhile(
+/* In the order in which those who are to go are removed. */
+enum going {
+	GOING_LOST,  /* it does not answer: its node is away, or has dropped it with its row */
+	GOING_WAITED_FOR,
+	GOING_LATER, /* it can answer, and nothing waits for its going */
+};
+
+static enum going how_it_goes(
 	const struct mirrors *ms, const struct view *v, const struct group_member_state *r)
 {
-	return reaches(ms, r->node) && !is_replaced(v, r->id);
+	if (!reaches(ms, r->node) || broker_member_find(v->q, r->id) == NULL)
+		return GOING_LOST;
+	return is_replaced(v, r->id) ? GOING_WAITED_FOR : GOING_LATER;
 }
 
-static struct step remove_going(struct mirror *m, const struct view *v, bool staying)
+static struct step remove_going(struct mirror *m, const struct view *v, enum going how)
 {
 	for (unsigned i = 0; i < v->n; i++) {
 		const struct group_member_state *r = &v->raft[i];
-		if (r->id != v->self && is_going(v, r->id) &&
-			stays_awhile(m->all, v, r) == staying)
+		if (r->id != v->self && is_going(v, r->id) && how_it_goes(m->all, v, r) == how)
 			return asked(m, group_remove(v->group, r->id, on_done, m));
 	}
 	return settled;
@@ -460,7 +467,9 @@ bool mirrors_misplaced(struct mirrors *ms, uint64_t group)
 
 static struct step next_step(struct mirror *m, const struct view *v)
 {
-	struct step s = remove_going(m, v, false);
+	struct step s = remove_going(m, v, GOING_LOST);
+	if (s.outcome == SETTLED)
+		s = remove_going(m, v, GOING_WAITED_FOR);
 	if (s.outcome != SETTLED)
 		return s;
 	if (is_replaced(v, v->self) && (s = hand_over(m, v)).outcome == BUSY)
@@ -472,7 +481,7 @@ static struct step next_step(struct mirror *m, const struct view *v)
 	if (s.outcome == SETTLED)
 		s = bring_up(m, v);
 	if (s.outcome == SETTLED)
-		s = remove_going(m, v, true);
+		s = remove_going(m, v, GOING_LATER);
 	if (s.outcome == SETTLED && is_going(v, v->self))
 		s = hand_over(m, v);
 	if (s.outcome == SETTLED)
