@@ -379,6 +379,7 @@ void group_tick(struct group *g)
 	}
 	install_tick(g);
 	stall_tick(g);
+	group_fsm_tick(g);
 	if (freeze_tick(g) && group_may_tick(g) && tick_is_due(g)) {
 		if (!g->leading_raft && membership_sole_voter(g))
 			tick_sole_voter(g);

@@ -8,6 +8,15 @@
  *   - it is worth it: 1 MiB has gathered, or about as many entries as libraft's table of references
  *     begins with. That table and the array of entries grow with the log and never shrink; with
  * this bound a group that was once busy with tiny entries rests in what a new one needs.
+ *
+ * It is put off while it would take from the log what another member lacks, which would need a whole state
+ * then. So much may gather for that:
+ *   - LAGGARD_BYTES for members that lag and gain on us;
+ *   - while a state streams, BROUGHT_FACTOR times that, or as much as the stream has sent; one that is
+ *     slower than what gathers is given up;
+ *   - for a member that has got a state, BROUGHT_FACTOR times what had gathered by then, or LAGGARD_BYTES;
+ *   - when the worker's groups have too much together (raft/log_budget.h): nothing for those that lag, and
+ *     what has been sent for streams.
  */
 #include "raft/group_fsm.h"
 
@@ -27,7 +36,8 @@ enum {
 	TRAILING_BYTES = 2 * 1024 * 1024,
 	TRAILING_MIN = 16,
 	TRAILING_MAX = 192,
-	LAGGARD_BYTES = 64 * 1024 * 1024, /* so much log for a member that lags, not more */
+	LAGGARD_BYTES = 64 * 1024 * 1024,
+	BROUGHT_FACTOR = 4,
 };
 
 static bool snapshot_is_due(const struct group *g)
@@ -44,6 +54,13 @@ void group_fsm_want_snapshot(struct group *g)
 {
 	raft_set_snapshot_threshold(&g->raft, 1);
 	g->fsm.wanted = true;
+}
+
+void group_fsm_press(struct group *g)
+{
+	g->fsm.pressed = true;
+	group_fsm_want_snapshot(g);
+	group_want_barrier(g);
 }
 
 static void count_entry(struct group *g, size_t n)
@@ -97,12 +114,31 @@ static bool configuration_may_go(const struct group *g)
 	       RULE(g, r10_busy);
 }
 
-/* Of a member that lags a snapshot would take what it lacks, and then it would need a whole state: one
- * that has just got that would never get on under load. */
+static size_t laggard_bytes(const struct group *g)
+{
+	size_t n = g->groups->config.laggard_bytes;
+	return n != 0 ? n : LAGGARD_BYTES;
+}
+
+/* Of a member that lags a snapshot would take what it lacks, and then it would need a whole state. */
 static bool strands(struct group *g)
 {
-	return group_net_is_followed(g, (trailing(g) + 1) / 2, g->fsm.log_bytes > LAGGARD_BYTES) &&
-	       RULE(g, laggards_stay);
+	size_t room = g->fsm.pressed ? 0 : laggard_bytes(g);
+	return group_net_is_followed(g, (trailing(g) + 1) / 2, room) && RULE(g, laggards_stay);
+}
+
+size_t group_fsm_room_for_stream(const struct group *g)
+{
+	return g->fsm.pressed ? 0 : BROUGHT_FACTOR * laggard_bytes(g);
+}
+
+/* Whoever got a whole state would never get on under load if the log was cut before it has what gathered
+ * meanwhile, however much that is. While it takes that, three times as much may follow: it is to be
+ * quicker than what comes by a third. */
+size_t group_fsm_room_for_brought(const struct group *g)
+{
+	size_t tail = g->fsm.log_bytes, least = laggard_bytes(g);
+	return BROUGHT_FACTOR * (tail > least ? tail : least);
 }
 
 /* The later line asks before it applies, not after: a leader that comes to rest would keep its log.
@@ -114,11 +150,26 @@ static bool is_early(const struct group *g)
 	return LIBRAFT_LAYERED && (under_way || g->barrier);
 }
 
+/* While a snapshot streams to another member, one of our own would make that too old by its end, and take
+ * entries that it needs. raft asks again with the next entry. */
+static bool is_put_off(struct group *g)
+{
+	return is_early(g) || configuration_may_go(g) || strands(g) || install_needs_log(g);
+}
+
+/* Nothing may come any more, and the log would stay. */
+void group_fsm_tick(struct group *g)
+{
+	bool rests = g->leading && !g->proposed && !group_has_work(g);
+	if (!LIBRAFT_LAYERED && g->fsm.wanted && g->fsm.taken == NULL && rests && !is_put_off(g))
+		group_want_barrier(g);
+}
+
 /* An answer from a term long gone is an occasion for raft to ask, and nothing else. */
 void group_fsm_settle(struct group *g)
 {
 	if (!LIBRAFT_LAYERED || !g->fsm.wanted || g->fsm.taken != NULL || g->io.installing ||
-		is_early(g) || configuration_may_go(g) || install_streams(g) || strands(g))
+		is_put_off(g))
 		return;
 	char address[] = "0";
 	struct raft_message nothing = {
@@ -133,16 +184,14 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 {
 	struct group *g = fsm->data;
 	struct group_fsm *f = &g->fsm;
-	/* raft asks again with the next entry. While a snapshot streams to another member, that
-	 * would be too old by its end, and entries that it needs would go. */
-	if (configuration_may_go(g) || install_streams(g) || is_early(g) || strands(g))
+	if (is_put_off(g))
 		return RAFT_BUSY;
 	bool at_command = f->command == raft_last_applied(&g->raft);
 	f->applied = raft_last_applied(&g->raft);
 	struct fsm_snapshot *state = MEM_NEW(struct fsm_snapshot);
 	g->app->snapshot(g->arg, f->snapshot_index, &state->data, &state->live, &state->rows);
 	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
-	f->wanted = false;
+	f->wanted = f->pressed = false;
 	raft_set_snapshot_trailing(&g->raft, trailing(g));
 	f->taken = state;
 	f->snapshot_bytes = state->data.n + state->live.n + state->rows.n;

@@ -31,6 +31,7 @@ struct group_fsm {
 	unsigned log_entries;       /* the same, counted */
 	struct log_share share;     /* in groups.log_budget */
 	bool wanted;                /* a snapshot is due */
+	bool pressed;               /* ... and no member that lags is a reason to wait */
 	struct fsm_snapshot *taken; /* from fsm->snapshot to fsm->snapshot_finalize */
 	struct raft_buffer buf;     /* the descriptor */
 };
@@ -43,7 +44,15 @@ void group_fsm_done(struct group *g);
 int group_fsm_restore(struct group *g, uint64_t index, struct slice data);
 /* After every call into raft. */
 void group_fsm_settle(struct group *g);
-/* With the next entry applied a snapshot is taken. */
+/* With the next entry applied a snapshot is taken, unless members that lag need the log. */
 void group_fsm_want_snapshot(struct group *g);
+/* The same soon, whoever lags: what the groups have is too much. */
+void group_fsm_press(struct group *g);
+/* Every tick: a snapshot that was put off is taken though nothing comes any more. */
+void group_fsm_tick(struct group *g);
+/* Bytes that the log may have while a snapshot streams, whatever that has sent so far. */
+size_t group_fsm_room_for_stream(const struct group *g);
+/* Bytes that it may have now that a member has got a snapshot, until that has the rest. */
+size_t group_fsm_room_for_brought(const struct group *g);
 
 #endif

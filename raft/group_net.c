@@ -30,7 +30,7 @@ enum {
 	APPEND_BYTES = 256 * 1024, /* of entries in one message; a larger entry goes alone */
 	APPEND_ENTRIES = 1024,
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
-	GAIN_MS = 1000,
+	GAIN_MS = 3000, /* a member that lags has to gain on us */
 	RESEND_MS = 500, /* entries are sent again so long after the link took them, without an answer */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
 	WRITING_BYTES = 4 * 1024 * 1024, /* the same, of entries that a follower's disk has yet to take */
@@ -99,38 +99,47 @@ void group_net_lead(struct group *g)
 		p->heard_ms = 0;
 		p->sent = 0;
 		p->frozen = false;
-		p->brought = false;
-		p->lag_ms = 0;
+		p->lag = (struct lag){0};
 	}
 }
 
-/* A member that does not gain on us in GAIN_MS is not waited for. */
-static bool is_waited_for(struct group *g, struct peer *p, uint64_t near, bool short_of_room)
+static bool gains(struct lag *lag, uint64_t n, uint64_t now)
 {
-	uint64_t now = groups_now(g->groups);
-	uint64_t lag = g->io.terms.last > p->match ? g->io.terms.last - p->match : 0;
-	bool waited = lag > near && p->install == NULL && groups_linked(g->groups, p->node) &&
-		      (p->brought || !short_of_room);
-	if (waited && (p->lag_ms == 0 || (now - p->lag_ms >= GAIN_MS && lag < p->lag))) {
-		p->lag = lag;
-		p->lag_ms = now;
-	} else if (!waited || now - p->lag_ms >= GAIN_MS) {
-		p->brought = false;
-		p->lag_ms = 0;
-	}
-	return p->lag_ms != 0;
+	if (lag->ms != 0 && now - lag->ms < GAIN_MS)
+		return true;
+	bool less = lag->ms == 0 || n < lag->n;
+	lag->n = n;
+	lag->ms = now;
+	return less;
 }
 
-bool group_net_is_followed(struct group *g, uint64_t near, bool short_of_room)
+static bool is_waited_for(struct group *g, struct peer *p, uint64_t near, size_t room)
+{
+	struct lag *lag = &p->lag;
+	uint64_t n = g->io.terms.last > p->match ? g->io.terms.last - p->match : 0;
+	if (n <= near || p->install != NULL || !groups_linked(g->groups, p->node)) {
+		*lag = (struct lag){0};
+		return false;
+	}
+	lag->given_up |= !gains(lag, n, groups_now(g->groups));
+	return !lag->given_up && g->fsm.log_bytes <= (lag->room > room ? lag->room : room);
+}
+
+bool group_net_is_followed(struct group *g, uint64_t near, size_t room)
 {
 	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
 	bool any = false;
-	for (unsigned i = 0; i < conf->n; i++) {
+	for (unsigned i = 0; g->leading_raft && i < conf->n; i++) {
 		struct peer *p = group_net_peer(g, conf->servers[i].id);
 		if (p != NULL && conf->servers[i].role != RAFT_SPARE)
-			any |= is_waited_for(g, p, near, short_of_room);
+			any |= is_waited_for(g, p, near, room);
 	}
-	return any && g->leading_raft;
+	return any;
+}
+
+void group_net_brought(struct peer *p, size_t room)
+{
+	p->lag = (struct lag){.room = room};
 }
 
 /* ---- letters -------------------------------------------------------------------------------- */

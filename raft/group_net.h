@@ -12,6 +12,14 @@
 #include "raft/net.h"
 #include "raft/wire.h"
 
+/* A member is behind. All 0: it was near, as of the last look. */
+struct lag {
+	size_t room;   /* bytes of log; not 0: it was brought up, and lacks what came meanwhile */
+	uint64_t n;    /* entries that it lacked ... */
+	uint64_t ms;   /* ... then */
+	bool given_up; /* it did not gain on us */
+};
+
 /* Another member, as this one sees it. Lives as long as the group is open. */
 struct peer {
 	struct list link; /* in group_net.peers */
@@ -27,9 +35,7 @@ struct peer {
 	uint64_t heard_ms;   /* leading: when it last answered, by the group's clock */
 	bool frozen;         /* it stopped its clock at our asking */
 	struct install_out *install; /* a snapshot is on its way to it */
-	bool brought;        /* it got one, and not yet what came behind that */
-	uint64_t lag;        /* entries that it lacked ... */
-	uint64_t lag_ms;     /* ... when that was last looked at; 0: it was near */
+	struct lag lag;
 };
 
 struct group_net_state {
@@ -75,8 +81,11 @@ struct peer *group_net_peer(struct group *g, uint64_t id); /* NULL if there is n
 /* Leading: this member answers. */
 bool group_net_alive(struct group *g, uint64_t id);
 /* Leading: a member lacks more than `near` entries and gets closer, so what it lacks is to stay in the
- * log; `short_of_room`: only for those that have just been brought up by a snapshot. */
-bool group_net_is_followed(struct group *g, uint64_t near, bool short_of_room);
+ * log, as long as that has no more than `room` bytes, or what the member was given by
+ * group_net_brought(). */
+bool group_net_is_followed(struct group *g, uint64_t near, size_t room);
+/* It was brought up by a snapshot, and is waited for as long as the log has no more than `room` bytes. */
+void group_net_brought(struct peer *p, size_t room);
 /* This member began to lead: nothing is known of the others. */
 void group_net_lead(struct group *g);
 

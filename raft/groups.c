@@ -116,8 +116,7 @@ static void bound_logs(struct groups *gs)
 	struct log_share *share;
 	while ((share = log_budget_excess(&gs->log_budget)) != NULL) {
 		struct group *g = LIST_ENTRY(share, struct group, fsm.share);
-		group_fsm_want_snapshot(g);
-		group_want_barrier(g);
+		group_fsm_press(g);
 	}
 }
 
@@ -192,14 +191,17 @@ void groups_pace(struct group *g)
 unsigned groups_resume(struct groups *gs)
 {
 	unsigned next = 0;
-	LIST_EACH_SAFE(node, &gs->paced)
-	{
+	struct list due; /* from which whoever is called may take others: group_close() */
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &gs->paced);
+	while ((node = list_pop(&due)) != NULL) {
 		struct group *g = LIST_ENTRY(node, struct group, paced);
 		unsigned ms = install_resume(g);
 		group_settle(g);
-		if (ms == 0)
-			list_remove(&g->paced);
-		else if (next == 0 || ms < next)
+		if (ms != 0)
+			groups_pace(g);
+		if (ms != 0 && (next == 0 || ms < next))
 			next = ms;
 	}
 	return next;

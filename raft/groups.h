@@ -27,6 +27,7 @@ struct groups_config {
 	unsigned freeze_after_ms;          /* a group without work rests after that; 0: never */
 	unsigned snapshot_entries;         /* entries after which a snapshot is worth it; 0: 240 */
 	unsigned trailing_entries;         /* at most so many stay in memory behind it; 0: 192 */
+	size_t laggard_bytes; /* of log for a member that lags; 0: 64 MiB. raft/group_fsm.c */
 	uint64_t state_max; /* bytes of a state that another member may send; 0: no limit */
 	const struct rules_off *rules_off; /* tests only: raft/rules.h */
 };

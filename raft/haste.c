@@ -61,13 +61,16 @@ unsigned haste_tick(struct groups *gs)
 {
 	uint64_t now = groups_now(gs);
 	unsigned n = 0;
-	LIST_EACH_SAFE(node, &gs->hasty)
-	{
+	struct list due; /* as in groups_resume() */
+	struct list *node;
+	list_init(&due);
+	list_move_all(&due, &gs->hasty);
+	while ((node = list_pop(&due)) != NULL) {
 		struct group *g = LIST_ENTRY(node, struct group, haste.link);
-		if (now < g->haste.at_ms || !campaign(g))
-			n++;
-		else
-			list_remove(&g->haste.link);
+		if (now >= g->haste.at_ms && campaign(g))
+			continue;
+		list_push_back(&gs->hasty, node);
+		n++;
 	}
 	return n;
 }

@@ -143,6 +143,25 @@ static void out_end(struct install_out *o, int status)
 		release_deferred(g);
 }
 
+/* What it has sent is less than what waits behind it: it will not come to an end before that is more than
+ * the log may have. */
+static bool is_too_slow(const struct install_out *o)
+{
+	size_t log = o->g->fsm.log_bytes;
+	return !o->taken && log > group_fsm_room_for_stream(o->g) && log > o->bytes;
+}
+
+bool install_needs_log(struct group *g)
+{
+	LIST_EACH_SAFE(node, &g->installs.out)
+	{
+		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
+		if (is_too_slow(o))
+			out_end(o, RAFT_NOCONNECTION);
+	}
+	return install_streams(g);
+}
+
 int install_get(struct raft_io *io, struct raft_io_snapshot_get *req, raft_io_snapshot_get_cb cb)
 {
 	struct group *g = io->impl;
@@ -442,7 +461,7 @@ static void out_taken(struct install_out *o)
 	o->taken = true;
 	if (g->stall.silent)
 		return;
-	p->brought = true;
+	group_net_brought(p, group_fsm_room_for_brought(g));
 	group_net_answer(g, p, o->index);
 	if (p->install == o)
 		out_end(o, 0);
@@ -457,6 +476,7 @@ void install_acked(struct group *g, uint64_t node, const struct wire *w)
 		o->term != libraft_term(&g->raft))
 		return;
 	o->heard_ms = groups_now(g->groups);
+	p->heard_ms = freeze_clock(g);
 	if (w->flags & WIRE_REFUSED) {
 		out_end(o, RAFT_NOCONNECTION);
 	} else if (w->flags & WIRE_DONE) {

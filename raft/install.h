@@ -86,6 +86,8 @@ void install_cancel(struct group *g);
 void install_done(struct group *g);
 /* Streams are under way. */
 bool install_streams(const struct group *g);
+/* The same, once those are given up that are too slow for what gathers meanwhile. */
+bool install_needs_log(struct group *g);
 /* True if the release of an entry has to wait for the end of streams; it is taken note of. */
 bool install_defers(struct group *g, uint64_t index);
 /* fsm->restore after an install: the state that was staged. */

@@ -669,6 +669,7 @@ void node_start(struct node *n)
 		.snapshot_entries =
 			n->snapshot_entries != 0 ? n->snapshot_entries : c->o.snapshot_entries,
 		.trailing_entries = c->o.trailing_entries,
+		.laggard_bytes = c->o.laggard_bytes,
 		.state_max = c->o.state_max,
 		.rules_off = c->o.off,
 	});

@@ -77,6 +77,7 @@ struct cluster_options {
 	unsigned heartbeat_ms, election_ms, freeze_after_ms;
 	unsigned snapshot_entries; /* 0: as the product */
 	unsigned trailing_entries;
+	size_t laggard_bytes;
 	uint64_t state_max; /* as in raft/groups.h */
 	bool half_commits; /* a crash may cut a commit in two */
 	const struct rules_off *off;
