@@ -208,6 +208,26 @@ static int env_fail_unfinished(struct env *env, struct env_text err)
 		env->path);
 }
 
+/* What one of LMDB's two first pages says: struct MDB_page, then MDB_meta. False: it cannot be read. */
+static bool env_page_size(int fd, off_t page, uint32_t *ret_bytes)
+{
+	enum { PAGE_HEADER = 16, META_PAGE_SIZE = 24 };
+	return pread(fd, ret_bytes, sizeof *ret_bytes, page + PAGE_HEADER + META_PAGE_SIZE) ==
+		sizeof *ret_bytes;
+}
+
+/* LMDB believes the size that they name, and divides by it. */
+static int env_examine_first_pages(struct env *env, int fd, struct env_text err)
+{
+	enum { LEAST = 512, MOST = 64 * 1024 };
+	uint32_t first, second;
+	bool ok = env_page_size(fd, 0, &first) && first >= LEAST && first <= MOST &&
+		(first & (first - 1)) == 0 && env_page_size(fd, first, &second) && second == first;
+	return ok ? STORE_OK : env_fail(err, STORE_DAMAGED,
+			"store %s is damaged: data.mdb: its first pages do not say how large a page is",
+			env->path);
+}
+
 /* What is there of data.mdb, before LMDB looks at it. */
 static int env_examine(struct env *env, enum env_mode mode, int fd, struct env_text err)
 {
@@ -218,7 +238,7 @@ static int env_examine(struct env *env, enum env_mode mode, int fd, struct env_t
 	if (st.st_size == 0 && settled)
 		return env_fail_lost(env, err, "is empty");
 	if (settled || !env_is_unmade(fd, st.st_size))
-		return STORE_OK;
+		return env_examine_first_pages(env, fd, err);
 	if (mode == ENV_CHECK)
 		return env_fail_unfinished(env, err);
 	if (ftruncate(fd, 0) != 0)

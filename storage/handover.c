@@ -137,7 +137,8 @@ void outbox_put(struct outbox *out, struct list *from, void (*wake)(void *arg), 
 	pthread_mutex_lock(&out->lock);
 	list_move_all(&out->requests, from);
 	atomic_store_explicit(&out->ready, true, memory_order_relaxed);
-	wake(arg);
+	if (wake != NULL)
+		wake(arg);
 	pthread_mutex_unlock(&out->lock);
 }
 

@@ -59,7 +59,8 @@ void inbox_stop(struct inbox *in);
 
 struct outbox *outbox_new(struct inbox *in);
 void outbox_free(struct outbox *out);
-/* Writer: moves `from` into the outbox and calls wake(arg). */
+/* Who carries requests out: moves `from` into the outbox and calls wake(arg). wake: NULL if that is the
+ * owner itself. */
 void outbox_put(struct outbox *out, struct list *from, void (*wake)(void *arg), void *arg);
 /* Owner: moves all there is behind `to`. */
 void outbox_take(struct outbox *out, struct list *to);

@@ -48,8 +48,7 @@ void store_port_write(struct store_port *port)
 unsigned store_port_poll(struct store_port *port)
 {
 	/* `done` may submit, and memory logs complete at once: what is completed from here on waits
-	 * for the next call, or two groups talking to each other would keep the worker here. What
-	 * the writer has sent back is older than what store_port_write() has completed. */
+	 * for the next call, or two groups talking to each other would keep the worker here. */
 	struct list ready;
 	list_init(&ready);
 	if (port->shared != NULL)

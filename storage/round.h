@@ -109,8 +109,8 @@ uint64_t round_number(const struct round *r);
 bool round_pending(const struct round *r);
 /* False for a record that nobody needs any more: it need not be written. */
 bool packed_is_needed(const struct packed *p);
-/* Before anything is planned: chooses records that are dead by now. What dies in this step may be
- * deleted only once it is durable. */
+/* Before a step plans anything: chooses records that are dead by now, to be deleted if the step ends with a
+ * commit. They died in the round's steps before, or before the round; what dies in this step waits. */
 void round_doom(struct round *r);
 /* They will be deleted, since there will be a commit / will have to wait. */
 void round_delete(struct round *r);

@@ -66,7 +66,7 @@ struct store_req;
 /* A worker's side of the store. Embedded by the worker; all fields belong to the store. */
 struct store_port {
 	struct list submitted; /* struct store_req, not yet handed to the writer (owner thread) */
-	struct list completed; /* finished on the owner's thread: memory logs', lone ones */
+	struct list completed; /* memory logs' */
 	struct store *store;   /* NULL: memory logs only */
 	void *shared;          /* what crosses the threads (LMDB backend) */
 	void (*wake)(void *arg);

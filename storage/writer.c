@@ -367,7 +367,9 @@ static bool writer_oversleeps(const struct writer *w)
 bool writer_write_lone(struct writer *w, struct store_port *port)
 {
 	struct list *requests = &w->round.requests;
+	struct list done;
 	bool nudge = false;
+	list_init(&done);
 	if (!is_lone(&port->submitted) || !inbox_enter(w->inbox))
 		return false;
 	bool stays = writer_may_stay_asleep(w, &port->submitted);
@@ -376,10 +378,13 @@ bool writer_write_lone(struct writer *w, struct store_port *port)
 		list_move_all(&w->pending, &port->submitted);
 		writer_plan(w);
 		if (writer_journal(w, requests))
-			writer_finish_requests(w, &port->completed);
+			writer_finish_requests(w, &done);
 		writer_publish(w);
 		nudge = !list_empty(requests) || writer_oversleeps(w);
 	}
+	/* Behind what came back before, and ahead of what the writer finishes once it is let in. */
+	if (!list_empty(&done))
+		outbox_put(port_outbox(port), &done, NULL, NULL);
 	inbox_leave(w->inbox, nudge);
 	return stays;
 }

@@ -907,6 +907,37 @@ static void a_store_of_format_1_gets_a_journal(void **state)
 	store_log_close(log);
 }
 
+/* ---- the first pages ---- */
+
+static void zero(const char *path, off_t from, size_t n)
+{
+	uint8_t zeros[8192] = {0};
+	int fd = open(path, O_WRONLY);
+	assert_true(n <= sizeof zeros);
+	assert_int_equal(pwrite(fd, zeros, n, from), n);
+	close(fd);
+}
+
+/* LMDB divides by what it reads there. */
+static void first_pages_that_are_partly_zero_are_damage(void **state)
+{
+	struct rig *r = *state;
+	enum { PAGE = 4096, META = 16 };
+	char path[128];
+	make_content(r);
+	snprintf(path, sizeof path, "%s/data.mdb", r->dir);
+	struct buf whole = file_read(r, "data.mdb");
+	for (off_t from = META; from <= META + 24; from += 8) {
+		for (off_t page = 0; page < 2 * PAGE; page += PAGE) {
+			file_write(r, "data.mdb", buf_slice(&whole));
+			zero(path, page + from, PAGE - (size_t)from);
+			expect_open(r->dir, STORE_DAMAGED, "data.mdb");
+			assert_int_equal(rig_check(r), STORE_DAMAGED);
+		}
+	}
+	buf_done(&whole);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -942,6 +973,7 @@ int main(void)
 		TEST(files_of_different_moments_are_refused_or_a_prefix),
 		TEST(the_journal_of_another_store_is_refused),
 		TEST(a_store_of_format_1_gets_a_journal),
+		TEST(first_pages_that_are_partly_zero_are_damage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

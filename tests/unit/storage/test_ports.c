@@ -233,6 +233,58 @@ static void many_requests_are_handed_over(void **state)
 	rig_done(&r);
 }
 
+enum { IN_ORDER = 2 };
+
+struct in_order {
+	struct store_req req;
+	unsigned *n; /* done so far */
+	unsigned no;
+};
+
+static void finished_in_order(struct store_req *req)
+{
+	struct in_order *q = LIST_ENTRY(req, struct in_order, req);
+	assert_int_equal((*q->n)++, q->no);
+}
+
+static void append_in_order(struct store_log *log, struct in_order *q, unsigned no, unsigned *n, uint64_t index)
+{
+	struct blob *blob = blob_new(100);
+	struct store_entry e = {.term = 1, .type = (uint16_t)index, .blob = blob, .p = blob->data, .n = 100};
+	entry_fill(blob->data, 100, log->group, index, 1);
+	*q = (struct in_order){.n = n, .no = no, .req.done = finished_in_order};
+	store_log_append(log, &q->req, index, &e, 1);
+	blob_unref(blob);
+}
+
+/* A log that is closed hands over what the port has: nobody has asked yet what this thread has written. */
+static void what_is_written_here_comes_back_first(void **state)
+{
+	(void)state;
+	struct rig r;
+	struct in_order q[IN_ORDER];
+	unsigned n = 0;
+	rig_in_memory();
+	rig_init_disk(&r);
+	struct lone l = {&r, rig_log(&r, 1), 0};
+	wait_until(is_written_here_at_last, &l);
+	pthread_mutex_lock(&r.lock);
+	unsigned wakes = r.wakes;
+	pthread_mutex_unlock(&r.lock);
+	append_in_order(l.log, &q[0], 0, &n, l.last + 1);
+	store_port_write(&r.port);
+	append_in_order(l.log, &q[1], 1, &n, l.last + 2);
+	store_log_close(rig_log(&r, 2));
+	pthread_mutex_lock(&r.lock);
+	while (r.wakes == wakes)
+		pthread_cond_wait(&r.woken, &r.lock);
+	pthread_mutex_unlock(&r.lock);
+	while (n < IN_ORDER)
+		rig_poll(&r);
+	store_log_close(l.log);
+	rig_done(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +293,7 @@ int main(void)
 		cmocka_unit_test(a_lone_request_wakes_nobody),
 		cmocka_unit_test(the_writer_ends_a_round_that_others_filled),
 		cmocka_unit_test(many_requests_are_handed_over),
+		cmocka_unit_test(what_is_written_here_comes_back_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
