@@ -264,6 +264,9 @@ void worker_done(struct worker *w)
 	uv_close((uv_handle_t *)&w->prepare, NULL);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	current = NULL;
+	/* Another thread may wake a worker that it has just sent back to its end: nobody writes to a
+	 * descriptor that is somebody else's by then. */
+	atomic_store_explicit(&w->awake, true, memory_order_release);
 	close(w->wake_fd);
 	int rc = uv_loop_close(&w->loop);
 	assert(rc == 0); /* else somebody's handle is still open */

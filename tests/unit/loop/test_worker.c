@@ -2,6 +2,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -333,6 +335,26 @@ static void test_mail_after_the_end_is_delivered_by_done(void **state)
 	assert_int_equal(c.delivered, 1);
 }
 
+static void test_a_wake_up_after_the_end_writes_to_nobody(void **state)
+{
+	(void)state;
+	struct worker w;
+	eventfd_t n;
+	worker_init(&w, 0);
+	int fd = w.wake_fd;
+	post_stop(&w);
+	worker_run(&w);
+	worker_done(&w);
+	int other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (other != fd) {
+		assert_int_equal(dup2(other, fd), fd);
+		close(other);
+	}
+	worker_wake(&w);
+	assert_int_equal(eventfd_read(fd, &n), -1);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -344,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_hooks_run_after_a_timer_before_the_loop_sleeps),
 		cmocka_unit_test(test_the_clock_moves_with_the_turns),
 		cmocka_unit_test(test_mail_after_the_end_is_delivered_by_done),
+		cmocka_unit_test(test_a_wake_up_after_the_end_writes_to_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
