@@ -158,6 +158,18 @@ class Damage(unittest.TestCase):
         self.take_all("well", 51)
         self.expect_mended_by_deletion("hurt", "well")
 
+    def test_a_first_page_that_is_partly_zero_is_damage(self):
+        self.fill("some", 5)
+        self.stop()
+        with open(self.data(), "r+b") as f:
+            f.seek(24)
+            f.write(bytes(4096 - 24))
+        status, text = self.check_store()
+        self.assertEqual(status, DAMAGED, text)
+        self.broker._launch()
+        self.assertEqual(self.broker.process.wait(SECONDS), DAMAGED, self.log())
+        self.assertIn("first pages do not say how large a page is", self.log())
+
     def test_a_file_cut_off_serves_what_is_left_or_refuses(self):
         self.fill("first", 50)
         self.fill("last", 2000)
