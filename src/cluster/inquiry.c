@@ -148,7 +148,7 @@ static void inquiry_on_dialled(void *arg, int fd, const char *why)
 	q->dialer = NULL;
 	if (fd >= 0)
 		q->link = link_new(q->config.worker, fd, HANDSHAKE_DIALLER, &q->self, q->config.key,
-			&q->limits, q->config.tls, &inquiry_owner, q);
+			&q->limits, *q->config.tls, &inquiry_owner, q);
 	if (q->link != NULL)
 		return;
 	snprintf(text, sizeof text, "it cannot be reached at %s: %s", q->address,

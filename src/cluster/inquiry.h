@@ -17,7 +17,7 @@ struct inquiry_config {
 	const struct handshake_identity *self; /* copied */
 	const struct handshake_key *key;       /* kept by the owner until it is over */
 	const struct link_limits *limits;      /* copied */
-	struct ssl_ctx_st *tls;                /* NULL: none; likewise */
+	struct ssl_ctx_st *const *tls; /* looked at when the connection stands; NULL there: none */
 	const char *address;                   /* "host:port" */
 	const char *name;      /* who is meant to be there; NULL: whoever is. Copied */
 	struct slice request;  /* copied */

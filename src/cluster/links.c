@@ -697,7 +697,7 @@ void links_inquire(struct links *ls, const char *address, const char *name, stru
 			    .self = &ls->self,
 			    .key = &ls->key,
 			    .limits = &ls->limits,
-			    .tls = ls->tls,
+			    .tls = &ls->tls,
 			    .address = address,
 			    .name = name,
 			    .request = request,
@@ -705,6 +705,11 @@ void links_inquire(struct links *ls, const char *address, const char *name, stru
 			    .done = done,
 			    .arg = arg},
 		&ls->inquiries);
+}
+
+void links_set_tls(struct links *ls, struct ssl_ctx_st *tls)
+{
+	ls->tls = tls;
 }
 
 void links_set_identity(

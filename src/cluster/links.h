@@ -57,6 +57,9 @@ void links_free(struct links *ls);
 int links_listen(struct links *ls, struct listener *bound, int backlog, char *err, size_t err_n);
 unsigned links_listen_port(const struct links *ls); /* 0: does not listen */
 
+/* Connections from now on are of this context, if they were of one before: those that are there stay. The
+ * former one is not used any more. */
+void links_set_tls(struct links *ls, struct ssl_ctx_st *tls);
 /* Another member of the cluster, from the metadata; strings are copied. `address` "host:port" or
  * "[v6]:port", tried from now on. A known id gets the new name and address: a link that is up
  * stays. Our own id is ignored. */

@@ -139,6 +139,25 @@ static int status(struct ctl *c)
 	return CTL_OK;
 }
 
+/* ---- certificates ---- */
+
+static int reload_certificates(struct ctl *c)
+{
+	ctl_say(c, "Node %s reads its certificates again ...", c->node);
+	return ctl_do(c, "reload_certificates", NULL);
+}
+
+/* There is no Erlang here, but scripts that renew certificates know this one. */
+static int eval(struct ctl *c)
+{
+	if (strcmp(ctl_arg(c, 0), "ssl:clear_pem_cache().") != 0)
+		return ctl_misuse(c, "the only expression that is known here is ssl:clear_pem_cache().");
+	int status = ctl_do(c, "reload_certificates", NULL);
+	if (status == CTL_OK)
+		puts("ok");
+	return status;
+}
+
 /* ---- the end ---- */
 
 static int stop(struct ctl *c)
@@ -172,6 +191,11 @@ const struct ctl_verb verbs_node[] = {
 	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0, 0,
 		shutdown_node},
 	{"stop", "Nodes", "[<pidfile>]", "Stops the node", 0, 1, 0, stop},
+	{"reload_certificates", "Operations", "",
+		"Reads the certificates and keys of TLS again, for new connections", 0, 0, 0,
+		reload_certificates},
+	{"eval", "Operations", "<expression>",
+		"The same, for scripts: the only expression is ssl:clear_pem_cache().", 1, 1, 0, eval},
 	{"ping", "Monitoring, observability and health checks", "",
 		"Checks that the node's process runs and can be asked", 0, 0, 0, ping},
 	{"status", "Monitoring, observability and health checks", "", "Displays a node's status",

@@ -122,11 +122,48 @@ void node_on_app_failed(struct node *n, enum node_exit why)
 		node_stop(n, why);
 }
 
+/* Reads the files. */
+static struct ssl_ctx_st *node_new_tls(const struct config *c, char *err, size_t err_n)
+{
+	return tls_context_new(&(struct tls_config){.cacertfile = c->tls_cacertfile,
+				       .certfile = c->tls_certfile,
+				       .keyfile = c->tls_keyfile,
+				       .verify = !c->tls_no_verify,
+				       .depth = (unsigned)c->tls_depth},
+		err, err_n);
+}
+
+/* Certificates on disk are others now. */
+static int node_renew_tls(void *arg, char *err, size_t err_n)
+{
+	struct node *n = arg;
+	struct ssl_ctx_st *had = n->tls;
+	if (had == NULL) {
+		log_info("node", "there are no certificates to be read again");
+		return 0;
+	}
+	n->tls = node_new_tls(n->config, err, err_n);
+	if (n->tls == NULL) {
+		n->tls = had;
+		log_error("node", "cluster.ssl_options: %s; the certificates that were read before are used on", err);
+		return -1;
+	}
+	links_set_tls(n->links, n->tls);
+	tls_context_free(had);
+	log_info("node", "the certificates have been read again: new connections between nodes use them");
+	return 0;
+}
+
 static void node_on_signal(uv_signal_t *handle, int signum)
 {
 	struct node *n = handle->data;
+	char err[ERR_MAX];
 	if (n->stopping)
 		return; /* it takes as long as it takes: impatience must not lose anything */
+	if (signum == SIGHUP) {
+		node_renew_tls(n, err, sizeof err);
+		return;
+	}
 	log_info("node", "%s received, stopping", signum == SIGTERM ? "SIGTERM" : "SIGINT");
 	node_stop(n, NODE_EXIT_OK);
 }
@@ -376,6 +413,7 @@ static void node_open_api(struct node *n)
 		.reset = node_reset,
 		.join = node_join,
 		.give_up = node_give_up,
+		.renew_tls = node_renew_tls,
 		.stop = node_on_stop_wanted,
 		.alarms = node_alarms_at,
 		.listener = node_listener_at,
@@ -402,16 +440,10 @@ static enum node_exit node_read_cookie(struct node *n)
 
 static enum node_exit node_read_tls(struct node *n)
 {
-	const struct config *c = n->config;
 	char err[ERR_MAX];
-	if (c->tls_certfile[0] == '\0')
+	if (n->config->tls_certfile[0] == '\0')
 		return NODE_EXIT_OK;
-	n->tls = tls_context_new(&(struct tls_config){.cacertfile = c->tls_cacertfile,
-					 .certfile = c->tls_certfile,
-					 .keyfile = c->tls_keyfile,
-					 .verify = !c->tls_no_verify,
-					 .depth = (unsigned)c->tls_depth},
-		err, sizeof err);
+	n->tls = node_new_tls(n->config, err, sizeof err);
 	if (n->tls != NULL)
 		return NODE_EXIT_OK;
 	log_error("node", "cluster.ssl_options: %s", err);
@@ -465,17 +497,17 @@ static void node_listen_for_nodes(struct node *n)
 
 /* ---- starting ---- */
 
-static const int stop_signals[] = {SIGTERM, SIGINT};
+static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
-enum { STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
+enum { CAUGHT_SIGNALS = sizeof caught_signals / sizeof *caught_signals };
 
 /* `how`: SIG_BLOCK until there is a loop that can be told, then SIG_UNBLOCK. */
 static void node_mask_signals(int how)
 {
 	sigset_t set;
 	sigemptyset(&set);
-	for (size_t i = 0; i < STOP_SIGNALS; i++)
-		sigaddset(&set, stop_signals[i]);
+	for (size_t i = 0; i < CAUGHT_SIGNALS; i++)
+		sigaddset(&set, caught_signals[i]);
 	pthread_sigmask(how, &set, NULL);
 }
 
@@ -498,10 +530,10 @@ static void node_on_bus_error(int signum)
 
 static void node_catch_signals(struct node *n)
 {
-	for (size_t i = 0; i < STOP_SIGNALS; i++) {
+	for (size_t i = 0; i < CAUGHT_SIGNALS; i++) {
 		uv_signal_init(&n->shards[0].worker.loop, &n->signals[i]);
 		n->signals[i].data = n;
-		uv_signal_start(&n->signals[i], node_on_signal, stop_signals[i]);
+		uv_signal_start(&n->signals[i], node_on_signal, caught_signals[i]);
 	}
 	node_mask_signals(SIG_UNBLOCK);
 }

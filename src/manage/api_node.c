@@ -12,6 +12,8 @@
 #include "src/manage/remote.h"
 #include "src/manage/warnings.h"
 
+enum { ERR_MAX = 512 };
+
 static void ping(struct api_call *c)
 {
 	static const char *const states[] = {
@@ -340,6 +342,16 @@ static void set_cluster_name(struct api_call *c)
 	api_propose(c, &b, NULL);
 }
 
+static void reload_certificates(struct api_call *c)
+{
+	const struct api_node *node = api_node(c);
+	char err[ERR_MAX];
+	if (node->renew_tls(node->arg, err, sizeof err) == 0)
+		api_ok(c, NULL);
+	else
+		api_fail(c, API_REFUSED, "%s; the certificates that were read before are used on", err);
+}
+
 /* The answer is on its way before the end begins: the control socket is closed last. */
 static void stop(struct api_call *c)
 {
@@ -357,6 +369,7 @@ const struct api_verb api_node_verbs[] = {
 	{"list_feature_flags", list_feature_flags, false},
 	{"enable_feature_flag", enable_feature_flag, false},
 	{"environment", environment, true},
+	{"reload_certificates", reload_certificates, true},
 	{"stop", stop, true},
 	{NULL, NULL, false},
 };

@@ -6,6 +6,8 @@ usage: tls.py [unittest arguments]; WARREND names the broker.
 """
 
 import os
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -20,7 +22,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 
 from cluster import COOKIE, Cluster, beside, exit_on_sigterm, wait_until  # noqa: E402
 
-CONFIG, UNAVAILABLE = 78, 69
+CONFIG, UNAVAILABLE, SOFTWARE = 78, 69, 70
 GREETING_S = 5
 STRANGERS = 40
 
@@ -104,6 +106,53 @@ class Tls(unittest.TestCase):
         c.wait_running(2)
         c.nodes[0].start()
         c.wait_running(3)
+
+    def serves_certificate(self, node):
+        """The serial number of what the node shows to those who connect."""
+        r = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % node.cluster_port, "-cert", self.good[0],
+                            "-key", self.good[1]], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        pem = r.stdout[r.stdout.index("-----BEGIN"):]
+        return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True,
+                              check=True).stdout
+
+    def test_new_certificates_without_a_restart(self):
+        used = tuple(os.path.join(self.directory.name, "renewed." + kind) for kind in ("pem", "key"))
+
+        def put(pair):
+            for source, target in zip(pair, used):
+                shutil.copy(source, target + ".new")
+                os.rename(target + ".new", target)
+        put(self.ours.sign("short"))
+        c = self.nodes(self.settings(used), self.settings(self.good))
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        first = self.serves_certificate(a)
+        put(self.ours.sign("long"))
+        self.assertEqual(self.serves_certificate(a), first)
+        a.process.send_signal(signal.SIGHUP)
+        self.says(a, "the certificates have been read again")
+        second = self.serves_certificate(a)
+        self.assertNotEqual(second, first)
+        # The link stays; a new one is made with the new certificate.
+        self.assertNotIn("lost", b.log())
+        b.stop()
+        b.start()
+        c.wait_running(2)
+        put(self.ours.sign("longer"))
+        self.assertEqual(a.ctl("eval", "ssl:clear_pem_cache()."), "ok\n")
+        third = self.serves_certificate(a)
+        self.assertNotIn(third, (first, second))
+        # What cannot be used changes nothing.
+        put((self.good[0], self.foreign[1]))
+        r = a.ctl("reload_certificates", check=False)
+        self.assertEqual(r.returncode, SOFTWARE)
+        self.assertIn("key values mismatch; the certificates that were read before are used on", r.stderr)
+        self.assertEqual(self.serves_certificate(a), third)
+        put((self.good[0], self.good[1]))
+        a.ctl("reload_certificates")
+        self.assertNotEqual(self.serves_certificate(a), third)
+        self.assertNotEqual(a.ctl("eval", "1 + 1.", check=False).returncode, 0)
 
     def test_wrong_authority(self):
         c = self.nodes(self.settings(self.good), self.settings(self.foreign, self.theirs))

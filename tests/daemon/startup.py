@@ -133,7 +133,7 @@ class Startup(unittest.TestCase):
         status, text = self.check()
         self.assertEqual(status, OK, text)
 
-    def test_sighup_is_ignored(self):
+    def test_sighup_stops_nothing(self):
         node = self.node().ready()
         node.process.send_signal(signal.SIGHUP)
         self.assertEqual(login(node.port(), "guest", "guest", "/"), "open")
