@@ -216,15 +216,17 @@ static json_t *led_row(const struct api_shard *s, const struct api_node *node,
 	return row;
 }
 
-/* Of one that nobody leads: it has not been used yet and nothing is in it, or it is down. */
+/* Of one that nobody leads: it has not been used yet and nothing is in it, or it is down, if only for a moment. */
 static json_t *other_row(const struct broker_queue *q)
 {
 	json_t *row = queue_row(q);
 	const struct broker_node *first =
 		q->n_members > 0 ? node_of(q, &q->members[0]) : NULL;
-	put_leader(row, q, first);
-	put_members(row, q, NULL, first);
 	bool unused = !q->begun && (first == NULL || first->up);
+	/* Of several members any may be the next to lead. */
+	const struct broker_node *leader = unused || q->n_members == 1 ? first : NULL;
+	put_leader(row, q, leader);
+	put_members(row, q, NULL, leader);
 	json_object_set_new(row, "state", json_string(unused ? "running" : "down"));
 	if (unused) {
 		put_counts(row, q, &(struct machine_counts){0});

@@ -304,6 +304,29 @@ static void rebalance(struct api_call *c)
 	api_propose(c, &b, on_balanced);
 }
 
+/* ---- majorities ---- */
+
+/* So many members that vote are on nodes that are up, but for `without`. */
+static size_t online(const struct broker_queue *q, const struct broker_node *without)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_node *at =
+			broker_node_by_number(q->vhost->broker, q->members[i].node);
+		n += at != NULL && at->up && at != without &&
+		     broker_member_votes(q, &q->members[i]);
+	}
+	return n;
+}
+
+static size_t voters(const struct broker_queue *q)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < q->n_members; i++)
+		n += broker_member_votes(q, &q->members[i]);
+	return n;
+}
+
 /* ---- who is led elsewhere than it should be ---- */
 
 struct search {
@@ -311,11 +334,19 @@ struct search {
 	json_t *rows;
 };
 
+/* It was handed over and nobody leads it yet, as far as is known here: it may come back. */
+static bool is_on_its_way(const struct api_shard *s, const struct broker_queue *q)
+{
+	return q->n_members > 1 && group_leader(queue_hosts_group(s->hosts, q->group)) == 0 &&
+	       online(q, NULL) > voters(q) / 2;
+}
+
 static void look_at(void *arg, uint64_t group, bool leads)
 {
 	struct search *s = arg;
 	const struct broker_queue *q = broker_queue_by_group(s->shard->env->broker, group);
-	if (leads && q != NULL && mirrors_misplaced(s->shard->mirrors, group))
+	if (q != NULL && (leads ? mirrors_misplaced(s->shard->mirrors, group)
+				: is_on_its_way(s->shard, q)))
 		json_array_append_new(s->rows, json_pack("{soso}", "vhost",
 						       json_of_slice(q->vhost->name), "name",
 						       json_of_slice(q->name)));
@@ -421,28 +452,7 @@ static void quorum_status(struct api_call *c)
 		gather(c, collect_status, on_own_status);
 }
 
-/* ---- majorities ---- */
-
-/* So many members that vote are on nodes that are up, but for `without`. */
-static size_t online(const struct broker_queue *q, const struct broker_node *without)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < q->n_members; i++) {
-		const struct broker_node *at =
-			broker_node_by_number(q->vhost->broker, q->members[i].node);
-		n += at != NULL && at->up && at != without &&
-		     broker_member_votes(q, &q->members[i]);
-	}
-	return n;
-}
-
-static size_t voters(const struct broker_queue *q)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < q->n_members; i++)
-		n += broker_member_votes(q, &q->members[i]);
-	return n;
-}
+/* ---- who needs this node ---- */
 
 /* Queues with a member on this node that would be without a majority if it stopped. */
 static void critical_queues(struct api_call *c)
