@@ -27,6 +27,11 @@ static struct sim *sim_of(struct nodes_life *l)
 	return &l->world.sim;
 }
 
+uint64_t life_copy_ms(const struct nodes_life *l)
+{
+	return l->world.promises.published * (l->clients.body_max / 2) / l->world.net.o.bytes_per_ms;
+}
+
 /* ---- definitions ---- */
 
 struct declaration {
@@ -230,6 +235,31 @@ static bool is_up_everywhere(struct nodes_life *l, char *why, size_t n)
 	return true;
 }
 
+static struct group *group_on(struct nodes_life *l, unsigned i, unsigned queue, uint64_t *ret_member)
+{
+	uint64_t group;
+	struct queue_hosts *hs = hosts_of(&l->world.nodes[i], queue, &group);
+	*ret_member = hs != NULL ? queue_hosts_member(hs, group) : 0;
+	return hs != NULL ? queue_hosts_group(hs, group) : NULL;
+}
+
+static bool is_led_by_one(struct nodes_life *l, unsigned queue, char *why, size_t n)
+{
+	struct sim_node *leader = life_leader(l, queue);
+	uint64_t id = 0, member;
+	if (leader != NULL)
+		group_on(l, leader->i, queue, &id);
+	for (unsigned i = 0; i < l->world.o.nodes; i++) {
+		struct group *g = group_on(l, i, queue, &member);
+		if (g == NULL || (id != 0 && group_leader(g) == id))
+			continue;
+		snprintf(why, n, "q%u is led by %lu; n%u says: by %lu", queue, (unsigned long)id, i,
+			(unsigned long)group_leader(g));
+		return false;
+	}
+	return true;
+}
+
 /* The members by the metadata are settled, and so says the group. */
 static bool has_its_members(struct nodes_life *l, unsigned queue, char *why, size_t n)
 {
@@ -327,6 +357,17 @@ static bool are_frozen(struct nodes_life *l, char *why, size_t n)
 	return true;
 }
 
+bool life_agrees(struct nodes_life *l, char *why, size_t n)
+{
+	bool agrees = all_serve(&l->world, NULL);
+	if (!agrees)
+		snprintf(why, n, "not all nodes serve");
+	agrees = agrees && is_up_everywhere(l, why, n) && is_same_metadata(l, why, n);
+	for (unsigned q = 0; agrees && q < QUEUES_KEPT; q++)
+		agrees = is_led_by_one(l, q, why, n);
+	return agrees;
+}
+
 struct hope {
 	struct nodes_life *life;
 	char why[512];
@@ -380,7 +421,7 @@ void life_check_well(struct nodes_life *l)
 	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
 		for (unsigned q = 0; q < QUEUES; q++)
 			sim_consumer_new(&l->clients, &l->world.nodes[i], q, PREFETCH_MAX);
-	if (!world_until(&l->world, is_well, &h, WELL_MS) && !life_failed(l))
+	if (!world_until(&l->world, is_well, &h, WELL_MS + life_copy_ms(l)) && !life_failed(l))
 		promise_broken(&l->world.promises, "all is not well in the end: %s", h.why);
 }
 

@@ -48,6 +48,11 @@ struct sim_node *life_leader(struct nodes_life *l, unsigned queue);
 /* Members of the queue's group that vote, as its leader and the metadata know. */
 unsigned life_voters(struct nodes_life *l, unsigned queue);
 bool life_failed(const struct nodes_life *l);
+/* In which all that was published goes over one of the links, if nothing else does. */
+uint64_t life_copy_ms(const struct nodes_life *l);
+/* Every node serves and has the same metadata, by which all are up, and the members of each queue that is
+ * kept follow one leader; else `why` not. */
+bool life_agrees(struct nodes_life *l, char *why, size_t n);
 
 /* Everything is repaired and started; within a bounded time all is well: every node serves, the
  * metadata is the same everywhere, members are what the metadata says, what was confirmed has come,

@@ -8,9 +8,12 @@
 enum {
 	A_WHILE_MS = 1500,
 	LEADER_MS = 12000,  /* in which a queue has to have a leader again */
-	SYNC_MS = 40000,    /* in which a mirror has to vote */
+	SYNC_MS = 40000,    /* in which a mirror has to vote, and for the copy */
 	DRAIN_MS = 300000,  /* in which consumers get what they can */
 	REST_MS = 30000,    /* in which groups that nobody uses have to rest */
+	AGREE_MS = 10000,   /* in which all agree again when a fault is over */
+	START_MS = 30000,   /* the same when all have been started */
+	STOP_MS = 40000,    /* in which a node ends that is told to */
 	MANY = 150,         /* queues at rest */
 };
 
@@ -65,9 +68,44 @@ static void expect_led(struct nodes_life *l, unsigned queue)
 static void expect_voters(struct nodes_life *l, unsigned queue, unsigned voters)
 {
 	struct queue_of q = {.life = l, .queue = queue, .voters = voters};
-	if (!world_until(&l->world, has_voters, &q, SYNC_MS))
+	if (!world_until(&l->world, has_voters, &q, SYNC_MS + life_copy_ms(l)))
 		promise_broken(&l->world.promises, "q%u has %u voters, not %u", queue,
 			life_voters(l, queue), voters);
+}
+
+struct agreement {
+	struct nodes_life *life;
+	char why[256];
+};
+
+static bool is_agreed(struct sim_world *w, void *arg)
+{
+	struct agreement *a = arg;
+	(void)w;
+	return life_agrees(a->life, a->why, sizeof a->why);
+}
+
+static void expect_agreement(struct nodes_life *l, uint64_t ms)
+{
+	struct agreement a = {.life = l};
+	if (!world_until(&l->world, is_agreed, &a, ms))
+		promise_broken(&l->world.promises, "no agreement after %lu ms: %s", (unsigned long)ms, a.why);
+}
+
+static bool all_are_down(struct sim_world *w, void *arg)
+{
+	const struct sim_node *one = arg;
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		if (w->nodes[i].up && (one == NULL || one == &w->nodes[i]))
+			return false;
+	return true;
+}
+
+/* This node, or NULL: all. */
+static void expect_down(struct nodes_life *l, struct sim_node *n)
+{
+	if (!world_until(&l->world, all_are_down, n, STOP_MS))
+		promise_broken(&l->world.promises, "a node does not end");
 }
 
 /* ---- processes that end ---- */
@@ -88,22 +126,83 @@ static void kills(struct nodes_life *l)
 	}
 }
 
-/* All are stopped in one order, and started in another. */
+/* Each node once. */
+static void kills_in_turn(struct nodes_life *l)
+{
+	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++) {
+		a_while(l);
+		sim_node_kill(node(l, i), sim_chance(sim_of(l), 50));
+		a_while(l);
+		expect_led(l, QUEUE_ALL);
+		sim_node_start(node(l, i));
+		expect_agreement(l, START_MS);
+	}
+}
+
+/* Of whoever asks for a queue's length. */
+static struct question {
+	struct queue_request request;
+	bool answered;
+	enum machine_status status;
+} question;
+
+static void on_answer(
+	struct queue_request *r, const struct machine_answer *a, const struct queue_delivery *d)
+{
+	(void)r;
+	(void)d;
+	question.answered = true;
+	question.status = a->status;
+}
+
+static bool is_answered(struct sim_world *w, void *arg)
+{
+	(void)w;
+	(void)arg;
+	return question.answered;
+}
+
+/* A queue without mirrors on a node that is dead: elsewhere that is said at once (AMQP's 404), and when the
+ * node is back all is there. */
+static void home_down(struct nodes_life *l)
+{
+	expect_led(l, QUEUE_ONE);
+	struct sim_node *home = life_leader(l, QUEUE_ONE);
+	a_while(l);
+	if (home == NULL)
+		return;
+	sim_node_kill(home, sim_chance(sim_of(l), 50));
+	world_run(&l->world, 2 * l->world.o.net.silence_ms);
+	struct sim_node *n = node(l, home->i + 1);
+	struct shard *s = sim_node_shard(n, any(l));
+	question = (struct question){.request.done = on_answer};
+	queue_status(queue_clients_get(s->clients, sim_queue_find(n, QUEUE_ONE)->group), false,
+		&question.request);
+	worker_wake(&s->worker);
+	if (!world_until(&l->world, is_answered, NULL, 100) || question.status != MACHINE_UNAVAILABLE)
+		promise_broken(&l->world.promises, "q%u is not said to be down with its node", QUEUE_ONE);
+	a_while(l);
+	sim_node_start(home);
+	expect_agreement(l, START_MS);
+}
+
+/* All are stopped, and started in each order there is of three. */
 static void orders(struct nodes_life *l)
 {
-	unsigned n = l->world.o.nodes, first = any(l), step = 1 + any(l) % (n - 1);
-	for (unsigned i = 0; i < n; i++) {
-		sim_node_stop(node(l, first + i));
-		if (sim_chance(sim_of(l), 50))
+	for (unsigned k = 0; k < 6 && !life_failed(l); k++) {
+		unsigned a = k % 3, b = (a + 1 + k / 3) % 3, first = any(l);
+		const unsigned order[] = {a, b, 3 - a - b};
+		for (unsigned i = 0; i < 3; i++) {
+			sim_node_stop(node(l, first + i));
+			if (sim_chance(sim_of(l), 50))
+				a_while(l);
+		}
+		expect_down(l, NULL);
+		for (unsigned i = 0; i < 3 && !life_failed(l); i++) {
+			sim_node_start(node(l, order[i]));
 			a_while(l);
-	}
-	world_run(&l->world, 15000);
-	first = any(l);
-	for (unsigned i = 0; i < n; i++) {
-		struct sim_node *x = node(l, first + i * step);
-		if (!x->up)
-			sim_node_start(x);
-		a_while(l);
+		}
+		expect_agreement(l, START_MS);
 	}
 }
 
@@ -121,6 +220,7 @@ static void power_loss(struct nodes_life *l)
 			sim_node_start(node(l, first + i));
 		}
 		expect_led(l, QUEUE_ALL);
+		expect_agreement(l, START_MS);
 	}
 }
 
@@ -130,8 +230,9 @@ static void rolling(struct nodes_life *l)
 	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++) {
 		struct sim_node *n = node(l, i);
 		sim_node_stop(n);
-		for (unsigned t = 0; t < 300 && n->up; t++)
-			world_run(&l->world, 100);
+		expect_down(l, n);
+		if (life_failed(l))
+			return;
 		expect_led(l, QUEUE_ALL);
 		sim_node_start(n);
 		world_run(&l->world, 1000);
@@ -183,27 +284,70 @@ static void isolate(struct nodes_life *l, unsigned a, bool in, bool out, bool cu
 	}
 }
 
-static void cut_off(struct nodes_life *l)
+/* So long a fault lasts, one for each of three seeds. */
+static uint64_t fault_ms(const struct nodes_life *l)
 {
-	struct sim_node *n = life_leader(l, QUEUE_ALL);
-	unsigned a = n != NULL ? n->i : 0;
-	a_while(l);
-	isolate(l, a, true, true, true);
-	world_run(&l->world, sim_between(sim_of(l), 500, 9000));
-	isolate(l, a, true, true, false);
-	a_while(l);
-	expect_led(l, QUEUE_ALL);
+	static const uint64_t ms[] = {1000, 10000, 60000};
+	return ms[l->world.o.seed % 3];
 }
 
-static void one_way(struct nodes_life *l)
+/* The node does not hear the others, or they do not hear it, or both. */
+static void isolated(struct nodes_life *l, bool in, bool out)
 {
-	unsigned a = any(l);
-	bool out = sim_chance(sim_of(l), 50);
+	struct sim_node *n = life_leader(l, QUEUE_ALL);
+	unsigned a = n != NULL && sim_chance(sim_of(l), 50) ? n->i : any(l);
 	a_while(l);
-	isolate(l, a, !out, out, true);
-	world_run(&l->world, sim_between(sim_of(l), 500, 9000));
-	isolate(l, a, !out, out, false);
-	expect_led(l, QUEUE_ALL);
+	isolate(l, a, in, out, true);
+	world_run(&l->world, fault_ms(l));
+	isolate(l, a, in, out, false);
+	expect_agreement(l, AGREE_MS);
+}
+
+static void cut_off(struct nodes_life *l)
+{
+	isolated(l, true, true);
+}
+
+static void unheard(struct nodes_life *l)
+{
+	isolated(l, false, true);
+}
+
+static void deaf(struct nodes_life *l)
+{
+	isolated(l, true, false);
+}
+
+/* Two do not reach each other, and both reach the others: each pair in turn. */
+static void pairs(struct nodes_life *l)
+{
+	for (unsigned a = 0; a < l->world.o.nodes && !life_failed(l); a++) {
+		unsigned b = (a + 1) % l->world.o.nodes;
+		a_while(l);
+		sim_net_cut(&l->world.net, a, b, true);
+		sim_net_cut(&l->world.net, b, a, true);
+		world_run(&l->world, fault_ms(l));
+		sim_net_cut(&l->world.net, a, b, false);
+		sim_net_cut(&l->world.net, b, a, false);
+		expect_agreement(l, AGREE_MS);
+	}
+}
+
+/* What a node sends is lost more often than what it gets, and takes longer or less long. */
+static void lopsided(struct nodes_life *l)
+{
+	struct sim_way (*way)[SIM_HOSTS] = l->world.net.way;
+	bool slow_out = sim_chance(sim_of(l), 50);
+	unsigned a = any(l);
+	a_while(l);
+	for (unsigned b = 0; b < l->world.o.nodes; b++) {
+		way[a][b] = (struct sim_way){.loss_permille = 200, .delay_us = slow_out ? 200000 : 20000};
+		way[b][a] = (struct sim_way){.loss_permille = 100, .delay_us = slow_out ? 20000 : 200000};
+	}
+	world_run(&l->world, fault_ms(l));
+	for (unsigned b = 0; b < l->world.o.nodes; b++)
+		way[a][b] = way[b][a] = (struct sim_way){0};
+	expect_agreement(l, AGREE_MS);
 }
 
 /* Each is heard by one of its neighbours only. */
@@ -213,10 +357,10 @@ static void ring(struct nodes_life *l)
 	a_while(l);
 	for (unsigned a = 0; a < n; a++)
 		sim_net_cut(&l->world.net, a, (a + 1) % n, true);
-	world_run(&l->world, sim_between(sim_of(l), 500, 9000));
+	world_run(&l->world, fault_ms(l));
 	for (unsigned a = 0; a < n; a++)
 		sim_net_cut(&l->world.net, a, (a + 1) % n, false);
-	expect_led(l, QUEUE_ALL);
+	expect_agreement(l, AGREE_MS);
 }
 
 /* Links that are cut for moments, too short for anybody to give them up: what was under way waits, and comes in
@@ -247,6 +391,70 @@ static void lossy(struct nodes_life *l)
 	sim_node_kill(node(l, any(l)), false);
 	world_run(&l->world, 4000);
 	*o = before;
+}
+
+/* ---- rest ---- */
+
+struct restless {
+	struct nodes_life *life;
+	struct sim_node *node;
+	struct shard *shard;
+	char why[128];
+};
+
+static void look_for_restless(void *arg, uint64_t group, bool leads)
+{
+	struct restless *r = arg;
+	struct group *g = queue_hosts_group(r->shard->hosts, group);
+	struct group_member_state m;
+	/* Who is alone has no clock. */
+	if (g != NULL && group_members(g, &m, 1) > 1 && !group_frozen(g))
+		snprintf(r->why, sizeof r->why, "group %lu at %s, which %s it, in term %lu",
+			(unsigned long)group, r->node->name, leads ? "leads" : "does not lead",
+			(unsigned long)group_term(g));
+}
+
+/* Else `why` says one of the groups of queues that do not. */
+static bool all_rest(struct sim_world *w, void *arg)
+{
+	struct restless *r = arg;
+	struct nodes_life *l = r->life;
+	(void)w;
+	r->why[0] = '\0';
+	for (unsigned i = 0; i < l->world.o.nodes; i++)
+		for (unsigned k = 0; sim_node_serves(node(l, i)) && k < node(l, i)->node.n_shards; k++) {
+			r->node = node(l, i);
+			r->shard = sim_node_shard(node(l, i), k);
+			queue_hosts_each(r->shard->hosts, look_for_restless, r);
+		}
+	return r->why[0] == '\0';
+}
+
+/* Nothing has been counted for a second. */
+struct silence {
+	uint64_t *count;
+	uint64_t was, since_us;
+};
+
+static bool is_over(struct sim_world *w, void *arg)
+{
+	struct silence *s = arg;
+	if (s->was != *s->count) {
+		s->was = *s->count;
+		s->since_us = w->sim.now_us;
+	}
+	return w->sim.now_us - s->since_us >= 1000000;
+}
+
+/* Consumers get what there is, and then nothing happens any more. */
+static void come_to_rest(struct nodes_life *l)
+{
+	struct silence coming = {.count = &l->world.promises.came, .since_us = sim_of(l)->now_us};
+	struct restless r = {.life = l};
+	l->clients.no_more = l->clients.gentle = true;
+	world_until(&l->world, is_over, &coming, DRAIN_MS);
+	if (!world_until(&l->world, all_rest, &r, REST_MS))
+		promise_broken(&l->world.promises, "%s, does not rest", r.why);
 }
 
 /* ---- disks ---- */
@@ -353,6 +561,122 @@ static void stalled(struct nodes_life *l)
 	world_run(&l->world, 3000);
 }
 
+/* Nothing can be written on one node until somebody makes room. */
+static void full_disk(struct nodes_life *l)
+{
+	struct sim_node *n = life_leader(l, QUEUE_ALL);
+	a_while(l);
+	if (n == NULL)
+		return;
+	world_trace(&l->world, "the disk of %s is full", n->name);
+	n->box.disk.held = true;
+	world_run(&l->world, 6000);
+	expect_led(l, QUEUE_ALL);
+	if (life_leader(l, QUEUE_ALL) == n)
+		promise_broken(&l->world.promises, "who has a full disk leads q0");
+	world_run(&l->world, 10000);
+	n->box.disk.held = false;
+	expect_agreement(l, AGREE_MS);
+}
+
+/* ---- nodes that come and go ---- */
+
+/* Every disc node has a vote in the queue that is mirrored everywhere. */
+static void expect_all_vote(struct nodes_life *l)
+{
+	struct sim_node *n = life_some(l);
+	unsigned all = 0;
+	if (n != NULL)
+		all = (unsigned)broker_nodes_of_type(sim_node_broker(n), BROKER_NODE_DISC);
+	expect_voters(l, QUEUE_ALL, all);
+}
+
+static void without(struct nodes_life *l, unsigned queue)
+{
+	struct sim_node *via = life_some(l);
+	l->deleted[queue] = true;
+	l->declared[queue] = false;
+	if (via != NULL)
+		life_delete(l, via, queue);
+}
+
+/* The node comes as a new one, with nothing. */
+static void come_anew(struct nodes_life *l, struct sim_node *n, enum broker_node_type type)
+{
+	struct sim_node *via = life_some(l);
+	if (life_failed(l) || via == NULL)
+		return;
+	sim_node_wipe(n);
+	sim_node_join(n, via, type);
+	if (!life_failed(l))
+		sim_node_start(n);
+	expect_all_vote(l);
+}
+
+/* It leaves as it should, and comes again. */
+static void renew(struct nodes_life *l, struct sim_node *n, enum broker_node_type type)
+{
+	uint64_t id = n->box.identity.node_id;
+	if (life_leader(l, QUEUE_ONE) == n)
+		without(l, QUEUE_ONE);
+	expect_all_vote(l);
+	a_while(l);
+	sim_node_stop(n);
+	expect_down(l, n);
+	if (life_failed(l))
+		return;
+	forget(l, id);
+	expect_all_vote(l);
+	expect_voters(l, QUEUE_TWO, 2);
+	a_while(l);
+	come_anew(l, n, type);
+	expect_agreement(l, AGREE_MS);
+}
+
+static void renewed(struct nodes_life *l)
+{
+	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
+		renew(l, node(l, i), BROKER_NODE_DISC);
+}
+
+/* A RAM node becomes a disc node, and back. */
+static void retyped(struct nodes_life *l)
+{
+	struct sim_node *n = node(l, l->world.o.nodes - 1);
+	renew(l, n, BROKER_NODE_DISC);
+	a_while(l);
+	if (!life_failed(l))
+		renew(l, n, BROKER_NODE_RAM);
+}
+
+/* All but one are gone for good, and it goes on with what it has: it had everything. */
+static void forced(struct nodes_life *l)
+{
+	struct sim_node *n = node(l, any(l));
+	expect_all_vote(l);
+	a_while(l);
+	come_to_rest(l);
+	for (unsigned i = 0; i < l->world.o.nodes; i++)
+		if (node(l, i) != n)
+			sim_node_kill(node(l, i), true);
+	world_run(&l->world, sim_between(sim_of(l), 1, 5000));
+	sim_node_stop(n);
+	expect_down(l, n);
+	if (life_failed(l))
+		return;
+	sim_node_give_up_others(n);
+	l->clients.no_more = l->clients.gentle = false;
+	sim_node_start(n);
+	expect_led(l, QUEUE_ALL);
+	expect_led(l, QUEUE_QUORUM);
+	without(l, QUEUE_TWO);
+	without(l, QUEUE_ONE);
+	a_while(l);
+	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
+		if (node(l, i) != n)
+			come_anew(l, node(l, i), BROKER_NODE_DISC);
+}
+
 /* ---- members ---- */
 
 /* A queue with much in it gets mirrors while it works. */
@@ -360,6 +684,7 @@ static void big(struct nodes_life *l, bool cancelled)
 {
 	struct sim_node *n = node(l, 0);
 	l->consumers = 0;
+	l->world.net.o.bytes_per_ms = 100000; /* more than is published, or a copy has no end */
 	l->clients.pause_us = 10000;
 	l->clients.body_max = 4000;
 	for (unsigned i = 0; i < 3; i++)
@@ -405,58 +730,7 @@ static void ram_node(struct nodes_life *l)
 	}
 }
 
-/* ---- rest ---- */
-
-struct restless {
-	struct nodes_life *life;
-	struct sim_node *node;
-	struct shard *shard;
-	char why[128];
-};
-
-static void look_for_restless(void *arg, uint64_t group, bool leads)
-{
-	struct restless *r = arg;
-	struct group *g = queue_hosts_group(r->shard->hosts, group);
-	struct group_member_state m;
-	/* Who is alone has no clock. */
-	if (g != NULL && group_members(g, &m, 1) > 1 && !group_frozen(g))
-		snprintf(r->why, sizeof r->why, "group %lu at %s, which %s it, in term %lu",
-			(unsigned long)group, r->node->name, leads ? "leads" : "does not lead",
-			(unsigned long)group_term(g));
-}
-
-/* Else `why` says one of the groups of queues that do not. */
-static bool all_rest(struct sim_world *w, void *arg)
-{
-	struct restless *r = arg;
-	struct nodes_life *l = r->life;
-	(void)w;
-	r->why[0] = '\0';
-	for (unsigned i = 0; i < l->world.o.nodes; i++)
-		for (unsigned k = 0; sim_node_serves(node(l, i)) && k < node(l, i)->node.n_shards; k++) {
-			r->node = node(l, i);
-			r->shard = sim_node_shard(node(l, i), k);
-			queue_hosts_each(r->shard->hosts, look_for_restless, r);
-		}
-	return r->why[0] == '\0';
-}
-
-/* Nothing has been counted for a second. */
-struct silence {
-	uint64_t *count;
-	uint64_t was, since_us;
-};
-
-static bool is_over(struct sim_world *w, void *arg)
-{
-	struct silence *s = arg;
-	if (s->was != *s->count) {
-		s->was = *s->count;
-		s->since_us = w->sim.now_us;
-	}
-	return w->sim.now_us - s->since_us >= 1000000;
-}
+/* ---- many queues ---- */
 
 static unsigned unled(struct nodes_life *l, unsigned from, unsigned to)
 {
@@ -475,13 +749,7 @@ static void idle(struct nodes_life *l)
 		life_declare(l, node(l, q), q);
 	}
 	world_run(&l->world, 20000);
-	l->clients.no_more = l->clients.gentle = true;
-	/* Consumers get what there is. */
-	struct silence coming = {.count = &l->world.promises.came, .since_us = sim_of(l)->now_us};
-	world_until(&l->world, is_over, &coming, DRAIN_MS);
-	struct restless r = {.life = l};
-	if (!world_until(&l->world, all_rest, &r, REST_MS))
-		promise_broken(&l->world.promises, "%s, does not rest", r.why);
+	come_to_rest(l);
 	uint64_t before = l->world.net.delivered;
 	world_run(&l->world, 10000);
 	if (l->world.net.delivered != before)
@@ -499,20 +767,29 @@ static void idle(struct nodes_life *l)
 /* ---- all ---- */
 
 const struct scene nodes_scenes[] = {
+	{"home_down", 3, 0, home_down},
 	{"kills", 3, 0, kills},
+	{"kills_in_turn", 3, 0, kills_in_turn},
 	{"kills_of_five", 5, 0, kills},
 	{"orders", 3, 0, orders},
 	{"power_loss", 3, 0, power_loss},
 	{"rolling", 3, 0, rolling},
 	{"deleted_while_stopping", 3, 0, deleted_while_stopping},
 	{"cut_off", 3, 0, cut_off},
-	{"one_way", 3, 0, one_way},
+	{"unheard", 3, 0, unheard},
+	{"deaf", 3, 0, deaf},
 	{"ring", 3, 0, ring},
+	{"pairs", 3, 0, pairs},
+	{"lopsided", 3, 0, lopsided},
 	{"blinks", 3, 0, blinks},
 	{"lossy", 3, 0, lossy},
 	{"wiped", 3, 0, wiped},
 	{"replaced", 4, 0, replaced},
 	{"stalled", 3, 0, stalled},
+	{"full_disk", 3, 0, full_disk},
+	{"renewed", 3, 0, renewed},
+	{"retyped", 3, 1, retyped},
+	{"forced", 3, 0, forced},
 	{"mirror_added", 3, 0, mirror_added},
 	{"sync_cancelled", 3, 0, sync_cancelled},
 	{"ram_node", 3, 1, ram_node},

@@ -28,6 +28,7 @@ struct sim_client {
 	struct queue_consumer con;
 	struct queue_request attach;
 	bool attached;
+	bool over; /* is_over() has been true */
 	unsigned prefetch;
 	uint64_t last; /* number of the last delivery */
 	struct held held[HELD_MAX];
@@ -230,7 +231,8 @@ static bool is_over(const struct sim_client *c)
 static void on_deliver(struct queue_consumer *q, const struct queue_delivery *d)
 {
 	struct sim_client *c = LIST_ENTRY(q, struct sim_client, con);
-	if (!lives(c) || is_over(c))
+	c->over = c->over || !lives(c) || is_over(c);
+	if (c->over)
 		return;
 	if (d->number != c->last + 1)
 		promise_broken(promises_of(c), "delivery %lu follows %lu, to consumer %u of q%u at %s",

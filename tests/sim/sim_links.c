@@ -326,8 +326,9 @@ static void dispatch(struct packet *k)
 {
 	struct sim_net *net = k->wire->net;
 	struct end *e = &k->wire->e[k->from];
-	uint64_t at = net->sim->now_us + delay(net);
-	if (sim_random(net->sim) % 1000 < net->o.loss_permille)
+	const struct sim_way *way = &net->way[e->host][k->wire->e[!k->from].host];
+	uint64_t at = net->sim->now_us + delay(net) + way->delay_us;
+	if (sim_random(net->sim) % 1000 < net->o.loss_permille + way->loss_permille)
 		e->free_us = at + RESENT_US;
 	if (at < e->free_us)
 		at = e->free_us;

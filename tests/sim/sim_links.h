@@ -21,6 +21,12 @@ struct sim_net_options {
 	uint64_t silence_ms;      /* cluster.net_timeout_ms */
 };
 
+/* The way from one machine to another, on top of what all have. */
+struct sim_way {
+	unsigned loss_permille;
+	uint64_t delay_us;
+};
+
 /* A machine on the network. */
 struct sim_host {
 	struct links *links; /* of the process that runs there, or NULL */
@@ -32,6 +38,7 @@ struct sim_net {
 	struct sim_net_options o;
 	struct sim_host hosts[SIM_HOSTS];
 	bool cut[SIM_HOSTS][SIM_HOSTS]; /* nothing gets from [a] to [b] */
+	struct sim_way way[SIM_HOSTS][SIM_HOSTS];
 	struct list wires;              /* struct wire: connections, also those that have ended */
 	uint64_t births;                /* of struct links */
 	uint64_t delivered;

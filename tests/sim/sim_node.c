@@ -156,9 +156,11 @@ void node_on_app_failed(struct node *n, enum node_exit why)
 static void copy_membership(struct membership *to, const struct membership *from)
 {
 	*to = (struct membership){.cluster_id = from->cluster_id, .type = from->type};
-	for (size_t i = 0; i < from->n_nodes; i++)
+	for (size_t i = 0; i < from->n_nodes; i++) {
 		membership_add(to, from->nodes[i].id, from->nodes[i].type,
 			slice_str(from->nodes[i].name), slice_str(from->nodes[i].address));
+		to->nodes[i].lost = from->nodes[i].lost;
+	}
 }
 
 static void keep_membership(struct sim_node *sn)
@@ -177,11 +179,12 @@ int node_take_membership(struct node *n, struct membership *membership, char *er
 	return 0;
 }
 
-/* No operator gives a node up here. */
 void node_on_found(struct node *n, uint64_t member)
 {
-	(void)n;
-	(void)member;
+	struct sim_node *sn = sim_node_of(n);
+	const struct membership_node *m = membership_find(&n->membership, member);
+	if (m != NULL && m->lost)
+		promise_broken(&sn->world->promises, "%s meets one that was given up", sn->name);
 }
 
 void node_on_table(struct node *n, const struct broker *b)
@@ -191,6 +194,10 @@ void node_on_table(struct node *n, const struct broker *b)
 	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
 		return;
 	membership_of(&now, b, n->identity.node_id);
+	for (size_t i = 0; i < now.n_nodes; i++) {
+		const struct membership_node *m = membership_find(&n->membership, now.nodes[i].id);
+		now.nodes[i].lost = m != NULL && m->lost;
+	}
 	membership_done(&n->membership);
 	n->membership = now;
 	if (!sn->ghost)
@@ -325,6 +332,14 @@ void sim_node_wipe(struct sim_node *sn)
 	world_trace(sn->world, "%s loses its disk", sn->name);
 	sim_box_wipe(&sn->box);
 	membership_done(&sn->membership);
+}
+
+void sim_node_give_up_others(struct sim_node *sn)
+{
+	struct membership *m = &sn->membership;
+	world_trace(sn->world, "%s gives all others up", sn->name);
+	for (size_t i = 0; i < m->n_nodes; i++)
+		m->nodes[i].lost = m->nodes[i].id != sn->box.identity.node_id;
 }
 
 bool sim_node_serves(const struct sim_node *sn)

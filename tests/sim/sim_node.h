@@ -70,6 +70,8 @@ void sim_node_kill(struct sim_node *n, bool dark);
 void sim_node_stop(struct sim_node *n);
 /* Not running: as a new machine of the same name. */
 void sim_node_wipe(struct sim_node *n);
+/* Not running: an operator says that no other node of its cluster will come back. */
+void sim_node_give_up_others(struct sim_node *n);
 /* Clients are served. */
 bool sim_node_serves(const struct sim_node *n);
 /* The node's life is not over. */
