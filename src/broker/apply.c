@@ -11,7 +11,7 @@
 #include "src/broker/codec.h"
 #include "src/broker/command.h"
 
-/* The newest version of each command's fields that is known here. */
+/* Of each command but for those that have had another: commands_2. */
 #define VERSION 1
 
 bool apply_refuse(struct broker_result *ret, enum broker_code code, enum broker_resource resource)
@@ -371,22 +371,28 @@ static const command_fn commands[] = {
 	[BROKER_SET_VHOST_METADATA] = apply_set_vhost_metadata,
 	[BROKER_JOIN_NODE] = apply_join_node,
 	[BROKER_FORGET_NODE] = apply_forget_node,
-	[BROKER_NODE_DOWN] = apply_node_down,
+	[BROKER_NODE_DOWN] = apply_node_down_1,
 	[BROKER_SET_NODE_TYPE] = apply_set_node_type,
 	[BROKER_MEMBER_PROMOTED] = apply_member_promoted,
-	[BROKER_MEMBER_GONE] = apply_member_gone,
+	[BROKER_MEMBER_GONE] = apply_member_gone_1,
 	[BROKER_REPLACE_MEMBERS] = apply_replace_members,
 	[BROKER_SET_DRAINED] = apply_set_drained,
 	[BROKER_PREFER_LEADERS] = apply_prefer_leaders,
 	[BROKER_ADD_MEMBERS] = apply_add_members,
 	[BROKER_DELETE_MEMBERS] = apply_delete_members,
+	[BROKER_MEMBER_CHOSEN] = apply_member_chosen,
+};
+
+static const command_fn commands_2[sizeof commands / sizeof *commands] = {
+	[BROKER_NODE_DOWN] = apply_node_down,
+	[BROKER_MEMBER_GONE] = apply_member_gone,
 };
 
 static command_fn find_command(uint16_t number, uint8_t version)
 {
-	bool known =
-		number < sizeof commands / sizeof *commands && version >= 1 && version <= VERSION;
-	return known ? commands[number] : NULL;
+	bool known = number < sizeof commands / sizeof *commands;
+	const command_fn *of = version == VERSION ? commands : version == 2 ? commands_2 : NULL;
+	return known && of != NULL ? of[number] : NULL;
 }
 
 void broker_apply(struct broker *b, struct slice command, struct broker_result *ret)

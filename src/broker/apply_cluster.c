@@ -123,7 +123,8 @@ void apply_node_up(struct broker *b, struct reader *r, struct broker_result *ret
 	begin_incarnation(n, incarnation);
 }
 
-void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
+static void end_incarnation(
+	struct broker *b, struct reader *r, struct broker_result *ret, bool parts)
 {
 	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
 	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
@@ -132,7 +133,19 @@ void apply_node_down(struct broker *b, struct reader *r, struct broker_result *r
 	n->up = false;
 	broker_row_touch(b, &n->row);
 	delete_queues_of_past_owners(b);
+	if (parts)
+		broker_members_part(b, n);
 	broker_members_lose(b, n->number, true);
+}
+
+void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	end_incarnation(b, r, ret, true);
+}
+
+void apply_node_down_1(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	end_incarnation(b, r, ret, false);
 }
 
 void apply_join_node(struct broker *b, struct reader *r, struct broker_result *ret)
@@ -199,10 +212,13 @@ void apply_set_node_type(struct broker *b, struct reader *r, struct broker_resul
 
 /* ---- members ---- */
 
+/* `ret_term` may be NULL: the command has none. */
 static struct broker_member *find_member(struct broker *b, struct reader *r,
-	struct broker_queue **ret_queue, struct broker_result *ret)
+	struct broker_queue **ret_queue, uint64_t *ret_term, struct broker_result *ret)
 {
 	uint64_t group = get_u64le(r), id = get_u64le(r);
+	if (ret_term != NULL)
+		*ret_term = get_u64le(r);
 	if (!apply_decoded(r, ret))
 		return NULL;
 	*ret_queue = broker_queue_by_group(b, group);
@@ -216,24 +232,48 @@ static struct broker_member *find_member(struct broker *b, struct reader *r,
 	return m;
 }
 
+void apply_member_chosen(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct broker_queue *q;
+	uint64_t term;
+	struct broker_member *m = find_member(b, r, &q, &term, ret);
+	if (m != NULL && !broker_member_choose(q, m, term))
+		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
+}
+
 void apply_member_promoted(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct broker_queue *q;
-	struct broker_member *m = find_member(b, r, &q, ret);
+	struct broker_member *m = find_member(b, r, &q, NULL, ret);
 	if (m != NULL && m->state == BROKER_MEMBER_JOINING && broker_member_may_vote(q, m))
 		broker_member_promote(q, m);
+}
+
+/* A leader of an older term cannot know that it has not been promoted since. */
+static void remove_member(
+	struct broker_queue *q, struct broker_member *m, uint64_t term, struct broker_result *ret)
+{
+	if (m->state != BROKER_MEMBER_LEAVING || term < m->chosen)
+		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
+	else
+		broker_member_remove(q, m);
 }
 
 void apply_member_gone(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct broker_queue *q;
-	struct broker_member *m = find_member(b, r, &q, ret);
-	if (m == NULL)
-		return;
-	if (m->state != BROKER_MEMBER_LEAVING)
-		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
-	else
-		broker_member_remove(q, m);
+	uint64_t term;
+	struct broker_member *m = find_member(b, r, &q, &term, ret);
+	if (m != NULL)
+		remove_member(q, m, term, ret);
+}
+
+void apply_member_gone_1(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	struct broker_queue *q;
+	struct broker_member *m = find_member(b, r, &q, NULL, ret);
+	if (m != NULL)
+		remove_member(q, m, UINT64_MAX, ret);
 }
 
 void apply_replace_members(struct broker *b, struct reader *r, struct broker_result *ret)

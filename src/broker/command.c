@@ -3,13 +3,18 @@
 
 #include "src/broker/codec.h"
 
-/* Of the formats below. A command whose fields change gets the next one. */
+/* Of the formats below. A command whose fields or effects change gets the next one. */
 #define VERSION 1
+
+static void begin_version(struct buf *out, enum broker_command number, uint8_t version)
+{
+	buf_put_u16le(out, (uint16_t)number);
+	buf_put_u8(out, version);
+}
 
 static void begin(struct buf *out, enum broker_command number)
 {
-	buf_put_u16le(out, (uint16_t)number);
-	buf_put_u8(out, VERSION);
+	begin_version(out, number, VERSION);
 }
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -157,7 +162,7 @@ void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, st
 
 void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation)
 {
-	begin(out, BROKER_NODE_DOWN);
+	begin_version(out, BROKER_NODE_DOWN, 2);
 	buf_put_u64le(out, node);
 	buf_put_u64le(out, incarnation);
 }
@@ -185,6 +190,14 @@ void broker_put_set_node_type(struct buf *out, uint64_t node, enum broker_node_t
 	buf_put_u8(out, (uint8_t)type);
 }
 
+void broker_put_member_chosen(struct buf *out, uint64_t group, uint64_t member, uint64_t term)
+{
+	begin(out, BROKER_MEMBER_CHOSEN);
+	buf_put_u64le(out, group);
+	buf_put_u64le(out, member);
+	buf_put_u64le(out, term);
+}
+
 void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member)
 {
 	begin(out, BROKER_MEMBER_PROMOTED);
@@ -192,11 +205,12 @@ void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member
 	buf_put_u64le(out, member);
 }
 
-void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member)
+void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member, uint64_t term)
 {
-	begin(out, BROKER_MEMBER_GONE);
+	begin_version(out, BROKER_MEMBER_GONE, 2);
 	buf_put_u64le(out, group);
 	buf_put_u64le(out, member);
+	buf_put_u64le(out, term);
 }
 
 void broker_put_replace_members(struct buf *out, uint64_t node)

@@ -58,10 +58,12 @@ enum broker_command {
 	BROKER_SET_VHOST_METADATA = 26, /* NOT_FOUND */
 	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; REFUSED: the table is empty */
 	BROKER_FORGET_NODE = 28,        /* NOT_FOUND; RUNNING; LAST_DISC */
-	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND */
+	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND. (Version 1: no member is
+					 * lost.) */
 	BROKER_SET_NODE_TYPE = 30,      /* NOT_FOUND; RUNNING; LAST_DISC; UNCHANGED */
 	BROKER_MEMBER_PROMOTED = 31,    /* NOT_FOUND queue or member; OK also if it votes already */
-	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving */
+	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving, or a
+					 * newer leader may have promoted it. (Version 1: no term.) */
 	BROKER_REPLACE_MEMBERS = 33,    /* NOT_FOUND; RUNNING */
 	BROKER_SET_DRAINED = 34,        /* NOT_FOUND */
 	/* Of several queues; refused, as the first that is, if none of them changes. */
@@ -71,6 +73,8 @@ enum broker_command {
 				     * FULL */
 	BROKER_DELETE_MEMBERS = 37, /* NOT_FOUND node or queue; OK also if none is there; REFUSED: no
 				     * quorum queue; LAST_MEMBER */
+	BROKER_MEMBER_CHOSEN = 38, /* NOT_FOUND queue or member; REFUSED: it is leaving, never votes, there
+				    * is a newer leader, or a lost member is not out of the group */
 };
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -129,16 +133,17 @@ void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation);
 void broker_put_join_node(struct buf *out, uint64_t node, struct slice name, struct slice address,
 	enum broker_node_type type);
 /* It is no member of the cluster any more, and neither of any queue. Durable queues that had no
- * voting member elsewhere are deleted. */
+ * voting member elsewhere are deleted, but for those whose lost member has an heir (member.h). */
 void broker_put_forget_node(struct buf *out, uint64_t node);
 void broker_put_set_node_type(struct buf *out, uint64_t node, enum broker_node_type type);
 
 /* ---- members of queues (src/broker/member.h) ---- */
 
-/* By the leader of the queue's group: a joining member has become a voter; a leaving one is out of
- * the group. */
+/* By the leader of the queue's group in a term: it is about to promote a joining member; that has become
+ * a voter; a leaving one is out of the group. */
+void broker_put_member_chosen(struct buf *out, uint64_t group, uint64_t member, uint64_t term);
 void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member);
-void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member);
+void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member, uint64_t term);
 /* By the leader of group 0, when a node has been down for long: queues that want a number of members
  * get others in place of those on that node, if there are nodes for them. */
 void broker_put_replace_members(struct buf *out, uint64_t node);

@@ -77,6 +77,22 @@ bool broker_member_votes(const struct broker_queue *q, const struct broker_membe
 	       broker_member_may_vote(q, m);
 }
 
+bool broker_queue_has_lost(const struct broker_queue *q)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (q->members[i].lost)
+			return true;
+	return false;
+}
+
+bool broker_member_survives(const struct broker_queue *q, const struct broker_member *m)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (&q->members[i] != m && broker_member_votes(q, &q->members[i]))
+			return false;
+	return broker_member_votes(q, m) && broker_queue_has_lost(q);
+}
+
 bool broker_queue_is_replicated(const struct broker_queue *q)
 {
 	return !q->spec.exclusive &&
@@ -403,6 +419,7 @@ static void add(struct broker_queue *q, const struct broker_node *n, enum broker
 {
 	struct broker *b = q->vhost->broker;
 	append(q, &(struct broker_member){.id = b->next_member++,
+			  .chosen = state == BROKER_MEMBER_INITIAL,
 			  .node = n->number,
 			  .state = (uint8_t)state,
 			  .memory = in_memory_on(q, n)});
@@ -515,10 +532,29 @@ void broker_members_place_all(struct broker *b, const struct broker_node *avoid)
 			broker_queue_changed(q);
 }
 
+bool broker_member_choose(struct broker_queue *q, struct broker_member *m, uint64_t term)
+{
+	if (m->state == BROKER_MEMBER_LEAVING || !broker_member_may_vote(q, m) || term < m->chosen ||
+		broker_queue_has_lost(q))
+		return false;
+	if (term == m->chosen)
+		return true;
+	m->chosen = term;
+	broker_row_touch(q->vhost->broker, &q->row);
+	broker_queue_changed(q);
+	return true;
+}
+
 void broker_member_promote(struct broker_queue *q, struct broker_member *m)
 {
 	count(q, -1);
 	m->state = BROKER_MEMBER_VOTER;
+	if (m->chosen == 0)
+		m->chosen = 1;
+	if (m->first) {
+		m->first = false;
+		put_first(q, (size_t)(m - q->members));
+	}
 	count(q, 1);
 	reshape(q);
 	broker_members_place(q, NULL);
@@ -541,7 +577,12 @@ void broker_member_remove(struct broker_queue *q, struct broker_member *m)
 /* Who the members are stays as it is, so the first configuration is still good. */
 void broker_member_prefer(struct broker_queue *q, struct broker_member *m)
 {
-	if (m == q->members)
+	bool pending = false;
+	for (size_t i = 0; i < q->n_members; i++) {
+		pending |= q->members[i].first;
+		q->members[i].first = false;
+	}
+	if (m == q->members && !pending)
 		return;
 	count(q, -1);
 	put_first(q, (size_t)(m - q->members));
@@ -626,6 +667,58 @@ static bool lose(struct broker_queue *q, uint16_t node, bool memory_only)
 	return changed;
 }
 
+/* The other one, if the group's voters are these two and no others: whoever else is there has no vote. */
+static const struct broker_member *other_of_two(
+	const struct broker_queue *q, const struct broker_member *m)
+{
+	const struct broker_member *other = NULL;
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_member *x = &q->members[i];
+		if (x == m || x->chosen == 0)
+			continue;
+		if (other != NULL || !broker_member_votes(q, x))
+			return NULL;
+		other = x;
+	}
+	return other;
+}
+
+/* What they have in memory is lost with the node, which the others' logs know nothing of: those queues
+ * are not parted. */
+bool broker_member_is_survived(const struct broker_queue *q, const struct broker_member *m)
+{
+	if (m == NULL || broker_queue_in_memory(q) || !broker_member_votes(q, m) ||
+		q->n_members >= BROKER_MEMBERS_MAX)
+		return false;
+	const struct broker_member *other = other_of_two(q, m);
+	const struct broker_node *n = other != NULL ? node_of(q, other) : NULL;
+	return n != NULL && n->up;
+}
+
+static void part(struct broker_queue *q, struct broker_member *m, const struct broker_node *n)
+{
+	bool first = m == q->members;
+	count(q, -1);
+	m->state = BROKER_MEMBER_LEAVING;
+	m->lost = true;
+	add(q, n, BROKER_MEMBER_JOINING); /* m may be somewhere else now */
+	q->members[q->n_members - 1].heir = !q->members[q->n_members - 1].memory;
+	q->members[q->n_members - 1].first = first;
+	put_leader_first(q);
+	reshape(q);
+	count(q, 1);
+	broker_queue_changed(q);
+}
+
+void broker_members_part(struct broker *b, const struct broker_node *n)
+{
+	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next) {
+		struct broker_member *m = broker_member_on(q, n->number);
+		if (broker_member_is_survived(q, m))
+			part(q, m, n);
+	}
+}
+
 static bool has_voter(const struct broker_queue *q)
 {
 	for (size_t i = 0; i < q->n_members; i++)
@@ -634,12 +727,41 @@ static bool has_voter(const struct broker_queue *q)
 	return false;
 }
 
+/* The survivor's node is forgotten. What the lost one's log holds is what there is: its heir goes on with that,
+ * and alone: what others have copied from the survivor is not of this history. */
+static bool inherit(struct broker_queue *q)
+{
+	struct broker_member *heir = NULL;
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_member *m = &q->members[i];
+		if (m->heir && m->state == BROKER_MEMBER_JOINING)
+			heir = m;
+	}
+	if (heir == NULL)
+		return false;
+	count(q, -1);
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_member *m = &q->members[i];
+		if (m == heir || !broker_member_may_vote(q, m))
+			continue;
+		m->lost |= m->state == BROKER_MEMBER_LEAVING;
+		m->state = BROKER_MEMBER_LEAVING;
+		m->chosen = 1;
+	}
+	heir->state = BROKER_MEMBER_VOTER;
+	heir->chosen = 1;
+	put_leader_first(q);
+	reshape(q);
+	count(q, 1);
+	return true;
+}
+
 void broker_members_lose(struct broker *b, uint16_t node, bool memory_only)
 {
 	for (struct broker_queue *q = b->queues_by_group, *next; q != NULL; q = next) {
 		next = q->hh_group.next;
 		bool changed = lose(q, node, memory_only);
-		if (changed && !has_voter(q)) {
+		if (changed && !has_voter(q) && (memory_only || !inherit(q))) {
 			broker_queue_delete(q);
 			continue;
 		}

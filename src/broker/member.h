@@ -18,6 +18,11 @@
  * member on disk, whatever its policy says. A member in memory lives as long as its node's
  * incarnation: it is given when the node is up and leaves when it is down.
  *
+ * Of two members that vote one may be lost: its node is called down, while the other's is up. It leaves,
+ * and never counts again. If its log is on disk another member joins on its node, which begins with that log.
+ * So that the metadata know who might have a vote in the group, its leader asks for it (MEMBER_CHOSEN) before
+ * it promotes a member. docs/architecture.md, "Two voters", has the reasons.
+ *
  * Operators may have chosen the members of a quorum queue (broker_queue.by_hand): from then on it wants
  * those that it has, and no others.
  *
@@ -44,9 +49,14 @@ enum broker_member_state {
 
 struct broker_member {
 	uint64_t id;   /* the raft id; never used again, in any queue */
+	uint64_t chosen; /* the newest of the group's terms whose leader was allowed to give it a vote; 1: it
+			  * is of the first configuration; 0: nobody was, so it has none */
 	uint16_t node; /* its number; of one that is leaving, maybe of a node forgotten */
 	uint8_t state; /* enum broker_member_state */
 	bool memory;   /* its log is in memory */
+	bool lost;     /* leaving: it was one of two, and the other one goes on without it */
+	bool heir;     /* its log is what the lost member on its node has left */
+	bool first;    /* that was the first one, and so is this when it votes */
 };
 
 /* At most so many. */
@@ -68,6 +78,14 @@ bool broker_member_votes(const struct broker_queue *q, const struct broker_membe
 bool broker_queue_is_replicated(const struct broker_queue *q);
 /* "initial", "joining", "voter", "leaving"; static. */
 const char *broker_member_state_name(enum broker_member_state state);
+
+/* One of the members is lost, and not out of the group yet. */
+bool broker_queue_has_lost(const struct broker_queue *q);
+/* It has all that was ever confirmed, and is to go on without the other one, which is lost. */
+bool broker_member_survives(const struct broker_queue *q, const struct broker_member *m);
+
+/* It is one of two, and the other one would survive it if its node were called down now. `m` may be NULL. */
+bool broker_member_is_survived(const struct broker_queue *q, const struct broker_member *m);
 
 /* The members' logs are in memory, all of them. */
 bool broker_queue_in_memory(const struct broker_queue *q);
@@ -92,6 +110,9 @@ unsigned broker_members_initial(const struct broker_queue *q);
 bool broker_members_place(struct broker_queue *q, const struct broker_node *avoid);
 /* The same for all queues, telling the watch of those that changed. */
 void broker_members_place_all(struct broker *b, const struct broker_node *avoid);
+/* The leader of this term of the group may give the member a vote, unless it is leaving, there is a newer
+ * leader, or a lost member is not out of the group; returns whether it may. Tells the watch. */
+bool broker_member_choose(struct broker_queue *q, struct broker_member *m, uint64_t term);
 /* A joining member votes from now on. Places the others anew; tells the watch. */
 void broker_member_promote(struct broker_queue *q, struct broker_member *m);
 /* The queue's leader is best there, from now on; tells the watch. The member votes. */
@@ -103,6 +124,8 @@ void broker_member_dismiss(struct broker_queue *q, struct broker_member *m);
 bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n);
 /* It is no member any more; tells the watch. */
 void broker_member_remove(struct broker_queue *q, struct broker_member *m);
+/* A node is called down: of two members that vote, those on it are lost. Tells the watch. */
+void broker_members_part(struct broker *b, const struct broker_node *n);
 /* A node's members in memory are gone with its incarnation, or all of them with the node: they are
  * leaving, and queues that are left without a voting member are deleted. All others are placed anew,
  * by what the table of nodes says now; tells the watch of those that changed. */

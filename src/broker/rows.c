@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (5; 4 is the same without the flags drained and by hand):
+ * Values, each after a version (6; 5 is the same with no other flag of a member than memory, 4 without drained and by hand, too):
  *
  *   global      cluster-id:64 next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
  *   node        number:16 type:8 up:8 (1: up, 2: drained) incarnation:64 name:name address:name
@@ -9,7 +9,8 @@
  *   exchange    vhost-number:64 name:name type:8 flags:8 arguments:long
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
- *               begun:8 (1: begun, 2: reshaped, 4: by hand) members:8 { id:64 node:16 state:8 memory:8 }*
+ *               begun:8 (1: begun, 2: reshaped, 4: by hand) members:8 { id:64 node:16 state:8
+ *               flags:8 (1: memory, 2: lost, 4: heir, 8: chosen follows, 16: first) [chosen:64] }*
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long max-connections:64 max-channels:64
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
@@ -28,7 +29,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-enum { VERSION = 5, OLDEST_VERSION = 4 };
+enum { VERSION = 6, OLDEST_VERSION = 4 };
 
 /* ---- from the state ---- */
 
@@ -71,6 +72,23 @@ static void put_exchange(struct buf *out, const struct broker_exchange *x)
 	broker_put_exchange_spec(out, &x->spec);
 }
 
+/* What is not written. */
+static uint64_t usually_chosen(const struct broker_member *m)
+{
+	return m->state != BROKER_MEMBER_JOINING;
+}
+
+static void put_member(struct buf *out, const struct broker_member *m)
+{
+	bool chosen = m->chosen != usually_chosen(m);
+	buf_put_u64le(out, m->id);
+	buf_put_u16le(out, m->node);
+	buf_put_u8(out, m->state);
+	buf_put_u8(out, (uint8_t)(m->memory | m->lost << 1 | m->heir << 2 | chosen << 3 | m->first << 4));
+	if (chosen)
+		buf_put_u64le(out, m->chosen);
+}
+
 static void put_queue(struct buf *out, const struct broker_queue *q)
 {
 	buf_put_u64le(out, q->vhost->row.number);
@@ -78,12 +96,8 @@ static void put_queue(struct buf *out, const struct broker_queue *q)
 	broker_put_queue_spec(out, &q->spec);
 	buf_put_u8(out, (uint8_t)(q->begun | q->reshaped << 1 | q->by_hand << 2));
 	buf_put_u8(out, q->n_members);
-	for (size_t i = 0; i < q->n_members; i++) {
-		buf_put_u64le(out, q->members[i].id);
-		buf_put_u16le(out, q->members[i].node);
-		buf_put_u8(out, q->members[i].state);
-		buf_put_u8(out, q->members[i].memory);
-	}
+	for (size_t i = 0; i < q->n_members; i++)
+		put_member(out, &q->members[i]);
 }
 
 static void put_binding(struct buf *out, const struct broker_binding *bi)
@@ -432,6 +446,8 @@ static bool load_exchange(struct broker *b, uint64_t number, struct reader *r)
 static bool member_ok(const struct broker_queue *q, const struct broker_member *m)
 {
 	const struct broker *b = q->vhost->broker;
+	if ((m->lost && m->state != BROKER_MEMBER_LEAVING) || ((m->lost || m->heir) && m->memory))
+		return false;
 	if (m->id == 0 || m->id >= b->next_member || !node_number_ok(b, m->node) ||
 		broker_member_find(q, m->id) != NULL)
 		return false;
@@ -446,7 +462,12 @@ static bool load_members(struct broker_queue *q, struct reader *r)
 		struct broker_member m = {.id = get_u64le(r)};
 		m.node = get_u16le(r);
 		m.state = broker_get_enum(r, BROKER_MEMBER_STATES);
-		m.memory = broker_get_enum(r, 2) == 1;
+		unsigned flags = broker_get_enum(r, 32);
+		m.chosen = flags & 8 ? get_u64le(r) : usually_chosen(&m);
+		m.memory = flags & 1;
+		m.lost = flags & 2;
+		m.heir = flags & 4;
+		m.first = flags & 16;
 		if (r->bad || !member_ok(q, &m))
 			return false;
 		broker_member_load(q, &m);

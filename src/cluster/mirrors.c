@@ -156,18 +156,13 @@ static const struct broker_node *node_of(const struct mirrors *ms, uint64_t node
 	return broker_node_find(ms->config.broker, node);
 }
 
-/* The node is down by its own word, and its link still stands. */
-static bool takes_leave(const struct mirrors *ms, uint64_t node)
-{
-	const struct broker_node *n = node_of(ms, node);
-	return n != NULL && node != ms->config.self && !n->up && n->incarnation != 0 &&
-	       ms->config.linked(ms->config.arg, node) == n->incarnation;
-}
-
+/* In the life that can be reached: a newer one has none of what was in memory, and waiting for that to catch up
+ * has no end. */
 static bool is_up(const struct mirrors *ms, uint64_t node)
 {
 	const struct broker_node *n = node_of(ms, node);
-	return n != NULL && n->up && reaches(ms, node);
+	return n != NULL && n->up &&
+	       (node == ms->config.self || ms->config.linked(ms->config.arg, node) == n->incarnation);
 }
 
 static bool look(struct mirrors *ms, uint64_t group, struct view *v)
@@ -213,6 +208,13 @@ static bool is_replaced(const struct view *v, uint64_t id)
 	       broker_member_on(v->q, m->node) != NULL;
 }
 
+/* Or out of the group, as a leader has said. */
+static bool is_lost(const struct view *v, uint64_t id)
+{
+	const struct broker_member *m = broker_member_find(v->q, id);
+	return m != NULL ? m->lost : is_going(v, id);
+}
+
 /* In the order in which those who are to go are removed. */
 enum going {
 	GOING_LOST,  /* it does not answer: its node is away, or has dropped it with its row */
@@ -225,7 +227,7 @@ static enum going how_it_goes(
 {
 	if (!reaches(ms, r->node) || broker_member_find(v->q, r->id) == NULL)
 		return GOING_LOST;
-	return is_replaced(v, r->id) ? GOING_WAITED_FOR : GOING_LATER;
+	return is_replaced(v, r->id) || is_lost(v, r->id) ? GOING_WAITED_FOR : GOING_LATER;
 }
 
 static struct step remove_going(struct mirror *m, const struct view *v, enum going how)
@@ -252,7 +254,7 @@ static struct step tell(struct mirror *m, const struct view *v)
 		const struct group_member_state *r = in_raft(v, row->id);
 		struct buf b = BUF_EMPTY;
 		if (row->state == BROKER_MEMBER_LEAVING && r == NULL)
-			broker_put_member_gone(&b, v->q->group, row->id);
+			broker_put_member_gone(&b, v->q->group, row->id, group_term(v->group));
 		else if (row->state == BROKER_MEMBER_JOINING && r != NULL && r->voter)
 			broker_put_member_promoted(&b, v->q->group, row->id);
 		else
@@ -297,11 +299,12 @@ static bool is_copying(const struct mirror *m, const struct view *v)
 	return false;
 }
 
-/* Who would vote waits for an operator, or for the end of what was there before it. */
+/* Who would vote waits for an operator, or for the end of what was there before it; not who has most of
+ * it. */
 static bool is_to_be_added(const struct mirror *m, const struct view *v,
 	const struct broker_member *row)
 {
-	return row->state != BROKER_MEMBER_JOINING || !broker_member_may_vote(v->q, row) ||
+	return row->state != BROKER_MEMBER_JOINING || row->heir || !broker_member_may_vote(v->q, row) ||
 	       is_to_be_synchronised(m, v);
 }
 
@@ -334,28 +337,32 @@ static unsigned count_voters(const struct view *v)
 	return n;
 }
 
-/* Of two voters one takes leave: this one is to be a majority by itself, until the other is back. */
-static struct step let_go(struct mirror *m, const struct view *v)
+/* The metadata are asked first: with a vote that they do not know of, a member that is lost could commit what
+ * the survivor has not (docs/architecture.md, "Two voters"). */
+static struct step choose(struct mirror *m, const struct view *v, const struct broker_member *row)
 {
-	for (unsigned i = 0; i < v->n && count_voters(v) == 2; i++)
-		if (v->raft[i].voter && takes_leave(m->all, v->raft[i].node))
-			return asked(m, group_demote(v->group, v->raft[i].id, on_done, m));
-	return settled;
+	struct buf b = BUF_EMPTY;
+	broker_put_member_chosen(&b, v->q->group, row->id, group_term(v->group));
+	propose(m->all, &b);
+	return (struct step){WAIT, UNHEARD_MS};
 }
 
-/* The members that are to vote and do not yet, or not any more since their node took leave. */
+/* The members that are to vote and do not yet. */
 static struct step promote(struct mirror *m, const struct view *v)
 {
 	struct step ret = settled;
-	for (unsigned i = 0; i < v->q->n_members; i++) {
+	for (unsigned i = 0; i < v->q->n_members && !broker_queue_has_lost(v->q); i++) {
 		const struct broker_member *row = &v->q->members[i];
 		const struct group_member_state *r = in_raft(v, row->id);
 		if (row->state == BROKER_MEMBER_LEAVING || r == NULL || r->voter || r->spare ||
 			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
 			continue;
-		if (is_up(m->all, r->node) && is_near(r))
+		if (!is_up(m->all, r->node) || !is_near(r))
+			ret = (struct step){WAIT, AGAIN_MS};
+		else if (row->chosen != group_term(v->group))
+			ret = choose(m, v, row);
+		else
 			return asked(m, group_promote(v->group, r->id, on_done, m));
-		ret = (struct step){WAIT, AGAIN_MS};
 	}
 	return ret;
 }
@@ -475,9 +482,7 @@ static struct step next_step(struct mirror *m, const struct view *v)
 	if (is_replaced(v, v->self) && (s = hand_over(m, v)).outcome == BUSY)
 		return s;
 	struct step told = tell(m, v);
-	s = let_go(m, v);
-	if (s.outcome == SETTLED)
-		s = withdraw(m, v);
+	s = withdraw(m, v);
 	if (s.outcome == SETTLED)
 		s = bring_up(m, v);
 	if (s.outcome == SETTLED)
@@ -526,6 +531,44 @@ static bool has_lost_majority(const struct view *v)
 	return voters > 0 && 2 * lost >= voters;
 }
 
+/* This one survives the group's other voters, as the metadata says, and none of them leads any more. */
+static bool is_bereaved(const struct mirrors *ms, const struct view *v)
+{
+	const struct broker_member *own = broker_member_find(v->q, v->self);
+	uint64_t leader = group_leader(v->group);
+	bool any = false;
+	if (own == NULL || !broker_member_survives(v->q, own))
+		return false;
+	for (unsigned i = 0; i < v->n; i++) {
+		const struct group_member_state *r = &v->raft[i];
+		if (!r->voter || r->id == v->self)
+			continue;
+		if (!is_lost(v, r->id) || ((leader == r->id || leader == v->self) && reaches(ms, r->node)))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* The group begins anew with this member (hosting.c). While a lost one still leads, which may be called
+ * down and live, it serves. */
+static struct step go_alone(struct mirror *m, const struct view *v)
+{
+	struct mirrors *ms = m->all;
+	if (is_bereaved(ms, v))
+		ms->config.reopen(ms->config.arg, m->group);
+	return (struct step){WAIT, AGAIN_MS};
+}
+
+/* It leads, and something waits for a lost one's acknowledgement, as that one's removal would. */
+static bool is_stuck(const struct mirrors *ms, const struct view *v)
+{
+	bool waits = false;
+	for (unsigned i = 0; i < v->n; i++)
+		waits |= v->raft[i].voter && v->raft[i].lag > 0 && is_lost(v, v->raft[i].id);
+	return waits && is_bereaved(ms, v);
+}
+
 /* A queue that is not durable goes with the majority of its members. (Some that leave may live yet: then
  * there is a leader.) */
 static struct step watch(struct mirror *m, const struct view *v)
@@ -551,8 +594,10 @@ static struct step watch(struct mirror *m, const struct view *v)
 static struct step step_of(struct mirror *m, const struct view *v)
 {
 	if (!queue_hosts_leads(m->all->config.hosts, m->group))
-		return watch(m, v);
+		return broker_queue_has_lost(v->q) ? go_alone(m, v) : watch(m, v);
 	m->leaderless_ms = 0;
+	if (is_stuck(m->all, v))
+		return go_alone(m, v);
 	return m->all->leaving ? leave(m, v) : next_step(m, v);
 }
 
@@ -580,12 +625,11 @@ struct counted {
 static void look_if_counted(void *arg, uint64_t group, bool leads)
 {
 	struct counted *c = arg;
-	struct view v = {.group = queue_hosts_group(c->all->config.hosts, group)};
+	struct view v;
 	bool self = false, other = false;
-	if (c->any || leads || v.group == NULL)
-		return;
-	v.n = group_members(v.group, v.raft, BROKER_MEMBERS_MAX);
-	for (unsigned i = 0; i < v.n && i < BROKER_MEMBERS_MAX; i++) {
+	if (c->any || leads || !look(c->all, group, &v) || broker_member_find(v.q, v.self) == NULL)
+		return; /* or it is out of the group: members that have gone are not told by raft */
+	for (unsigned i = 0; i < v.n; i++) {
 		self |= v.raft[i].voter && v.raft[i].node == c->all->config.self;
 		other |= v.raft[i].voter && v.raft[i].node != c->all->config.self &&
 			 is_up(c->all, v.raft[i].node);
@@ -653,7 +697,9 @@ void mirrors_look(struct mirrors *ms, uint64_t group)
 {
 	const struct broker_queue *q = broker_queue_by_group(ms->config.broker, group);
 	bool leads = queue_hosts_leads(ms->config.hosts, group);
-	if (!ms->leaving && q != NULL && (leads || broker_queue_in_memory(q) || has_wish(ms, group)))
+	if (!ms->leaving && q != NULL &&
+		(leads || broker_queue_in_memory(q) || broker_queue_has_lost(q) ||
+			has_wish(ms, group)))
 		make_due(mirror_of(ms, group));
 }
 

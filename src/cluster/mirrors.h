@@ -5,6 +5,7 @@
  *
  *   leaving, and its node is not linked   remove it, so that it counts for no majority
  *   leaving, and its node has another     likewise: that one is hosted when it has gone
+ *   leaving, and lost                     likewise: until that nobody is promoted
  *   leaving, and no member any more       propose MEMBER_GONE
  *   joining, not a member                 add it as a standby, which begins to copy: at once if
  *                                         the queue is to be synchronised (ha-sync-mode automatic, a
@@ -12,14 +13,16 @@
  *                                         that was there before it; one after the other if the queue
  *                                         is long
  *   joining, and it votes                 propose MEMBER_PROMOTED
- *   joining, and may vote                 promote it as soon as it has everything
+ *   joining, and may vote                 promote it as soon as it has everything: propose
+ *                                         MEMBER_CHOSEN, and go on when that has come back
  *   the operator has cancelled            remove who does not vote yet
  *   leaving                               remove it; if it is the leader itself, hand over first
  *   led elsewhere than at its first
  *   member's, which has been back a while hand over
  *   led here, and this node is in maintenance  hand over; nobody hands over to such a node
  *
- * Where it is not led: a queue in memory whose group has lost most of its voters, and has no leader for
+ * Where it is not led: the survivor of two voters (broker_member_survives()) begins anew without the other, if
+ * that leads no more. A queue in memory whose group has lost most of its voters, and has no leader for
  * 10 s, is deleted.
  *
  * It looks at a queue when something happens to it (its row changes, it begins to be led here, a step
@@ -48,6 +51,8 @@ struct mirrors_config {
 	uint64_t self;               /* id of this node */
 	uint64_t (*linked)(void *arg, uint64_t node); /* the incarnation that a link is to; 0: there is none */
 	void (*propose)(void *arg, struct slice command); /* to group 0; copied */
+	/* Closes the queue's member and opens it again, as the row says. The view of it is worth nothing then. */
+	void (*reopen)(void *arg, uint64_t group);
 	void *arg;
 };
 

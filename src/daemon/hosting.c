@@ -18,14 +18,16 @@ static const struct broker_node *own_node(const struct shard *s, const struct br
 }
 
 /* The oldest that has not left: its log is here, and one that was given to this node since begins when
- * that is dropped. But not one that an earlier life of the node had in memory. */
+ * that is dropped. But not one that an earlier life of the node had in memory, nor one that is lost: its
+ * log is its heir's. */
 const struct broker_member *hosting_member(const struct shard *s, const struct broker_queue *q)
 {
 	const struct broker_node *n = own_node(s, q);
 	const struct broker_member *oldest = NULL;
 	for (unsigned i = 0; n != NULL && i < q->n_members; i++) {
 		const struct broker_member *m = &q->members[i];
-		if (m->node == n->number && (m->state != BROKER_MEMBER_LEAVING || !m->memory) &&
+		if (m->node == n->number && !m->lost &&
+			(m->state != BROKER_MEMBER_LEAVING || !m->memory) &&
 			(oldest == NULL || m->id < oldest->id))
 			oldest = m;
 	}
@@ -77,7 +79,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 		return;
 	arguments_queue_config(q, &config);
 	unsigned n = first_members(q, m, first);
-	bool alone = q->vhost->broker->n_nodes == 1;
+	bool survives = broker_member_survives(q, m), alone = survives || q->vhost->broker->n_nodes == 1;
 	if (alone) {
 		first[0] = (struct group_member){m->id, s->node->identity.node_id, true};
 		n = 1;
@@ -86,6 +88,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 						    .self = m->id,
 						    .memory = m->memory,
 						    .begun = q->begun,
+						    .unwritten = survives && m->state == BROKER_MEMBER_INITIAL,
 						    .config = &config,
 						    .members = first,
 						    .n_members = n,
@@ -111,6 +114,16 @@ static bool opens_at_start(const struct shard *s, const struct broker_queue *q)
 	return q->begun || opens_unused(q) || node_has_log(s->node, q->group);
 }
 
+/* A log that is here may be that of a former member, of which the leader knows nothing. Who has not been
+ * chosen has nothing that the leader has not. */
+static void open_at_start(struct shard *s, struct broker_queue *q)
+{
+	open_queue(s, q);
+	const struct broker_member *m = broker_member_find(q, queue_hosts_member(s->hosts, q->group));
+	if (m != NULL && m->state == BROKER_MEMBER_JOINING && m->chosen == 0 && !m->heir && !m->memory)
+		queue_hosts_close(s->hosts, q->group, true); /* hosting_on_closed() follows */
+}
+
 void hosting_open_all(struct shard *s)
 {
 	struct broker *b = catalog_broker(s->catalog);
@@ -118,7 +131,7 @@ void hosting_open_all(struct shard *s)
 		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
 			q = broker_queue_next(q))
 			if (hosting_is_of(s, q->group) && opens_at_start(s, q))
-				open_queue(s, q);
+				open_at_start(s, q);
 }
 
 static bool concerns(const struct shard *s, uint64_t group)
@@ -139,13 +152,20 @@ void hosting_on_changed(struct shard *s, struct broker_queue *q)
 		return;
 	uint64_t open = queue_hosts_member(s->hosts, q->group);
 	if (open != 0 && broker_member_find(q, open) == NULL) {
-		queue_hosts_close(s->hosts, q->group, true);
+		const struct broker_member *next = hosting_member(s, q);
+		queue_hosts_close(s->hosts, q->group, next == NULL || !next->heir);
 		return; /* hosting_on_closed() follows */
 	}
 	arguments_queue_config(q, &config);
 	if (!queue_hosts_configure(s->hosts, q->group, &config) && opens_unused(q))
 		open_queue(s, q);
 	mirrors_look(s->mirrors, q->group);
+}
+
+void hosting_reopen(struct shard *s, uint64_t group)
+{
+	if (concerns(s, group))
+		queue_hosts_close(s->hosts, group, false); /* hosting_on_closed() follows */
 }
 
 void hosting_on_begun(struct shard *s, struct broker_queue *q)

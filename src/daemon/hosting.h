@@ -24,6 +24,8 @@ void hosting_open_all(struct shard *s);
 /* A queue is there, or its row is another one. */
 void hosting_on_added(struct shard *s, struct broker_queue *q);
 void hosting_on_changed(struct shard *s, struct broker_queue *q);
+/* Closes it, keeps its log, and opens it again as its row says now. */
+void hosting_reopen(struct shard *s, uint64_t group);
 void hosting_on_begun(struct shard *s, struct broker_queue *q);
 /* Somebody uses a queue that is not hosted here. */
 void hosting_on_wanted(struct shard *s, uint64_t group);

@@ -527,6 +527,11 @@ static void shard_propose(void *arg, struct slice command)
 	catalog_propose(s->catalog, command, NULL);
 }
 
+static void shard_reopen(void *arg, uint64_t group)
+{
+	hosting_reopen(arg, group);
+}
+
 static void shard_open_mirrors(struct shard *s)
 {
 	s->mirrors = mirrors_new(&(struct mirrors_config){.worker = &s->worker,
@@ -535,6 +540,7 @@ static void shard_open_mirrors(struct shard *s)
 		.self = s->node->identity.node_id,
 		.linked = shard_linked,
 		.propose = shard_propose,
+		.reopen = shard_reopen,
 		.arg = s});
 }
 

@@ -71,12 +71,14 @@ static json_t *member_pid(const struct broker_queue *q, const struct broker_node
 	return pid;
 }
 
+/* It has what the leader has, and counts as far as all know: with two members, it survives the other one. */
 static bool is_in_step(const struct broker_queue *q, const struct broker_member *m,
 	const struct group_member_state *states, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (states[i].id == m->id)
-			return (states[i].voter || !broker_member_may_vote(q, m)) &&
+			return ((states[i].voter && broker_member_votes(q, m)) ||
+				       !broker_member_may_vote(q, m)) &&
 			       !states[i].spare && !states[i].installing &&
 			       states[i].lag <= IN_STEP;
 	return false;

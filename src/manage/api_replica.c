@@ -454,6 +454,13 @@ static void quorum_status(struct api_call *c)
 
 /* ---- who needs this node ---- */
 
+/* It would have no leader if the node stopped. */
+static bool counts_on(const struct broker_queue *q, const struct broker_node *n)
+{
+	const struct broker_member *m = broker_member_on(q, n->number);
+	return m != NULL && online(q, n) <= voters(q) / 2 && !broker_member_is_survived(q, m);
+}
+
 /* Queues with a member on this node that would be without a majority if it stopped. */
 static void critical_queues(struct api_call *c)
 {
@@ -469,8 +476,7 @@ static void critical_queues(struct api_call *c)
 	}
 	struct broker_queue **queues = broker_choose(b, &choice, &n);
 	for (size_t i = 0; self != NULL && i < n; i++)
-		if (broker_member_on(queues[i], self->number) != NULL &&
-			online(queues[i], self) <= voters(queues[i]) / 2)
+		if (counts_on(queues[i], self))
 			json_array_append_new(rows, json_pack("{soso}", "vhost",
 							    json_of_slice(queues[i]->vhost->name),
 							    "name", json_of_slice(queues[i]->name)));

@@ -882,7 +882,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 		.n_members = q->n_members,
 		.preferred = q->preferred,
 		.alone = q->alone,
-		.begun = !q->memory && q->begun && q->n_members == 1,
+		.begun = !q->memory && q->begun && q->n_members == 1 && !q->unwritten,
 		.log = q->memory ? memory_log_open(hs->config.port, q->group)
 				 : store_log_open(hs->config.port, q->group),
 		.app = &host_app,
@@ -913,6 +913,8 @@ void queue_hosts_close(struct queue_hosts *hs, uint64_t group, bool drop)
 	if (h == NULL)
 		return;
 	host_remove(h);
+	if (h->leading && !drop)
+		host_send_away(h); /* it may lead again, and knows nothing of what is under way then */
 	list_push_back(&hs->closing, &h->closing);
 	h->elected = h->leading = false;
 	if (hs->fetched.group == group)

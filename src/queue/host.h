@@ -83,12 +83,13 @@ struct queue_hosting {
 	bool memory;   /* its log */
 	/* A queue with one member: config.begin() was heeded once, so its log must be there. */
 	bool begun;
+	bool unwritten; /* its first configuration had others: its log may not be there all the same */
 	const struct queue_config *config; /* proposed by the leader if it is another one */
 	/* The group's first configuration, see struct group_spec; none: the member joins. */
 	const struct group_member *members;
 	unsigned n_members;
 	uint64_t preferred; /* of these, who is to lead first; 0: whoever */
-	bool alone; /* of these, the one: no other node is left that could have a member */
+	bool alone; /* of these, the one: the other members are given up */
 };
 
 /* Opens it. 0 or a STORE_* error (the queue cannot be served). A queue with several first members,

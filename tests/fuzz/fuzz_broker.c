@@ -366,7 +366,10 @@ static void put_by_hand(struct buf *b, uint8_t what, uint64_t node, uint64_t gro
 		broker_put_delete_members(b, node, groups, n);
 		break;
 	default:
-		broker_put_member_gone(b, group, what / 5);
+		if (n % 2)
+			broker_put_member_chosen(b, group, what / 5, n);
+		else
+			broker_put_member_gone(b, group, what / 5, n);
 	}
 }
 

@@ -620,15 +620,20 @@ static void open_member(struct node *n)
 	struct group_member first[NODES_MAX];
 	for (unsigned i = 0; i < c->o.voters; i++)
 		first[i] = (struct group_member){.id = i + 1, .node = i + 1, .voter = true};
-	bool founder = n->generation == 0 && n->i < c->o.voters;
+	unsigned n_first = n->generation == 0 && n->i < c->o.voters ? c->o.voters : 0;
 	n->raft_id = raft_id_of(n);
+	if (n->alone) {
+		first[0] = (struct group_member){.id = n->raft_id, .node = n->id, .voter = true};
+		n_first = 1;
+	}
 	n->cell = MEM_NEW(struct cell);
 	n->cell->node = n;
 	struct group_spec spec = {
 		.id = THE_GROUP,
 		.self = n->raft_id,
 		.members = first,
-		.n_members = founder ? c->o.voters : 0,
+		.n_members = n_first,
+		.alone = n->alone,
 		.preferred = c->o.preferred,
 		.prompt = c->o.prompt,
 		.log = sim_disk_open(&n->disk, &n->port, THE_GROUP),
@@ -739,6 +744,11 @@ void node_wipe(struct node *n)
 	node_crash(n, false);
 	cluster_trace(n->cluster, "node %u loses its disk", n->i);
 	sim_disk_wipe(&n->disk);
+	n->generation++;
+}
+
+void node_inherit(struct node *n)
+{
 	n->generation++;
 }
 

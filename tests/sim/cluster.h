@@ -54,6 +54,7 @@ struct node {
 	uint64_t generation;  /* members it has had */
 	uint64_t incarnation; /* lives */
 	bool up;
+	bool alone; /* from the next start on: the other members are given up */
 	struct store_port port;
 	struct groups *groups;
 	struct sim_disk disk;
@@ -149,6 +150,8 @@ void node_start(struct node *n);
 void node_crash(struct node *n, bool part);
 /* A crash, and the disk is gone: the next member here has a new id. */
 void node_wipe(struct node *n);
+/* From the next start on the node's member has a new id, and the log of the former one. */
+void node_inherit(struct node *n);
 /* Closes and forgets the member; the node goes on without. */
 void node_drop_member(struct node *n);
 /* A new member on a node without one: it waits for being added. */

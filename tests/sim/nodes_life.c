@@ -296,9 +296,18 @@ static bool has_its_members(struct nodes_life *l, unsigned queue, char *why, siz
 		for (unsigned j = 0; j < k; j++)
 			found |= m[j].id == row->id && m[j].voter == broker_member_may_vote(q, row);
 		if (row->state == BROKER_MEMBER_LEAVING || !found) {
-			snprintf(why, n, "member %lu of q%u is %s, and %s in the group",
-				(unsigned long)row->id, queue, broker_member_state_name(row->state),
-				found ? "right" : "not right");
+			size_t at = (size_t)snprintf(why, n,
+				"member %lu of q%u (group %lu, led by %s) is %s, and %s in the group:",
+				(unsigned long)row->id, queue, (unsigned long)q->group, leader->name,
+				broker_member_state_name(row->state), found ? "right" : "not right");
+			for (unsigned j = 0; j < k && at < n; j++)
+				at += (size_t)snprintf(why + at, n - at, " %lu%s%s", (unsigned long)m[j].id,
+					m[j].voter ? "" : " standby", m[j].spare ? " spare" : "");
+			for (unsigned j = 0; j < q->n_members && at < n; j++)
+				at += (size_t)snprintf(why + at, n - at, ", %lu@%u %s%s",
+					(unsigned long)q->members[j].id, q->members[j].node,
+					broker_member_state_name(q->members[j].state),
+					q->members[j].lost ? " lost" : q->members[j].heir ? " heir" : "");
 			return false;
 		}
 	}

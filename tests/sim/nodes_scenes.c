@@ -186,6 +186,81 @@ static void home_down(struct nodes_life *l)
 	expect_agreement(l, START_MS);
 }
 
+/* Of the queue that has two mirrors the leader or another node dies, and the queue goes on; or the survivor
+ * dies, too, as soon as the first one is back. */
+static void two_mirrors(struct nodes_life *l)
+{
+	for (unsigned i = 0; i < 4 && !life_failed(l); i++) {
+		expect_led(l, QUEUE_TWO);
+		expect_voters(l, QUEUE_TWO, 2);
+		a_while(l);
+		struct sim_node *n = life_leader(l, QUEUE_TWO);
+		if (n == NULL || sim_chance(sim_of(l), 50))
+			n = node(l, any(l));
+		if (sim_chance(sim_of(l), 70))
+			sim_node_kill(n, sim_chance(sim_of(l), 50));
+		else
+			sim_node_stop(n);
+		world_run(&l->world, sim_between(sim_of(l), 1, 8000));
+		expect_led(l, QUEUE_TWO);
+		for (unsigned t = 0; t < 300 && n->up; t++)
+			world_run(&l->world, 100);
+		sim_node_start(n);
+		if (sim_chance(sim_of(l), 50))
+			continue;
+		world_run(&l->world, sim_between(sim_of(l), 1, 3000));
+		struct sim_node *second = life_leader(l, QUEUE_TWO);
+		if (second == NULL || second == n)
+			continue;
+		sim_node_kill(second, sim_chance(sim_of(l), 50));
+		a_while(l);
+		sim_node_start(second);
+	}
+}
+
+static void cut_both(struct nodes_life *l, unsigned a, unsigned b, bool cut)
+{
+	if (a == b)
+		return;
+	sim_net_cut(&l->world.net, a, b, cut);
+	sim_net_cut(&l->world.net, b, a, cut);
+}
+
+/* Links of those two that have the queue with two mirrors are cut, so that one of them may be called down while it
+ * lives, and lead, or be cut off from the metadata when the other one is called down; then one of them dies, or all. */
+static void two_mirrors_cut(struct nodes_life *l)
+{
+	unsigned n = l->world.o.nodes;
+	for (unsigned i = 0; i < 4 && !life_failed(l); i++) {
+		struct sim_node *leader = life_leader(l, QUEUE_TWO);
+		unsigned a = leader != NULL ? leader->i : any(l), b = any(l);
+		for (unsigned k = 0; k < n; k++)
+			if (k != b && sim_chance(sim_of(l), 50))
+				cut_both(l, sim_chance(sim_of(l), 70) ? a : b, k, true);
+		world_run(&l->world, sim_between(sim_of(l), 500, 9000));
+		bool all = sim_chance(sim_of(l), 20);
+		for (unsigned k = 0; k < n; k++)
+			if (all || (k == (i % 2 != 0 ? a : b) && sim_chance(sim_of(l), 70)))
+				sim_node_kill(node(l, k), sim_chance(sim_of(l), 50));
+		world_run(&l->world, sim_between(sim_of(l), 1, 6000));
+		bool mended = sim_chance(sim_of(l), 50);
+		for (unsigned k = 0; k < n; k++)
+			for (unsigned m = 0; mended && m < k; m++)
+				cut_both(l, k, m, false);
+		unsigned first = any(l);
+		for (unsigned k = 0; k < n; k++) {
+			if (node(l, first + k)->up)
+				continue;
+			sim_node_start(node(l, first + k));
+			world_run(&l->world, sim_between(sim_of(l), 1, 4000));
+		}
+		for (unsigned k = 0; k < n; k++)
+			for (unsigned m = 0; m < k; m++)
+				cut_both(l, k, m, false);
+		a_while(l);
+	}
+}
+
 /* All are stopped, and started in each order there is of three. */
 static void orders(struct nodes_life *l)
 {
@@ -514,19 +589,15 @@ static void wiped(struct nodes_life *l)
 		l->deleted[QUEUE_ONE] = true;
 		l->declared[QUEUE_ONE] = false;
 	}
-	/* Of two members one is left: no majority, until somebody decides. */
-	l->deleted[QUEUE_TWO] = true;
-	l->declared[QUEUE_TWO] = false;
 	sim_node_wipe(n);
 	world_run(&l->world, sim_between(sim_of(l), 1, 8000));
 	expect_led(l, QUEUE_ALL);
-	for (unsigned q = QUEUE_TWO; q <= QUEUE_ONE; q++) {
-		struct sim_node *via = life_some(l);
-		if (l->deleted[q] && via != NULL)
-			life_delete(l, via, q);
-	}
-	forget(l, id);
 	struct sim_node *via = life_some(l);
+	if (l->deleted[QUEUE_ONE] && via != NULL)
+		life_delete(l, via, QUEUE_ONE);
+	forget(l, id);
+	expect_voters(l, QUEUE_TWO, 2);
+	via = life_some(l);
 	if (life_failed(l) || via == NULL)
 		return;
 	sim_node_join(n, via, BROKER_NODE_DISC);
@@ -771,6 +842,10 @@ const struct scene nodes_scenes[] = {
 	{"kills", 3, 0, kills},
 	{"kills_in_turn", 3, 0, kills_in_turn},
 	{"kills_of_five", 5, 0, kills},
+	{"two_mirrors", 3, 0, two_mirrors},
+	{"two_mirrors_of_five", 5, 0, two_mirrors},
+	{"two_mirrors_cut", 3, 0, two_mirrors_cut},
+	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut},
 	{"orders", 3, 0, orders},
 	{"power_loss", 3, 0, power_loss},
 	{"rolling", 3, 0, rolling},

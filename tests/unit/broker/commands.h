@@ -195,10 +195,16 @@ static inline void put_some_member(struct dice *d, const struct broker *b, struc
 	uint64_t group = q != NULL ? q->group : 1;
 	uint64_t member = q != NULL && q->n_members > 0 ? q->members[roll(d, q->n_members)].id
 							: roll(d, 9);
-	if (roll(d, 2))
+	switch (roll(d, 3)) {
+	case 0:
 		broker_put_member_promoted(out, group, member);
-	else
-		broker_put_member_gone(out, group, member);
+		break;
+	case 1:
+		broker_put_member_chosen(out, group, member, roll(d, 4));
+		break;
+	default:
+		broker_put_member_gone(out, group, member, roll(d, 9));
+	}
 }
 
 /* What an operator chooses of the members of some queues. */

@@ -199,7 +199,15 @@ static inline struct broker_result member_gone(
 	struct broker *b, const struct broker_queue *q, const struct broker_member *m)
 {
 	struct buf c = BUF_EMPTY;
-	broker_put_member_gone(&c, q->group, m->id);
+	broker_put_member_gone(&c, q->group, m->id, UINT64_MAX);
+	return apply(b, &c);
+}
+
+static inline struct broker_result member_chosen(struct broker *b, const struct broker_queue *q,
+	const struct broker_member *m, uint64_t term)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_member_chosen(&c, q->group, m->id, term);
 	return apply(b, &c);
 }
 

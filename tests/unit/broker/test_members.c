@@ -399,6 +399,7 @@ static void members_on_a_lost_node_are_replaced_on_request(void **state)
 	assert_int_equal(q->members[3].state, BROKER_MEMBER_JOINING);
 	assert_int_equal(alone->n_members, 3);
 	let_leave(b, q);
+	promote(b, q, broker_node_by_number(b, q->members[2].node)->id);
 	/* Nobody is left to take its place. */
 	uint64_t next = broker_node_by_number(b, q->members[1].node)->id;
 	node_down(b, next);
@@ -440,9 +441,154 @@ static void a_queue_that_was_only_there_is_gone(void **state)
 	forget_node(b, 2);
 	assert_null(queue(b, "there"));
 	assert_members(b, here, "1i 0l");
-	assert_members(b, both, "1i 0l");
+	assert_members(b, both, "1i 0l 0l");
 	let_leave(b, both);
 	assert_members(b, both, "1i");
+}
+
+/* ---- one of two ---- */
+
+static void of_two_the_one_that_is_up_survives(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	uint64_t mirror = q->members[1].node, other = 5 - mirror;
+	assert_false(broker_member_survives(q, on(b, q, 1)));
+	node_down(b, 1);
+	assert_int_equal(q->n_members, 3);
+	const struct broker_member *m = &q->members[0];
+	assert_int_equal(m->node, mirror);
+	assert_true(broker_member_survives(q, m) && q->reshaped);
+	assert_true(q->members[1].lost && !q->members[1].heir);
+	assert_true(q->members[2].heir && q->members[2].id > q->members[1].id);
+	assert_int_equal(q->members[2].state, BROKER_MEMBER_JOINING);
+	assert_false(broker_queue_has_lost(t));
+	/* Repeats, and the other one after it: nobody is left to go on. */
+	node_down(b, 1);
+	node_down(b, mirror);
+	assert_int_equal(q->n_members, 3);
+	assert_true(broker_member_survives(q, &q->members[0]));
+	node_up(b, mirror, 2);
+	node_up(b, 1, 2);
+	assert_true(broker_member_survives(q, &q->members[0]));
+	assert_int_equal(member_promoted(b, q, &q->members[1]).code, BROKER_OK);
+	assert_int_equal(q->members[1].state, BROKER_MEMBER_LEAVING);
+	let_leave(b, q);
+	assert_false(broker_queue_has_lost(q));
+	/* The heir counts when it has everything, and may survive then. */
+	node_down(b, mirror);
+	assert_int_equal(q->n_members, 2);
+	node_up(b, mirror, 3);
+	promote(b, q, 1);
+	assert_int_equal(q->members[0].node, 1); /* as before */
+	node_down(b, mirror);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+	/* One that stays away is replaced, and its log has no heir then. */
+	assert_int_equal(replace_members(b, mirror).code, BROKER_OK);
+	assert_null(broker_member_on(q, broker_node_find(b, mirror)->number));
+	assert_false(on(b, q, other)->heir);
+	let_leave(b, q);
+	assert_int_equal(q->n_members, 2);
+}
+
+static void others_than_two_are_not_parted(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	struct broker_queue *three = declare_on(b, "q", true, 1);
+	node_down(b, 2);
+	assert_members(b, three, "1i 2i 3i");
+	node_down(b, 3);
+	assert_members(b, three, "1i 2i 3i");
+}
+
+/* What the lost one had is better than nothing. */
+static void a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	node_down(b, 1);
+	node_down(b, 2);
+	assert_int_equal(forget_node(b, 2).code, BROKER_OK);
+	q = queue(b, "q");
+	assert_non_null(q);
+	assert_members(b, q, "1v 0l 1l");
+	assert_true(broker_member_survives(q, &q->members[0]));
+	let_leave(b, q);
+	assert_members(b, q, "1v");
+}
+
+/* Who has been chosen, or leaves, may have a vote. */
+static void two_with_others_that_may_vote_are_not_parted(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	set_ha(b, "all", 0);
+	assert_int_equal(on(b, q, other)->state, BROKER_MEMBER_JOINING);
+	assert_int_equal(member_chosen(b, q, on(b, q, other), 3).code, BROKER_OK);
+	node_down(b, mirror);
+	assert_false(broker_queue_has_lost(q));
+	node_up(b, mirror, 2);
+	promote(b, q, other);
+	set_ha(b, "exactly", 2);
+	assert_int_equal(q->n_members, 3);
+	node_down(b, 1);
+	assert_false(broker_queue_has_lost(q));
+}
+
+static void two_with_another_that_has_no_vote_are_parted(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	set_ha(b, "all", 0);
+	node_down(b, mirror);
+	assert_members(b, q, "1i 3l 2j 3j");
+	assert_true(broker_member_survives(q, &q->members[0]));
+	/* It gets none while the lost one might use it. */
+	assert_int_equal(member_chosen(b, q, on(b, q, other), 3).code, BROKER_REFUSED);
+	let_leave(b, q);
+	assert_int_equal(member_chosen(b, q, on(b, q, other), 3).code, BROKER_OK);
+	/* The heir is not wanted any more, and never had a vote. */
+	set_ha(b, "exactly", 2);
+	promote(b, q, other);
+	assert_int_equal(on(b, q, other)->chosen, 3);
+	node_down(b, other);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+}
+
+/* The leader of a term may promote whom it was allowed to: what an older one says about that member is not true
+ * any more. */
+static void who_was_chosen_does_not_go_by_an_older_leaders_word(void **state)
+{
+	struct broker *b = *state;
+	struct buf c = BUF_EMPTY;
+	start_nodes(b, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	set_ha(b, "all", 0);
+	struct broker_member *m = on(b, q, 2);
+	assert_int_equal(m->chosen, 0);
+	assert_int_equal(member_chosen(b, q, m, 5).code, BROKER_OK);
+	assert_int_equal(member_chosen(b, q, m, 4).code, BROKER_REFUSED);
+	assert_int_equal(member_chosen(b, q, m, 5).code, BROKER_OK);
+	clear_policy(b, BROKER_POLICY_USER, "ha");
+	assert_members(b, q, "1i 2l");
+	assert_int_equal(member_chosen(b, q, &q->members[1], 6).code, BROKER_REFUSED);
+	broker_put_member_gone(&c, q->group, q->members[1].id, 4);
+	assert_int_equal(apply(b, &c).code, BROKER_REFUSED);
+	broker_put_member_gone(&c, q->group, q->members[1].id, 5);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_members(b, q, "1i");
 }
 
 /* ---- the table ---- */
@@ -525,11 +671,11 @@ static void a_node_that_changes_its_type_changes_its_members(void **state)
 	assert_members(b, alone, "2i 1j");
 	node_down(b, 2);
 	assert_int_equal(set_node_type(b, 2, BROKER_NODE_RAM).code, BROKER_OK);
-	assert_members(b, q, "1i 2l");
+	assert_members(b, q, "1i 2l 2l");
 	/* It has the only copy: that stays until there is another. */
 	assert_members(b, alone, "2i 1j");
 	node_up(b, 2, 2);
-	assert_members(b, q, "1i 2l 2j*");
+	assert_members(b, q, "1i 2l 2l 2j*");
 	promote(b, alone, 1);
 	assert_members(b, alone, "1v 2l 2j*");
 	let_leave(b, q);
@@ -549,7 +695,7 @@ static void only_those_that_leave_can_be_gone(void **state)
 	struct broker_result r = member_gone(b, q, &q->members[0]);
 	assert_int_equal(r.code, BROKER_REFUSED);
 	assert_int_equal(r.resource, BROKER_MEMBER);
-	broker_put_member_gone(&c, q->group, 99);
+	broker_put_member_gone(&c, q->group, 99, 1);
 	r = apply(b, &c);
 	assert_int_equal(r.code, BROKER_NOT_FOUND);
 	assert_int_equal(r.resource, BROKER_MEMBER);
@@ -588,6 +734,8 @@ static void check_queue(const struct broker *b, const struct broker_queue *q, st
 		assert_ptr_equal(broker_member_find(q, m->id), m);
 		if (broker_queue_in_memory(q))
 			assert_true(m->memory);
+		assert_true(!m->lost || m->state == BROKER_MEMBER_LEAVING);
+		assert_false(m->memory && (m->lost || m->heir));
 		if (n != NULL && i == 0)
 			tally[n->id].leaders++;
 		if (m->state == BROKER_MEMBER_LEAVING)
@@ -944,6 +1092,12 @@ int main(void)
 		TEST(only_who_serves_gets_leaders),
 		TEST(a_forgotten_node_takes_its_members_along),
 		TEST(a_queue_that_was_only_there_is_gone),
+		TEST(of_two_the_one_that_is_up_survives),
+		TEST(others_than_two_are_not_parted),
+		TEST(two_with_others_that_may_vote_are_not_parted),
+		TEST(two_with_another_that_has_no_vote_are_parted),
+		TEST(who_was_chosen_does_not_go_by_an_older_leaders_word),
+		TEST(a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir),
 		TEST(nodes_join_once_and_with_a_name_of_their_own),
 		TEST(the_last_disc_node_stays),
 		TEST(ram_nodes_stand_by),

@@ -23,10 +23,14 @@ static uint64_t linked(void *arg, uint64_t node)
 	return w.linked[n->i][node - NODE_ID] ? 1 : 0;
 }
 
+/* The last one. */
+static struct buf proposed;
+
 static void propose(void *arg, struct slice command)
 {
 	(void)arg;
-	(void)command;
+	buf_clear(&proposed);
+	buf_put_slice(&proposed, command);
 }
 
 /* Member i + 1 is on node i; the order is the one that operators see. */
@@ -73,6 +77,7 @@ static int tear_down(void **state)
 	for (unsigned i = 0; i < NODES; i++)
 		mirrors_free(mirrors[i]);
 	nodes_close(&w);
+	buf_done(&proposed);
 	return teardown(state);
 }
 
@@ -136,9 +141,55 @@ static void who_does_not_answer_is_removed_first(void **state)
 	assert_true(m[0].id != dropped + 1 && m[1].id != dropped + 1);
 }
 
+/* ---- who gets a vote ---- */
+
+static bool votes(unsigned leader, uint64_t id)
+{
+	struct group_member_state m[NODES];
+	unsigned n = members_of(leader, m);
+	for (unsigned i = 0; i < n; i++)
+		if (m[i].id == id)
+			return m[i].voter;
+	return false;
+}
+
+static void look(unsigned i)
+{
+	mirrors_look(mirrors[i], GROUP);
+	for (unsigned t = 0; t < 40; t++) {
+		mirrors_flush(mirrors[i]);
+		nodes_run(&w, 5);
+	}
+}
+
+/* The leader asks the metadata, and goes on when they say so, about its own term. */
+static void nobody_is_promoted_before_the_metadata_allow_it(void **state)
+{
+	(void)state;
+	unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES;
+	struct group *g = queue_hosts_group(w.node[leader].hosts, GROUP);
+	struct buf expected = BUF_EMPTY;
+	set_members(leader);
+	mirrored->members[1].state = BROKER_MEMBER_JOINING;
+	mirrored->members[1].chosen = group_term(g) - 1;
+	assert_int_equal(group_demote(g, other + 1, NULL, NULL), 0);
+	nodes_run(&w, 200);
+	assert_false(votes(leader, other + 1));
+	look(leader);
+	broker_put_member_chosen(&expected, GROUP, other + 1, group_term(g));
+	assert_true(slice_eq(buf_slice(&proposed), buf_slice(&expected)));
+	assert_false(votes(leader, other + 1));
+	mirrored->members[1].chosen = group_term(g);
+	look(leader);
+	assert_true(votes(leader, other + 1));
+	buf_done(&expected);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			nobody_is_promoted_before_the_metadata_allow_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_who_leads_is_misplaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			who_leads_at_home_is_not_misplaced, set_up, tear_down),

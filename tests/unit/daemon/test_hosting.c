@@ -73,6 +73,19 @@ static void one_that_leaves_is_not_hosted_if_it_was_in_memory(void **state)
 	assert_int_equal(hosted(b, m, 1), 0);
 }
 
+/* It never answers again: its heir begins with its log. */
+static void one_that_is_lost_gives_way_to_its_heir(void **state)
+{
+	struct broker *b = *state;
+	struct broker_member m[] = {
+		{.id = 10, .node = number(b, 1)},
+		{.id = 11, .node = number(b, SELF), .state = BROKER_MEMBER_LEAVING, .lost = true},
+		{.id = 20, .node = number(b, SELF), .state = BROKER_MEMBER_JOINING, .heir = true},
+	};
+	assert_int_equal(hosted(b, m, 3), 20);
+	assert_int_equal(hosted(b, m, 2), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -83,6 +96,8 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(
 			one_that_leaves_is_not_hosted_if_it_was_in_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			one_that_is_lost_gives_way_to_its_heir, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -680,6 +680,81 @@ static void test_a_leader_gets_back_what_it_would_hand_over(void **state)
 	assert_true(scene_holds(leader_gets_back_what_it_would_hand_over, NULL));
 }
 
+/* ---- one of two survives -------------------------------------------------------------------- */
+
+static bool leads_at_0(struct cluster *c)
+{
+	return c->nodes[0].cell != NULL && c->nodes[0].cell->leading;
+}
+
+/* The member of node 1 is lost while it has entries that nobody confirmed, node 0 none of them. Node 0 goes on
+ * alone with all that was confirmed; a new member joins node 1's log, whose end is replaced. */
+static bool survivor_goes_on(unsigned leader, unsigned tail)
+{
+	int status = 1;
+	begin(2, 2, 0, NULL);
+	SCENE_NEEDS(scene_lead(&C, leader));
+	SCENE_NEEDS(put_some(leader, 7));
+	uint64_t confirmed = C.n_confirmed;
+	cluster_isolate(&C, 0, true);
+	for (unsigned i = 0; i < tail; i++) {
+		node_put(&C.nodes[leader], 10);
+		node_turn(&C.nodes[leader]);
+		cluster_run(&C, 5);
+	}
+	cluster_run(&C, 100);
+	SCENE_NEEDS(C.n_confirmed == confirmed);
+	node_crash(&C.nodes[1], false);
+	node_crash(&C.nodes[0], false);
+	C.nodes[0].alone = true;
+	node_inherit(&C.nodes[1]);
+	node_start(&C.nodes[0]);
+	SCENE_NEEDS(cluster_until(&C, leads_at_0, 5000));
+	SCENE_NEEDS(put_some(0, 3));
+	cluster_heal(&C);
+	node_start(&C.nodes[1]);
+	cluster_run(&C, 3000);
+	/* It has no vote, and says nothing. */
+	SCENE_NEEDS(leads_at_0(&C) && put_some(0, 1));
+	SCENE_NEEDS(outcome(group_add_standby(C.nodes[0].cell->group,
+				    &(struct group_member){.id = C.nodes[1].raft_id,
+					    .node = C.nodes[1].id},
+				    on_done, &status),
+			    &status) == 0);
+	SCENE_NEEDS(promote(0, C.nodes[1].raft_id) == 0);
+	SCENE_NEEDS(put_some(0, 5));
+	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	/* Each has everything: the other one is elected as any voter. */
+	SCENE_NEEDS(scene_lead(&C, 1) && put_some(1, 2));
+	return end(cluster_until(&C, is_equal, 5000));
+}
+
+static bool a_follower_survives(const struct rules_off *off)
+{
+	(void)off;
+	return survivor_goes_on(1, 12);
+}
+
+static bool a_leader_survives(const struct rules_off *off)
+{
+	(void)off;
+	return survivor_goes_on(0, 6);
+}
+
+static bool a_quiet_one_survives(const struct rules_off *off)
+{
+	(void)off;
+	return survivor_goes_on(1, 0);
+}
+
+static void test_of_two_members_one_survives(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(a_follower_survives, NULL));
+	assert_true(scene_holds(a_leader_survives, NULL));
+	assert_true(scene_holds(a_quiet_one_survives, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -706,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_a_working_group_does_not_rest),
 		cmocka_unit_test(test_a_change_of_members_wakes_a_resting_group),
 		cmocka_unit_test(test_a_leader_gets_back_what_it_would_hand_over),
+		cmocka_unit_test(test_of_two_members_one_survives),
 	};
 	log_set_level(LOG_NONE);
 	return cmocka_run_group_tests(tests, NULL, NULL);
