@@ -158,6 +158,100 @@ static int eval(struct ctl *c)
 	return status;
 }
 
+/* ---- listeners ---- */
+
+static int suspend_listeners(struct ctl *c)
+{
+	ctl_say(c, "Will suspend client connection listeners on node %s. The node will no longer accept "
+		   "client connections!",
+		c->node);
+	return ctl_do(c, "suspend_listeners", NULL);
+}
+
+static int resume_listeners(struct ctl *c)
+{
+	ctl_say(c, "Will resume client connection listeners on node %s. The node will now accept client "
+		   "connections",
+		c->node);
+	return ctl_do(c, "resume_listeners", NULL);
+}
+
+/* ---- all at once ---- */
+
+/* Another verb with its output, behind an empty line. */
+static int part(const struct ctl *c, const char *verb, const char *vhost, const char *columns)
+{
+	struct ctl of = *c;
+	of.verb = verb_find(verb);
+	of.options.vhost = vhost;
+	of.options.args = &columns;
+	of.options.n_args = columns != NULL ? 1 : 0;
+	of.options.format = FORMAT_TABLE;
+	puts("");
+	return of.verb->run(&of);
+}
+
+static int part_of_vhost(const struct ctl *c, const char *vhost)
+{
+	static const char *const parts[][2] = {
+		{"list_queues", "name,type,durable,policy,state,leader,members,online,synchronised_slave_pids,"
+				"messages_ready,messages_unacknowledged,message_bytes,consumers,memory"},
+		{"list_exchanges", "name,type,durable,auto_delete,internal,policy"},
+		{"list_bindings", NULL},
+		{"list_consumers", NULL},
+		{"list_permissions", NULL},
+		{"list_policies", NULL},
+		{"list_operator_policies", NULL},
+		{"list_vhost_limits", NULL},
+	};
+	int status = CTL_OK;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		int rc = part(c, parts[i][0], vhost, parts[i][1]);
+		status = status == CTL_OK ? rc : status;
+	}
+	return status;
+}
+
+static int part_of_all_vhosts(struct ctl *c)
+{
+	json_t *vhosts, *v;
+	size_t i;
+	int status = ctl_call(c, "list_vhosts", NULL, 60, &vhosts);
+	if (status != CTL_OK)
+		return status;
+	json_array_foreach(vhosts, i, v)
+	{
+		int rc = part_of_vhost(c, json_string_value(json_object_get(v, "name")));
+		status = status == CTL_OK ? rc : status;
+	}
+	json_decref(vhosts);
+	return status;
+}
+
+/* What is asked for when something is wrong: no secrets are in it. The first status that is none of success. */
+static int report(struct ctl *c)
+{
+	static const char *const parts[][2] = {
+		{"status", NULL},
+		{"cluster_status", NULL},
+		{"environment", NULL},
+		{"list_users", NULL},
+		{"list_vhosts", "name,description,tags,default_queue_type"},
+		{"list_connections",
+			"pid,node,name,user,vhost,state,channels,send_pend,recv_oct,send_oct,connected_at"},
+		{"list_channels", "pid,user,vhost,consumer_count,messages_unacknowledged,messages_unconfirmed,"
+				  "messages_uncommitted,prefetch_count,confirm,transactional"},
+	};
+	int status = CTL_OK;
+	ctl_say(c, "Reporting server status of node %s ...", c->node);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		int rc = part(c, parts[i][0], NULL, parts[i][1]);
+		status = status == CTL_OK ? rc : status;
+	}
+	int rc = part_of_all_vhosts(c);
+	return status == CTL_OK ? rc : status;
+}
+
 /* ---- the end ---- */
 
 static int stop(struct ctl *c)
@@ -194,6 +288,11 @@ const struct ctl_verb verbs_node[] = {
 	{"reload_certificates", "Operations", "",
 		"Reads the certificates and keys of TLS again, for new connections", 0, 0, 0,
 		reload_certificates},
+	{"resume_listeners", "Operations", "", "Lets new clients in again", 0, 0, 0, resume_listeners},
+	{"suspend_listeners", "Operations", "",
+		"Lets no new clients in; those that are connected stay", 0, 0, 0, suspend_listeners},
+	{"report", "Monitoring, observability and health checks", "",
+		"Everything that the node says of itself, the cluster and all virtual hosts", 0, 0, 0, report},
 	{"eval", "Operations", "<expression>",
 		"The same, for scripts: the only expression is ssl:clear_pem_cache().", 1, 1, 0, eval},
 	{"ping", "Monitoring, observability and health checks", "",

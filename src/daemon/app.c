@@ -368,6 +368,27 @@ static bool app_is_drained(const struct node *n)
 	return own != NULL && own->drained;
 }
 
+int app_accept(struct node *n, bool yes, char *err, size_t err_n)
+{
+	struct app *a = &n->app;
+	if (!yes) {
+		if (a->n_listeners > 0)
+			log_warning("node", "an operator suspends the listeners: no new clients are let in");
+		app_close_listeners(a);
+		return 0;
+	}
+	if (a->n_listeners > 0)
+		return 0;
+	if (app_is_drained(n)) {
+		snprintf(err, err_n, "the node is in maintenance: 'revive' ends that");
+		return -1;
+	}
+	if (app_bind(n, err, err_n) == NODE_EXIT_OK && app_listen(n, err, err_n) == NODE_EXIT_OK)
+		return 0;
+	app_close_listeners(a);
+	return -1;
+}
+
 /* ---- up ---- */
 
 struct row_load {

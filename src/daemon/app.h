@@ -79,6 +79,10 @@ void app_stop(struct node *n, app_done *done, void *arg);
 /* This node is in maintenance from now on: closes listeners and connections; or not any more. */
 void app_on_drained(struct node *n, bool drained);
 
+/* New clients are let in, or not any more; those that are there stay. Of an app that is up. 0, or -1 with one line in
+ * `err`. */
+int app_accept(struct node *n, bool yes, char *err, size_t err_n);
+
 void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation);
 void app_on_link_down(struct node *n, uint64_t node, enum link_end why);
 /* The node's resource alarms are these, as it says. */

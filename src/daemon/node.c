@@ -388,6 +388,11 @@ static void node_settings(
 	config_each(n->config, each, to);
 }
 
+static int node_accept(void *arg, bool yes, char *err, size_t err_n)
+{
+	return app_accept(arg, yes, err, err_n);
+}
+
 /* Without a control socket the node serves its clients all the same. */
 static void node_open_api(struct node *n)
 {
@@ -414,6 +419,7 @@ static void node_open_api(struct node *n)
 		.join = node_join,
 		.give_up = node_give_up,
 		.renew_tls = node_renew_tls,
+		.accept = node_accept,
 		.stop = node_on_stop_wanted,
 		.alarms = node_alarms_at,
 		.listener = node_listener_at,

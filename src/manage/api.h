@@ -64,6 +64,8 @@ struct api_node {
 	/* While the app is stopped: a member that will not come back, 0 for all others, is given up. As
 	 * above. */
 	int (*give_up)(void *arg, uint64_t node, char *err, size_t err_n);
+	/* While the app runs: new clients are let in, or not. As above. */
+	int (*accept)(void *arg, bool yes, char *err, size_t err_n);
 	/* Certificates and keys are read again; those that cannot be used change nothing. As above. */
 	int (*renew_tls)(void *arg, char *err, size_t err_n);
 	void (*stop)(void *arg);         /* the process is to end */

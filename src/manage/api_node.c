@@ -352,6 +352,26 @@ static void reload_certificates(struct api_call *c)
 		api_fail(c, API_REFUSED, "%s; the certificates that were read before are used on", err);
 }
 
+static void accept_clients(struct api_call *c, bool yes)
+{
+	const struct api_node *node = api_node(c);
+	char err[ERR_MAX];
+	if (node->accept(node->arg, yes, err, sizeof err) == 0)
+		api_ok(c, NULL);
+	else
+		api_fail(c, API_REFUSED, "%s", err);
+}
+
+static void suspend_listeners(struct api_call *c)
+{
+	accept_clients(c, false);
+}
+
+static void resume_listeners(struct api_call *c)
+{
+	accept_clients(c, true);
+}
+
 /* The answer is on its way before the end begins: the control socket is closed last. */
 static void stop(struct api_call *c)
 {
@@ -370,6 +390,8 @@ const struct api_verb api_node_verbs[] = {
 	{"enable_feature_flag", enable_feature_flag, false},
 	{"environment", environment, true},
 	{"reload_certificates", reload_certificates, true},
+	{"suspend_listeners", suspend_listeners, false},
+	{"resume_listeners", resume_listeners, false},
 	{"stop", stop, true},
 	{NULL, NULL, false},
 };

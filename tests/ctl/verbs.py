@@ -170,6 +170,36 @@ class Verbs(OneNode):
         self.expect("sync_queue", "none", status=UNAVAILABLE, err="Error:\nnot_found\n")
         self.expect("rename_cluster_node", "a@b", status=USAGE)
 
+    def test_listeners_suspended_and_resumed(self):
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
+        self.addCleanup(c.close)
+        self.expect("suspend_listeners", out="Will suspend client connection listeners on node %s. The node will no "
+                    "longer accept client connections!\n" % NODE)
+        self.assertNotIn("protocol: amqp", self.expect("-q", "listeners").stdout)
+        self.assertRaises(OSError, rawamqp.Raw, "127.0.0.1", self.broker.port)
+        self.expect("-q", "suspend_listeners", out="")
+        c.open_channel()  # who is there stays
+        self.expect("resume_listeners", out="Will resume client connection listeners on node %s. The node will now "
+                    "accept client connections\n" % NODE)
+        self.expect("-q", "resume_listeners", out="")
+        rawamqp.Raw("127.0.0.1", self.broker.port).open().close()
+        # Maintenance has its own end.
+        self.expect("-q", "drain")
+        self.expect("resume_listeners", status=SOFTWARE, err="Error:\nthe node is in maintenance: 'revive' ends that\n")
+        self.expect("-q", "revive")
+        rawamqp.Raw("127.0.0.1", self.broker.port).open().close()
+
+    def test_report(self):
+        self.expect("-q", "add_vhost", "reported")
+        text = self.expect("report").stdout
+        for part in ("Reporting server status of node %s ..." % NODE, "Status of node %s ..." % NODE,
+                     "Cluster status of node %s ..." % NODE, "Application environment of node %s ..." % NODE,
+                     "Listing users ...", "Listing connections ...", "Listing channels ...",
+                     "Listing queues for vhost / ...", "Listing queues for vhost reported ...",
+                     "Listing bindings for vhost reported...", 'Listing permissions for vhost "/" ...'):
+            self.assertIn(part + "\n", text)
+        self.expect("-q", "delete_vhost", "reported")
+
     def test_cluster_status_has_rabbitmqs_shape(self):
         r = json.loads(self.expect("cluster_status", "--formatter", "json").stdout)
         self.assertEqual((r["disk_nodes"], r["ram_nodes"], r["running_nodes"], r["partitions"]), ([NODE], [], [NODE], {}))
