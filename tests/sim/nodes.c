@@ -256,6 +256,7 @@ static bool live(uint64_t seed, const struct scene *scene, unsigned seconds, boo
 	t = (struct trouble){0};
 	if (scene != NULL) {
 		o.nodes = scene->nodes;
+		o.discovers = scene->discovers;
 		o.replace_ms = o.replace_ms > 0 ? o.replace_ms : 5000;
 	}
 	if (life_begin(&t.life, &o,

@@ -441,7 +441,7 @@ bool life_begin(struct nodes_life *l, const struct sim_world_options *o, unsigne
 	*l = (struct nodes_life){.publishers = 50, .consumers = 50, .queues = QUEUES_KEPT};
 	world_begin(&l->world, o);
 	sim_clients_begin(&l->clients, &l->world);
-	if (!world_form(&l->world, n_ram)) {
+	if (!(o->discovers ? world_discover(&l->world) : world_form(&l->world, n_ram))) {
 		promise_broken(&l->world.promises, "the cluster does not form");
 		return false;
 	}

@@ -748,6 +748,31 @@ static void forced(struct nodes_life *l)
 			come_anew(l, node(l, i), BROKER_NODE_DISC);
 }
 
+/* The cluster has been found by its nodes. One loses its disk, and finds it again; others may be away then: it
+ * waits until they are there, and founds none. */
+static void discovered(struct nodes_life *l)
+{
+	struct sim_node *n = node(l, any(l));
+	bool all = sim_chance(sim_of(l), 50);
+	expect_agreement(l, START_MS);
+	without(l, QUEUE_ONE);
+	without(l, QUEUE_TWO);
+	expect_all_vote(l);
+	expect_voters(l, QUEUE_QUORUM, 3);
+	a_while(l);
+	for (unsigned i = 0; i < l->world.o.nodes; i++)
+		if (all || node(l, i) == n)
+			sim_node_kill(node(l, i), sim_chance(sim_of(l), 50));
+	sim_node_wipe(n);
+	sim_node_start(n);
+	world_run(&l->world, 6000);
+	for (unsigned i = 0; i < l->world.o.nodes; i++)
+		if (!node(l, i)->up)
+			sim_node_start(node(l, i));
+	expect_agreement(l, 2 * START_MS);
+	expect_all_vote(l);
+}
+
 /* ---- members ---- */
 
 /* A queue with much in it gets mirrors while it works. */
@@ -838,37 +863,38 @@ static void idle(struct nodes_life *l)
 /* ---- all ---- */
 
 const struct scene nodes_scenes[] = {
-	{"home_down", 3, 0, home_down},
-	{"kills", 3, 0, kills},
-	{"kills_in_turn", 3, 0, kills_in_turn},
-	{"kills_of_five", 5, 0, kills},
-	{"two_mirrors", 3, 0, two_mirrors},
-	{"two_mirrors_of_five", 5, 0, two_mirrors},
-	{"two_mirrors_cut", 3, 0, two_mirrors_cut},
-	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut},
-	{"orders", 3, 0, orders},
-	{"power_loss", 3, 0, power_loss},
-	{"rolling", 3, 0, rolling},
-	{"deleted_while_stopping", 3, 0, deleted_while_stopping},
-	{"cut_off", 3, 0, cut_off},
-	{"unheard", 3, 0, unheard},
-	{"deaf", 3, 0, deaf},
-	{"ring", 3, 0, ring},
-	{"pairs", 3, 0, pairs},
-	{"lopsided", 3, 0, lopsided},
-	{"blinks", 3, 0, blinks},
-	{"lossy", 3, 0, lossy},
-	{"wiped", 3, 0, wiped},
-	{"replaced", 4, 0, replaced},
-	{"stalled", 3, 0, stalled},
-	{"full_disk", 3, 0, full_disk},
-	{"renewed", 3, 0, renewed},
-	{"retyped", 3, 1, retyped},
-	{"forced", 3, 0, forced},
-	{"mirror_added", 3, 0, mirror_added},
-	{"sync_cancelled", 3, 0, sync_cancelled},
-	{"ram_node", 3, 1, ram_node},
-	{"idle", 3, 0, idle},
+	{"home_down", 3, 0, home_down, false},
+	{"kills", 3, 0, kills, false},
+	{"kills_in_turn", 3, 0, kills_in_turn, false},
+	{"kills_of_five", 5, 0, kills, false},
+	{"two_mirrors", 3, 0, two_mirrors, false},
+	{"two_mirrors_of_five", 5, 0, two_mirrors, false},
+	{"two_mirrors_cut", 3, 0, two_mirrors_cut, false},
+	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut, false},
+	{"orders", 3, 0, orders, false},
+	{"power_loss", 3, 0, power_loss, false},
+	{"rolling", 3, 0, rolling, false},
+	{"deleted_while_stopping", 3, 0, deleted_while_stopping, false},
+	{"cut_off", 3, 0, cut_off, false},
+	{"unheard", 3, 0, unheard, false},
+	{"deaf", 3, 0, deaf, false},
+	{"ring", 3, 0, ring, false},
+	{"pairs", 3, 0, pairs, false},
+	{"lopsided", 3, 0, lopsided, false},
+	{"blinks", 3, 0, blinks, false},
+	{"lossy", 3, 0, lossy, false},
+	{"wiped", 3, 0, wiped, false},
+	{"replaced", 4, 0, replaced, false},
+	{"stalled", 3, 0, stalled, false},
+	{"full_disk", 3, 0, full_disk, false},
+	{"renewed", 3, 0, renewed, false},
+	{"retyped", 3, 1, retyped, false},
+	{"forced", 3, 0, forced, false},
+	{"discovered", 3, 0, discovered, true},
+	{"mirror_added", 3, 0, mirror_added, false},
+	{"sync_cancelled", 3, 0, sync_cancelled, false},
+	{"ram_node", 3, 1, ram_node, false},
+	{"idle", 3, 0, idle, false},
 };
 
 const unsigned n_nodes_scenes = sizeof nodes_scenes / sizeof *nodes_scenes;

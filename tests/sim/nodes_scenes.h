@@ -12,6 +12,7 @@ struct scene {
 	const char *name;
 	unsigned nodes, n_ram;
 	void (*play)(struct nodes_life *l);
+	bool discovers; /* nobody forms the cluster */
 };
 
 extern const struct scene nodes_scenes[];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_remote.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,23 +76,6 @@ enum session_alarm alarms_everywhere(const struct alarms *a)
 uint64_t alarms_machine_memory(void)
 {
 	return UINT64_C(1) << 30;
-}
-
-void api_abandon(struct api *a)
-{
-	(void)a;
-}
-
-/* No node looks for a cluster: it is formed by commands. */
-struct formation *formation_new(const struct formation_config *config)
-{
-	(void)config;
-	return NULL;
-}
-
-void formation_cancel(struct formation *f)
-{
-	(void)f;
 }
 
 /* ---- the process: what src/daemon/node.c is ---- */
@@ -175,6 +159,7 @@ int node_take_membership(struct node *n, struct membership *membership, char *er
 	(void)err_n;
 	membership_done(&n->membership);
 	n->membership = *membership;
+	n->blank = false;
 	keep_membership(sim_node_of(n));
 	return 0;
 }
@@ -187,12 +172,21 @@ void node_on_found(struct node *n, uint64_t member)
 		promise_broken(&sn->world->promises, "%s meets one that was given up", sn->name);
 }
 
+static void expect_one_cluster(struct sim_world *w, uint64_t id)
+{
+	if (w->cluster_id == 0)
+		w->cluster_id = id;
+	if (id != w->cluster_id)
+		promise_broken(&w->promises, "there are two clusters");
+}
+
 void node_on_table(struct node *n, const struct broker *b)
 {
 	struct sim_node *sn = sim_node_of(n);
 	struct membership now;
 	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
 		return;
+	expect_one_cluster(sn->world, b->cluster_id);
 	membership_of(&now, b, n->identity.node_id);
 	for (size_t i = 0; i < now.n_nodes; i++) {
 		const struct membership_node *m = membership_find(&n->membership, now.nodes[i].id);
@@ -221,6 +215,55 @@ static void init_shards(struct sim_node *sn)
 		shard_start_clock(&n->shards[i]);
 }
 
+/* ---- the operators' API, as far as nodes use it among themselves ---- */
+
+static enum api_app node_app(void *arg)
+{
+	static const enum api_app states[] = {
+		[APP_DOWN] = API_APP_STOPPED,
+		[APP_STARTING] = API_APP_STARTING,
+		[APP_UP] = API_APP_RUNNING,
+		[APP_STOPPING] = API_APP_STOPPING,
+	};
+	const struct node *n = arg;
+	return states[n->app.state];
+}
+
+static uint64_t node_id(void *arg)
+{
+	const struct node *n = arg;
+	return n->identity.node_id;
+}
+
+static const struct membership *node_membership(void *arg)
+{
+	const struct node *n = arg;
+	return &n->membership;
+}
+
+static bool node_blank(void *arg)
+{
+	const struct node *n = arg;
+	return n->blank;
+}
+
+static void open_api(struct node *n)
+{
+	for (unsigned i = 0; i < n->n_shards; i++)
+		n->api_shards[i] =
+			(struct api_shard){.worker = &n->shards[i].worker, .env = &n->shards[i].env};
+	n->api = api_new(&(struct api_node){.name = n->name,
+		.shards = n->api_shards,
+		.n_shards = n->n_shards,
+		.app = node_app,
+		.links = n->links,
+		.address = n->address,
+		.id = node_id,
+		.membership = node_membership,
+		.blank = node_blank,
+		.arg = n});
+}
+
 void sim_node_start(struct sim_node *sn)
 {
 	static const char *const nobody[] = {NULL};
@@ -240,12 +283,14 @@ void sim_node_start(struct sim_node *sn)
 		abort();
 	n->tally = tally_new();
 	init_shards(sn);
+	open_api(n);
 	app_start(n, NULL, NULL);
 }
 
 static void process_end(struct sim_node *sn)
 {
 	struct node *n = &sn->node;
+	sim_remote_end(sn);
 	for (unsigned i = 0; i < n->n_shards; i++) {
 		timer_free(n->shards[i].tick);
 		timer_free(n->shards[i].seek);
@@ -260,6 +305,7 @@ static void process_end(struct sim_node *sn)
 	for (unsigned i = 0; i < n->n_shards; i++)
 		link_port_free(n->shards[i].links);
 	links_free(n->links);
+	api_free(n->api);
 	mem_free(n->api_shards);
 	mem_free(n->shards);
 	mem_free(n->catalogs);
@@ -427,6 +473,38 @@ bool world_form(struct sim_world *w, unsigned n_ram)
 	return true;
 }
 
+static bool have_discovered(struct sim_world *w, void *arg)
+{
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		if (!sim_node_serves(&w->nodes[i]) ||
+			sim_node_broker(&w->nodes[i])->n_nodes != w->o.nodes)
+			return false;
+	return all_serve(w, arg);
+}
+
+bool world_discover(struct sim_world *w)
+{
+	for (unsigned k = 0; k < 8; k++) {
+		struct sim_node *n = &w->nodes[sim_random(&w->sim) % w->o.nodes];
+		unsigned a = (unsigned)sim_random(&w->sim) % w->o.nodes;
+		if (!n->up)
+			sim_node_start(n);
+		else if (sim_chance(&w->sim, 50))
+			sim_node_kill(n, sim_chance(&w->sim, 50));
+		if (a != n->i)
+			sim_net_cut(&w->net, a, n->i, !w->net.cut[a][n->i]);
+		world_run(w, sim_between(&w->sim, 1, 2000));
+	}
+	for (unsigned a = 0; a < w->o.nodes; a++)
+		for (unsigned b = 0; b < w->o.nodes; b++)
+			if (w->net.cut[a][b])
+				sim_net_cut(&w->net, a, b, false);
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		if (!w->nodes[i].up)
+			sim_node_start(&w->nodes[i]);
+	return world_until(w, have_discovered, NULL, 60000);
+}
+
 /* ---- the world ---- */
 
 static void on_disk_ready(void *arg)
@@ -446,6 +524,14 @@ static void init_config(struct sim_world *w)
 {
 	struct config *c = &w->config;
 	config_init(c, NULL, NULL);
+	char pair[80];
+	for (unsigned i = 0; w->o.discovers && i < w->o.nodes; i++) {
+		snprintf(pair, sizeof pair, "cluster_formation.classic_config.nodes.%u=n%u@%u", i, i, i);
+		config_set_pair(c, pair);
+	}
+	snprintf(pair, sizeof pair, "cluster_formation.target_cluster_size_hint=%u", w->o.nodes);
+	if (w->o.discovers && w->o.seed % 2 == 0)
+		config_set_pair(c, pair);
 	config_finish(c);
 	c->listeners.n = 0; /* nobody connects from outside */
 	c->cluster_timeout_ms = w->o.net.silence_ms;
@@ -466,6 +552,7 @@ void world_begin(struct sim_world *w, const struct sim_world_options *o)
 	sim_init(&w->sim, o->seed);
 	sim_loops_begin(&w->sim);
 	sim_store_begin();
+	sim_remote_begin(w);
 	sim_net_init(&w->net, &w->sim, &o->net);
 	w->net.garbage = on_garbage;
 	w->net.arg = w;

@@ -40,6 +40,7 @@ struct sim_world_options {
 	struct sim_net_options net;
 	uint64_t disk_min_us, disk_max_us;
 	uint64_t skew_ms; /* most of a wall clock */
+	bool discovers; /* nodes know where the others are, and find their cluster by themselves */
 	uint64_t down_ms, replace_ms; /* as cluster.node_down_ms and cluster.replace_after_ms; 0: the default */
 	bool trace;
 };
@@ -51,6 +52,7 @@ struct sim_world {
 	struct config config;
 	struct sim_node nodes[SIM_NODES];
 	struct promises promises;
+	uint64_t cluster_id; /* of the one that there is */
 };
 
 /* All machines are there, and nothing runs. */
@@ -81,6 +83,9 @@ bool sim_node_lives(const struct sim_node *n, uint64_t life);
 void sim_node_join(struct sim_node *n, struct sim_node *via, enum broker_node_type type);
 /* The first node starts alone, the others join one after another; all serve. False: not in time. */
 bool world_form(struct sim_world *w, unsigned n_ram);
+
+/* The nodes find each other, while some are killed and cut off from others. False: not in time. */
+bool world_discover(struct sim_world *w);
 
 /* The node that runs these groups; NULL: none. */
 struct sim_node *world_node_of(struct sim_world *w, const struct groups *gs);
