@@ -114,16 +114,6 @@ static bool opens_at_start(const struct shard *s, const struct broker_queue *q)
 	return q->begun || opens_unused(q) || node_has_log(s->node, q->group);
 }
 
-/* A log that is here may be that of a former member, of which the leader knows nothing. Who has not been
- * chosen has nothing that the leader has not. */
-static void open_at_start(struct shard *s, struct broker_queue *q)
-{
-	open_queue(s, q);
-	const struct broker_member *m = broker_member_find(q, queue_hosts_member(s->hosts, q->group));
-	if (m != NULL && m->state == BROKER_MEMBER_JOINING && m->chosen == 0 && !m->heir && !m->memory)
-		queue_hosts_close(s->hosts, q->group, true); /* hosting_on_closed() follows */
-}
-
 void hosting_open_all(struct shard *s)
 {
 	struct broker *b = catalog_broker(s->catalog);
@@ -131,7 +121,7 @@ void hosting_open_all(struct shard *s)
 		for (struct broker_queue *q = broker_queue_first(v); q != NULL;
 			q = broker_queue_next(q))
 			if (hosting_is_of(s, q->group) && opens_at_start(s, q))
-				open_at_start(s, q);
+				open_queue(s, q);
 }
 
 static bool concerns(const struct shard *s, uint64_t group)
