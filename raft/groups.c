@@ -317,3 +317,8 @@ const struct group_net *groups_net(const struct groups *gs)
 {
 	return gs->config.net;
 }
+
+size_t groups_cached(const struct groups *gs)
+{
+	return gs->cache.bytes;
+}

@@ -49,6 +49,8 @@ unsigned groups_tick(struct groups *gs);
 /* Snapshots that stream to other members and have paused go on if it is time. The ms until the next
  * one is to, 0: none pauses. End of a turn; to be called again then, groups_tick() does it, too. */
 unsigned groups_resume(struct groups *gs);
+/* Octets of entries that are kept for consumers, with what that takes. */
+size_t groups_cached(const struct groups *gs);
 /* Whether any group needs a clock now: groups_tick() is to be called from now on. Cheap. */
 bool groups_need_clock(const struct groups *gs);
 /* A message that a link has brought from `node`: n bytes at p, inside `blob`, of which references

@@ -39,6 +39,7 @@ static const struct {
 		"[--default-queue-type <quorum|classic|stream>]"},
 	{OPTION_FORCE, "[--force]"},
 	{OPTION_ERRORS_ONLY, "[--errors-only]"},
+	{OPTION_UNIT, "[--unit <bytes|mb|gb>]"},
 	{OPTION_PATTERNS, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]"},
 };
 

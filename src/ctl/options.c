@@ -32,6 +32,7 @@ enum {
 	OPT_VHOST_PATTERN,
 	OPT_USER,
 	OPT_ERRORS_ONLY,
+	OPT_UNIT,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
 };
@@ -59,6 +60,7 @@ static const struct option long_options[] = {
 	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"user", required_argument, NULL, OPT_USER},
 	{"errors-only", no_argument, NULL, OPT_ERRORS_ONLY},
+	{"unit", required_argument, NULL, OPT_UNIT},
 	{"global", no_argument, NULL, OPT_GLOBAL},
 	{"description", required_argument, NULL, OPT_DESCRIPTION},
 	{"tags", required_argument, NULL, OPT_TAGS},
@@ -96,6 +98,7 @@ static const struct {
 	{OPTION_PATTERNS, "--queue-pattern"},
 	{OPTION_USER, "--user"},
 	{OPTION_ERRORS_ONLY, "--errors-only"},
+	{OPTION_UNIT, "--unit"},
 };
 
 const char *options_name(unsigned kinds)
@@ -202,6 +205,7 @@ static bool take_value(struct options *o, int option, const char *value)
 		{OPT_QUEUE_PATTERN, offsetof(struct options, queue_pattern), OPTION_PATTERNS},
 		{OPT_VHOST_PATTERN, offsetof(struct options, vhost_pattern), OPTION_PATTERNS},
 		{OPT_USER, offsetof(struct options, user), OPTION_USER},
+		{OPT_UNIT, offsetof(struct options, unit), OPTION_UNIT},
 		{OPT_COOKIE_FILE, offsetof(struct options, cookie_file), 0},
 		{OPT_CACERTFILE, offsetof(struct options, cacertfile), 0},
 		{OPT_CERTFILE, offsetof(struct options, certfile), 0},

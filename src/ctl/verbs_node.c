@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "src/ctl/print.h"
@@ -176,6 +177,47 @@ static int resume_listeners(struct ctl *c)
 	return ctl_do(c, "resume_listeners", NULL);
 }
 
+/* ---- memory ---- */
+
+static void print_memory(json_t *kinds, double unit, const char *name)
+{
+	const char *kind;
+	json_t *of;
+	json_object_foreach(kinds, kind, of)
+	{
+		double bytes = (double)json_integer_value(json_object_get(of, "bytes"));
+		double percentage = json_real_value(json_object_get(of, "percentage"));
+		if (unit > 1)
+			printf("%s: %.4f %s (%.2f%%)\n", kind, bytes / unit, name, percentage);
+		else
+			printf("%s: %.0f %s (%.2f%%)\n", kind, bytes, name, percentage);
+	}
+}
+
+static int memory_breakdown(struct ctl *c)
+{
+	static const struct {
+		const char *name;
+		double bytes;
+	} units[] = {{"gb", 1e9}, {"mb", 1e6}, {"bytes", 1}};
+	const char *wanted = c->options.unit != NULL ? c->options.unit : units[0].name;
+	size_t i = 0;
+	json_t *r;
+	while (i < sizeof units / sizeof *units && strcasecmp(units[i].name, wanted) != 0)
+		i++;
+	if (i == sizeof units / sizeof *units)
+		return ctl_misuse(c, "unit '%s' is not supported. Please use one of: bytes, mb, gb", wanted);
+	int status = ctl_call(c, "memory_breakdown", NULL, 60, &r);
+	if (status != CTL_OK)
+		return status;
+	if (c->options.format == FORMAT_JSON)
+		return print_result_json(r);
+	ctl_say(c, "Reporting memory breakdown on node %s...", c->node);
+	print_memory(r, units[i].bytes, units[i].name);
+	json_decref(r);
+	return CTL_OK;
+}
+
 /* ---- all at once ---- */
 
 /* Another verb with its output, behind an empty line. */
@@ -234,6 +276,7 @@ static int report(struct ctl *c)
 	static const char *const parts[][2] = {
 		{"status", NULL},
 		{"cluster_status", NULL},
+		{"memory_breakdown", NULL},
 		{"environment", NULL},
 		{"list_users", NULL},
 		{"list_vhosts", "name,description,tags,default_queue_type"},
@@ -291,6 +334,9 @@ const struct ctl_verb verbs_node[] = {
 	{"resume_listeners", "Operations", "", "Lets new clients in again", 0, 0, 0, resume_listeners},
 	{"suspend_listeners", "Operations", "",
 		"Lets no new clients in; those that are connected stay", 0, 0, 0, suspend_listeners},
+	{"memory_breakdown", "Monitoring, observability and health checks", "",
+		"Where the node's memory is, as far as that is counted", 0, 0, OPTION_UNIT,
+		memory_breakdown},
 	{"report", "Monitoring, observability and health checks", "",
 		"Everything that the node says of itself, the cluster and all virtual hosts", 0, 0, 0, report},
 	{"eval", "Operations", "<expression>",

@@ -41,7 +41,7 @@ enum session_alarm alarms_judge(
 
 /* Resident memory of the process, without pages of files: those (the store's map above all) the
  * kernel takes back by itself when it needs room. */
-static uint64_t memory_used(void)
+uint64_t alarms_memory_used(void)
 {
 	unsigned long size, resident, shared;
 	FILE *f = fopen("/proc/self/statm", "r");
@@ -72,7 +72,7 @@ static void tell(const struct alarms *a, enum session_alarm which, const char *n
 static void alarms_check(struct alarms *a)
 {
 	enum session_alarm before = a->raised;
-	a->raised = alarms_judge(a, memory_used(), disk_free(a->data_dir), store_blocked(a->store));
+	a->raised = alarms_judge(a, alarms_memory_used(), disk_free(a->data_dir), store_blocked(a->store));
 	enum session_alarm changed = before ^ a->raised;
 	if (changed & SESSION_ALARM_MEMORY)
 		tell(a, SESSION_ALARM_MEMORY, "memory");

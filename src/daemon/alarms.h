@@ -50,6 +50,9 @@ enum session_alarm alarms_judge(
 /* Bytes that an amount means, given what it may be a share of. */
 uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole);
 
+/* Bytes that the alarm compares: this process's, without pages of files. */
+uint64_t alarms_memory_used(void);
+
 /* Bytes of memory of the machine, or of the container if that has less. */
 uint64_t alarms_machine_memory(void);
 

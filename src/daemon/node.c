@@ -420,6 +420,7 @@ static void node_open_api(struct node *n)
 		.give_up = node_give_up,
 		.renew_tls = node_renew_tls,
 		.accept = node_accept,
+		.memory = alarms_memory_used,
 		.stop = node_on_stop_wanted,
 		.alarms = node_alarms_at,
 		.listener = node_listener_at,

@@ -64,6 +64,7 @@ struct api_node {
 	/* While the app is stopped: a member that will not come back, 0 for all others, is given up. As
 	 * above. */
 	int (*give_up)(void *arg, uint64_t node, char *err, size_t err_n);
+	uint64_t (*memory)(void); /* bytes that the process takes, as the memory alarm counts */
 	/* While the app runs: new clients are let in, or not. As above. */
 	int (*accept)(void *arg, bool yes, char *err, size_t err_n);
 	/* Certificates and keys are read again; those that cannot be used change nothing. As above. */
@@ -149,6 +150,6 @@ struct queue_request *api_queue_request(
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
 	api_topology_verbs[], api_queue_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
-	api_member_verbs[], api_replica_verbs[]; /* each ends with a NULL name */
+	api_member_verbs[], api_replica_verbs[], api_memory_verbs[]; /* each ends with a NULL name */
 
 #endif

@@ -1003,3 +1003,8 @@ bool queue_hosts_head(
 	blob_unref(*ret_blob);
 	return false;
 }
+
+size_t queue_hosts_cached(const struct queue_hosts *hs)
+{
+	return groups_cached(hs->config.groups);
+}

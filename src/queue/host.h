@@ -131,6 +131,8 @@ bool queue_hosts_closing(struct queue_hosts *hs, uint64_t group);
 bool queue_hosts_has(struct queue_hosts *hs, uint64_t group);
 /* Figures of a hosted queue; false if it is not hosted here. */
 bool queue_hosts_counts(struct queue_hosts *hs, uint64_t group, struct machine_counts *ret);
+/* Octets of entries that are kept for consumers, of all queues. */
+size_t queue_hosts_cached(const struct queue_hosts *hs);
 /* Its state, to look at inside the turn; NULL if it is not hosted here. */
 const struct machine *queue_hosts_machine(struct queue_hosts *hs, uint64_t group);
 /* The message that is delivered next; its slices point into *ret_blob, a reference. False: none is ready, or

@@ -189,6 +189,30 @@ class Verbs(OneNode):
         self.expect("-q", "revive")
         rawamqp.Raw("127.0.0.1", self.broker.port).open().close()
 
+    def test_memory(self):
+        def kinds():
+            return json.loads(self.expect("memory_breakdown", "--formatter", "json").stdout)
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
+        self.addCleanup(c.close)
+        c.open_channel()
+        c.declare(1, "mem")
+        c.call(1, (85, 10), b"\0", (85, 11))
+        before = kinds()
+        self.assertEqual(list(before), ["queue_procs", "quorum_queue_procs", "binary", "connection_writers", "other_proc"])
+        for _ in range(20):
+            c.publish(1, "mem", b"x" * 100000)
+        for n in range(20):  # one ack may stand for several
+            if c.expect((60, 80)).unpack(">Q") == 20:
+                break
+        after = kinds()
+        self.assertGreaterEqual(after["binary"]["bytes"], before["binary"]["bytes"] + 2000000)
+        self.assertGreater(after["queue_procs"]["bytes"], 0)
+        self.assertTrue(99 < sum(k["percentage"] for k in after.values()) <= 100.01, after)
+        c.call(1, (50, 40), b"\0\0" + rawamqp.shortstr("mem") + b"\0", (50, 41))
+        self.assertRegex(self.expect("-q", "memory_breakdown").stdout, r"^queue_procs: 0\.\d{4} gb \(\d+\.\d\d%\)\n")
+        self.assertRegex(self.expect("-q", "memory_breakdown", "--unit", "bytes").stdout, r"^queue_procs: \d+ bytes ")
+        self.expect("memory_breakdown", "--unit", "tb", status=USAGE)
+
     def test_report(self):
         self.expect("-q", "add_vhost", "reported")
         text = self.expect("report").stdout
