@@ -115,6 +115,7 @@ def refusals(c, ram):
     assert is_shown(c, ram) == []
     second.ctl("stop_app")
     second.ctl("reset")
+    second.kill()
     c.nodes.remove(second)
     c.wait_running(2)
     first.ctl("stop_app")
@@ -127,7 +128,6 @@ def refusals(c, ram):
     warning, = wait_until(lambda: is_shown(c, ram), 20, "the queue has one member on a disc node")
     assert warning.startswith("1 of the queues that are to be mirrored, 'kept' in vhost '/'"), warning
     print(warning)
-    second.kill()
 
 
 def main():
