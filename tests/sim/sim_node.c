@@ -295,6 +295,7 @@ static void process_end(struct sim_node *sn)
 		timer_free(n->shards[i].tick);
 		timer_free(n->shards[i].seek);
 		timer_free(n->shards[i].clock);
+		timer_free(n->shards[i].pace);
 	}
 	/* A worker's last mail may be for another one. */
 	for (unsigned round = 0; round < 4; round++)
@@ -584,6 +585,7 @@ void world_end(struct sim_world *w)
 		membership_done(&w->nodes[i].membership);
 	}
 	promises_end(&w->promises);
+	sim_remote_done();
 	sim_net_done(&w->net);
 	sim_loops_end();
 	sim_done(&w->sim);

@@ -9,32 +9,23 @@
 enum { REMOTE_MS = 20000 };
 
 struct call {
-	struct list link; /* in `calls` until it is over */
+	struct list link; /* in `calls` */
 	struct sim_node *from, *to;
 	uint64_t to_life;
 	json_t *request, *reply;
 	remote_done *done;
 	void *arg;
-	unsigned refs; /* what will still come back to it */
+	bool over;
 };
 
 static struct sim_world *world;
-static struct list calls;
-
-static void call_unref(struct call *c)
-{
-	if (--c->refs > 0)
-		return;
-	json_decref(c->request);
-	json_decref(c->reply);
-	mem_free(c);
-}
+static struct list calls; /* as long as the world, for something may always come back to one */
 
 static void call_end(struct call *c, json_t *reply, const char *why)
 {
-	if (list_empty(&c->link))
+	if (c->over)
 		return;
-	list_remove(&c->link);
+	c->over = true;
 	c->done(c->arg, reply, why);
 	if (!c->from->ghost)
 		worker_wake(&c->from->node.shards[0].worker);
@@ -42,7 +33,6 @@ static void call_end(struct call *c, json_t *reply, const char *why)
 
 static void later(struct call *c, uint64_t us, void (*run)(void *arg, uint64_t number))
 {
-	c->refs++;
 	sim_after(&world->sim, us, run, c, 0);
 }
 
@@ -62,7 +52,6 @@ static void on_timeout(void *arg, uint64_t number)
 {
 	(void)number;
 	call_end(arg, NULL, "it does not answer in time");
-	call_unref(arg);
 }
 
 static void on_reply_there(void *arg, uint64_t number)
@@ -71,7 +60,6 @@ static void on_reply_there(void *arg, uint64_t number)
 	(void)number;
 	if (reaches(c))
 		call_end(c, c->reply, NULL);
-	call_unref(c);
 }
 
 /* What a killed process says is heard by nobody. */
@@ -81,7 +69,6 @@ static void on_reply(void *arg, json_t *reply)
 	c->reply = reply;
 	if (sim_node_lives(c->to, c->to_life))
 		later(c, way_us(), on_reply_there);
-	call_unref(c);
 }
 
 static void on_request_there(void *arg, uint64_t number)
@@ -90,13 +77,11 @@ static void on_request_there(void *arg, uint64_t number)
 	(void)number;
 	if (reaches(c) && !c->to->up) {
 		call_end(c, NULL, "connection refused");
-	} else if (reaches(c) && !list_empty(&c->link)) {
+	} else if (reaches(c) && !c->over) {
 		c->to_life = c->to->life;
-		c->refs++;
 		api_request(c->to->node.api, c->request, on_reply, c);
 		worker_wake(&c->to->node.shards[0].worker);
 	}
-	call_unref(c);
 }
 
 static struct sim_node *node_of(const struct links *ls)
@@ -172,10 +157,21 @@ void sim_remote_begin(struct sim_world *w)
 
 void sim_remote_end(struct sim_node *n)
 {
-	LIST_EACH_SAFE(node, &calls)
+	LIST_EACH(node, &calls)
 	{
 		struct call *c = LIST_ENTRY(node, struct call, link);
 		if (c->from == n)
 			call_end(c, NULL, "the process is gone");
+	}
+}
+
+void sim_remote_done(void)
+{
+	struct list *node;
+	while ((node = list_pop(&calls)) != NULL) {
+		struct call *c = LIST_ENTRY(node, struct call, link);
+		json_decref(c->request);
+		json_decref(c->reply);
+		mem_free(c);
 	}
 }

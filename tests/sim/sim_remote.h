@@ -11,5 +11,7 @@
 void sim_remote_begin(struct sim_world *w);
 /* The process is gone: none of its calls is answered any more. */
 void sim_remote_end(struct sim_node *n);
+/* All nodes have ended. */
+void sim_remote_done(void);
 
 #endif
