@@ -29,7 +29,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-enum { VERSION = 6, OLDEST_VERSION = 4 };
+enum { VERSION = 6, OLDEST_VERSION = 4, CHOSEN_VERSION = 6 };
 
 /* ---- from the state ---- */
 
@@ -455,15 +455,22 @@ static bool member_ok(const struct broker_queue *q, const struct broker_member *
 	       (broker_node_by_number(b, m->node) != NULL && broker_member_on(q, m->node) == NULL);
 }
 
+/* What is not written: before there was anything to be written about it, members that join may have been given
+ * a vote. */
+static uint64_t chosen_unwritten(const struct broker_member *m, uint8_t version)
+{
+	return version < CHOSEN_VERSION ? 1 : usually_chosen(m);
+}
+
 /* Reads the members into the queue; false if they are malformed. */
-static bool load_members(struct broker_queue *q, struct reader *r)
+static bool load_members(struct broker_queue *q, uint8_t version, struct reader *r)
 {
 	for (uint8_t n = get_u8(r); n > 0; n--) {
 		struct broker_member m = {.id = get_u64le(r)};
 		m.node = get_u16le(r);
 		m.state = broker_get_enum(r, BROKER_MEMBER_STATES);
 		unsigned flags = broker_get_enum(r, 32);
-		m.chosen = flags & 8 ? get_u64le(r) : usually_chosen(&m);
+		m.chosen = flags & 8 ? get_u64le(r) : chosen_unwritten(&m, version);
 		m.memory = flags & 1;
 		m.lost = flags & 2;
 		m.heir = flags & 4;
@@ -475,7 +482,7 @@ static bool load_members(struct broker_queue *q, struct reader *r)
 	return reader_finished(r);
 }
 
-static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
+static bool load_queue(struct broker *b, uint64_t group, uint8_t version, struct reader *r)
 {
 	struct broker_vhost *v = broker_vhost_by_number(b, get_u64le(r));
 	struct slice name = broker_get_name(r);
@@ -490,7 +497,7 @@ static bool load_queue(struct broker *b, uint64_t group, struct reader *r)
 	q->reshaped = life & 2;
 	q->by_hand = life & 4;
 	loaded(&q->row);
-	if (!load_members(q, r))
+	if (!load_members(q, version, r))
 		return false;
 	broker_queue_enter(q);
 	return true;
@@ -624,7 +631,7 @@ static bool load_row(struct broker *b, struct slice key, struct slice value)
 	case BROKER_ROW_EXCHANGE:
 		return load_exchange(b, number, &r);
 	case BROKER_ROW_QUEUE:
-		return load_queue(b, number, &r);
+		return load_queue(b, number, value.p[0], &r);
 	case BROKER_ROW_BINDING:
 		return load_binding(b, number, &r);
 	case BROKER_ROW_USER:

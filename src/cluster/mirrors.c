@@ -531,13 +531,19 @@ static bool has_lost_majority(const struct view *v)
 	return voters > 0 && 2 * lost >= voters;
 }
 
-/* This one survives the group's other voters, as the metadata says, and none of them leads any more. */
-static bool is_bereaved(const struct mirrors *ms, const struct view *v)
+/* As the metadata says. */
+static bool is_survivor(const struct view *v)
 {
 	const struct broker_member *own = broker_member_find(v->q, v->self);
+	return own != NULL && broker_member_survives(v->q, own);
+}
+
+/* This one survives the group's other voters, and none of them leads any more. */
+static bool is_bereaved(const struct mirrors *ms, const struct view *v)
+{
 	uint64_t leader = group_leader(v->group);
 	bool any = false;
-	if (own == NULL || !broker_member_survives(v->q, own))
+	if (!is_survivor(v))
 		return false;
 	for (unsigned i = 0; i < v->n; i++) {
 		const struct group_member_state *r = &v->raft[i];
@@ -555,6 +561,8 @@ static bool is_bereaved(const struct mirrors *ms, const struct view *v)
 static struct step go_alone(struct mirror *m, const struct view *v)
 {
 	struct mirrors *ms = m->all;
+	if (!is_survivor(v))
+		return settled; /* until the row changes */
 	if (is_bereaved(ms, v))
 		ms->config.reopen(ms->config.arg, m->group);
 	return (struct step){WAIT, AGAIN_MS};

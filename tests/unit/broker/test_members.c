@@ -803,6 +803,34 @@ static void load_row(void *arg, struct slice key, struct slice value)
 	assert_true(broker_load_row(arg, key, value));
 }
 
+/* As an earlier program has written it. */
+static void load_row_of_5(void *arg, struct slice key, struct slice value)
+{
+	struct buf old = BUF_EMPTY;
+	buf_put_slice(&old, value);
+	old.p[0] = 5;
+	load_row(arg, key, buf_slice(&old));
+	buf_done(&old);
+}
+
+/* Leaders did not ask before they promoted. */
+static void who_joined_before_that_was_written_may_have_a_vote(void **state)
+{
+	struct broker *b = *state, *later = broker_new(NULL);
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	set_ha(b, "all", 0);
+	assert_int_equal(on(b, q, other)->chosen, 0);
+	broker_all_rows(b, load_row_of_5, later);
+	q = queue(later, "q");
+	assert_int_equal(on(later, q, other)->chosen, 1);
+	node_down(later, mirror);
+	assert_false(broker_queue_has_lost(q));
+	broker_free(later);
+}
+
 static void random_clusters_keep_their_promises(void **state)
 {
 	(void)state;
@@ -1097,6 +1125,7 @@ int main(void)
 		TEST(two_with_others_that_may_vote_are_not_parted),
 		TEST(two_with_another_that_has_no_vote_are_parted),
 		TEST(who_was_chosen_does_not_go_by_an_older_leaders_word),
+		TEST(who_joined_before_that_was_written_may_have_a_vote),
 		TEST(a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir),
 		TEST(nodes_join_once_and_with_a_name_of_their_own),
 		TEST(the_last_disc_node_stays),

@@ -337,6 +337,15 @@ static void the_bytes_of_nodes_members_and_settings(void **state)
 		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 		  "\0\0\0\0\0\1\1\0\0\0\0\0\0\0\1\0\0\0"));
+	struct broker_queue *q = broker_queue_by_group(b, 1);
+	q->members[0] = (struct broker_member){.id = 1, .node = 1, .state = BROKER_MEMBER_JOINING,
+		.chosen = 0x102, .heir = true, .first = true};
+	broker_all_rows(b, store_put, &store);
+	assert_row(&store, S("\5\0\0\0\0\0\0\0\1"),
+		S("\6\1\0\0\0\0\0\0\0\1\0q\21"
+		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		  "\0\0\0\0\0\1\1\0\0\0\0\0\0\0\1\0\1\34\2\1\0\0\0\0\0\0"));
 	/* The policy is 8. */
 	assert_row(&store, S("\11\0\0\0\0\0\0\0\10"),
 		S("\6\1\0\0\0\0\0\0\0\1\1\0p\2\0\0\0^q\1"

@@ -185,11 +185,41 @@ static void nobody_is_promoted_before_the_metadata_allow_it(void **state)
 	buf_done(&expected);
 }
 
+static void count_timer(uv_handle_t *handle, void *arg)
+{
+	*(unsigned *)arg += handle->type == UV_TIMER && uv_is_active(handle);
+}
+
+static unsigned timers_of(unsigned i)
+{
+	unsigned n = 0;
+	uv_walk(&w.node[i].worker.loop, count_timer, &n);
+	return n;
+}
+
+/* Its row will change when it has something to do. */
+static void only_the_survivor_looks_again_and_again(void **state)
+{
+	(void)state;
+	unsigned leader = nodes_leader(&w)->i, other = (leader + 1) % NODES, third = 3 - leader - other;
+	set_members(other);
+	for (unsigned k = 1; k < NODES; k++)
+		mirrored->members[k].state = BROKER_MEMBER_LEAVING;
+	broker_member_find(mirrored, leader + 1)->lost = true;
+	assert_true(broker_member_survives(mirrored, &mirrored->members[0]));
+	look(third);
+	assert_int_equal(timers_of(third), 0);
+	look(other);
+	assert_int_equal(timers_of(other), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			nobody_is_promoted_before_the_metadata_allow_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			only_the_survivor_looks_again_and_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_who_leads_is_misplaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			who_leads_at_home_is_not_misplaced, set_up, tear_down),
