@@ -727,16 +727,26 @@ static bool has_voter(const struct broker_queue *q)
 	return false;
 }
 
+/* Whose log is what a lost member has left; one that has been replaced, and has not gone, if there is no other. */
+static struct broker_member *heir_of(const struct broker_queue *q)
+{
+	struct broker_member *leaving = NULL;
+	for (size_t i = 0; i < q->n_members; i++) {
+		struct broker_member *m = &q->members[i];
+		if (!m->heir || m->lost || node_of(q, m) == NULL)
+			continue;
+		if (m->state == BROKER_MEMBER_JOINING)
+			return m;
+		leaving = m;
+	}
+	return leaving;
+}
+
 /* The survivor's node is forgotten. What the lost one's log holds is what there is: its heir goes on with that,
  * and alone: what others have copied from the survivor is not of this history. */
 static bool inherit(struct broker_queue *q)
 {
-	struct broker_member *heir = NULL;
-	for (size_t i = 0; i < q->n_members; i++) {
-		struct broker_member *m = &q->members[i];
-		if (m->heir && m->state == BROKER_MEMBER_JOINING)
-			heir = m;
-	}
+	struct broker_member *heir = heir_of(q);
 	if (heir == NULL)
 		return false;
 	count(q, -1);

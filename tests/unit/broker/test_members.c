@@ -523,6 +523,30 @@ static void a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir(void **sta
 	assert_members(b, q, "1v");
 }
 
+/* Also when another one was to take its place, and has not got everything. */
+static void an_heir_that_is_replaced_inherits_before_it_has_gone(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	node_down(b, 1);
+	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
+	assert_null(broker_member_on(q, broker_node_find(b, 1)->number));
+	assert_int_equal(on(b, q, other)->state, BROKER_MEMBER_JOINING);
+	node_up(b, 1, 2);
+	node_down(b, mirror);
+	assert_int_equal(forget_node(b, mirror).code, BROKER_OK);
+	q = queue(b, "q");
+	assert_non_null(q);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+	let_leave(b, q);
+	assert_false(broker_queue_has_lost(q));
+	assert_int_equal(on(b, q, 1)->state, BROKER_MEMBER_VOTER);
+	assert_int_equal(on(b, q, other)->state, BROKER_MEMBER_JOINING);
+}
+
 /* Who has been chosen, or leaves, may have a vote. */
 static void two_with_others_that_may_vote_are_not_parted(void **state)
 {
@@ -1127,6 +1151,7 @@ int main(void)
 		TEST(who_was_chosen_does_not_go_by_an_older_leaders_word),
 		TEST(who_joined_before_that_was_written_may_have_a_vote),
 		TEST(a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir),
+		TEST(an_heir_that_is_replaced_inherits_before_it_has_gone),
 		TEST(nodes_join_once_and_with_a_name_of_their_own),
 		TEST(the_last_disc_node_stays),
 		TEST(ram_nodes_stand_by),
