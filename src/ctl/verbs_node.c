@@ -340,7 +340,7 @@ const struct ctl_verb verbs_node[] = {
 	{"report", "Monitoring, observability and health checks", "",
 		"Everything that the node says of itself, the cluster and all virtual hosts", 0, 0, 0, report},
 	{"eval", "Operations", "<expression>",
-		"The same, for scripts: the only expression is ssl:clear_pem_cache().", 1, 1, 0, eval},
+		"reload_certificates for scripts: the only expression is ssl:clear_pem_cache().", 1, 1, 0, eval},
 	{"ping", "Monitoring, observability and health checks", "",
 		"Checks that the node's process runs and can be asked", 0, 0, 0, ping},
 	{"status", "Monitoring, observability and health checks", "", "Displays a node's status",
