@@ -267,6 +267,26 @@ static bool type_get(struct api_call *c, enum broker_node_type *ret)
 	return false;
 }
 
+/* Of a node that this one knows as a fellow: it may have been told meanwhile to forget this one. Who cannot say is
+ * believed to be one still. */
+static void on_fellow_answer(void *arg, json_t *reply, const char *why)
+{
+	struct change *ch = arg;
+	struct membership theirs;
+	bool knows_us = true;
+	(void)why;
+	if (members_get(json_object_get(reply, "result"), membership_now(ch)->type, &theirs)) {
+		knows_us = membership_find(&theirs, own(ch)->id(own(ch)->arg)) != NULL;
+		membership_done(&theirs);
+	}
+	if (knows_us)
+		api_ok(change_end(ch), json_string("The node is already a member of this cluster"));
+	else
+		change_fail(ch, API_REFUSED,
+			"inconsistent_cluster: this node is no member of that cluster any more, though it has "
+			"been one. Delete what it has with 'warrenctl reset', then join");
+}
+
 static void join_cluster(struct api_call *c)
 {
 	const char *node;
@@ -281,8 +301,8 @@ static void join_cluster(struct api_call *c)
 	else if (strcmp(ch->name, own(ch)->name) == 0)
 		change_fail(ch, API_REFUSED, "Cannot cluster node with itself");
 	else if (membership_named(membership_now(ch), ch->name) != NULL)
-		api_ok(change_end(ch),
-			json_string("The node is already a member of this cluster"));
+		remote_call(own(ch)->links, ch->address, ch->name, "cluster_nodes", json_object(),
+			on_fellow_answer, ch);
 	else
 		change_check(ch);
 }

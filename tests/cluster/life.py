@@ -324,6 +324,25 @@ class Life(unittest.TestCase):
         a.ctl("forget_cluster_node", d.name)
         self.assertEqual(self.types(a), ([a.name], []))
 
+    def test_forgotten_one_joins_when_it_is_reset(self):
+        """Whether it is a member still, the cluster knows, not the node."""
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        b.ctl("stop_app")
+        self.assertIn("already a member", b.ctl("join_cluster", at(a)))
+        a.ctl("forget_cluster_node", b.name)
+        self.assertIn("no member of that cluster any more", self.refused(b, "join_cluster", at(a)))
+        b.ctl("reset")
+        b.ctl("join_cluster", at(a))
+        b.ctl("start_app")
+        c.wait_running(2)
+        # One that cannot be asked is believed to be a fellow.
+        b.ctl("stop_app")
+        a.kill()
+        self.assertIn("already a member", b.ctl("join_cluster", at(a)))
+
     def test_called_down_while_it_stops(self):
         """What an operator stops stays down, also if the others have taken it for dead meanwhile."""
         c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
