@@ -33,6 +33,7 @@ enum {
 	OPT_USER,
 	OPT_ERRORS_ONLY,
 	OPT_UNIT,
+	OPT_VERSION,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
 };
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
 	{"timeout", required_argument, NULL, 't'},
 	{"longnames", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, '?'},
+	{"version", no_argument, NULL, OPT_VERSION},
 	{"formatter", required_argument, NULL, OPT_FORMATTER},
 	{"priority", required_argument, NULL, OPT_PRIORITY},
 	{"apply-to", required_argument, NULL, OPT_APPLY_TO},
@@ -233,6 +235,9 @@ static int take(struct options *o, int option, const char *value)
 		return 0;
 	case '?':
 		o->help = true;
+		return 0;
+	case OPT_VERSION: /* as the verb; scripts ask either way */
+		o->verb = "version";
 		return 0;
 	case 'l':
 	case OPT_IGNORED:

@@ -139,6 +139,7 @@ class Verbs(OneNode):
 
     def test_health(self):
         version = self.expect("version").stdout
+        self.expect("--version", out=version)
         self.expect("-q", "check_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_booting")
