@@ -92,6 +92,9 @@ struct group_spec {
 	/* All other members are given up: whatever the log says of them, this one, which `members`
 	 * names alone, is the only voter from now on. What they had and this one has not is lost. */
 	bool alone;
+	/* Likewise, and they may have gone on without it: its terms begin far above all of theirs, so that who has
+	 * entries of theirs finds that they are other ones. */
+	bool apart;
 	/* This member has had a log: one that is empty now is lost, not new. */
 	bool begun;
 	struct store_log *log; /* taken over: closed with the group */

@@ -635,6 +635,9 @@ static void open_joining(struct group *g, const struct store_load *load)
 	group_todo(g); /* starts it */
 }
 
+/* More than there are elections while a group goes on that was given up. */
+#define APART_TERMS ((uint64_t)1 << 20)
+
 /* A configuration of this member alone follows what is here, in a term that this member has not seen.
  * It commits the former entries as any new leader does: none of them is lost, also of those that the
  * others may have replaced. */
@@ -642,7 +645,7 @@ static void start_alone(struct io_start *s, const struct group_spec *spec, const
 {
 	uint64_t index = s->first + s->n_entries;
 	struct raft_entry *e = &s->entries[s->n_entries++];
-	start_hard(s, load->term + 1, 0);
+	start_hard(s, load->term + (spec->apart ? APART_TERMS : 1), 0);
 	*e = (struct raft_entry){
 		.term = s->term, .type = RAFT_CHANGE, .buf = encode_members(s->g, spec)};
 	struct store_entry stored = stored_entry(e);

@@ -93,6 +93,11 @@ bool broker_member_survives(const struct broker_queue *q, const struct broker_me
 	return broker_member_votes(q, m) && broker_queue_has_lost(q);
 }
 
+bool broker_member_inherits(const struct broker_queue *q, const struct broker_member *m)
+{
+	return m->heir && broker_member_survives(q, m);
+}
+
 bool broker_queue_is_replicated(const struct broker_queue *q)
 {
 	return !q->spec.exclusive &&
@@ -549,6 +554,7 @@ void broker_member_promote(struct broker_queue *q, struct broker_member *m)
 {
 	count(q, -1);
 	m->state = BROKER_MEMBER_VOTER;
+	m->heir = false;
 	if (m->chosen == 0)
 		m->chosen = 1;
 	if (m->first) {

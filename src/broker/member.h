@@ -55,7 +55,7 @@ struct broker_member {
 	uint8_t state; /* enum broker_member_state */
 	bool memory;   /* its log is in memory */
 	bool lost;     /* leaving: it was one of two, and the other one goes on without it */
-	bool heir;     /* its log is what the lost member on its node has left */
+	bool heir;     /* its log is what the lost member on its node has left; of one that votes: all that there is */
 	bool first;    /* that was the first one, and so is this when it votes */
 };
 
@@ -83,6 +83,9 @@ const char *broker_member_state_name(enum broker_member_state state);
 bool broker_queue_has_lost(const struct broker_queue *q);
 /* It has all that was ever confirmed, and is to go on without the other one, which is lost. */
 bool broker_member_survives(const struct broker_queue *q, const struct broker_member *m);
+
+/* It survives though another one went on without it, whose node is forgotten: the group may have another history. */
+bool broker_member_inherits(const struct broker_queue *q, const struct broker_member *m);
 
 /* It is one of two, and the other one would survive it if its node were called down now. `m` may be NULL. */
 bool broker_member_is_survived(const struct broker_queue *q, const struct broker_member *m);

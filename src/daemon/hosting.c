@@ -93,6 +93,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 						    .members = first,
 						    .n_members = n,
 						    .alone = alone,
+						    .apart = broker_member_inherits(q, m),
 						    .preferred = preferred(q, first, n)});
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",

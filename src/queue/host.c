@@ -882,6 +882,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 		.n_members = q->n_members,
 		.preferred = q->preferred,
 		.alone = q->alone,
+		.apart = q->apart,
 		.begun = !q->memory && q->begun && q->n_members == 1 && !q->unwritten,
 		.log = q->memory ? memory_log_open(hs->config.port, q->group)
 				 : store_log_open(hs->config.port, q->group),

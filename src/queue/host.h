@@ -90,6 +90,7 @@ struct queue_hosting {
 	unsigned n_members;
 	uint64_t preferred; /* of these, who is to lead first; 0: whoever */
 	bool alone; /* of these, the one: the other members are given up */
+	bool apart; /* likewise, and they went on without it: see struct group_spec */
 };
 
 /* Opens it. 0 or a STORE_* error (the queue cannot be served). A queue with several first members,

@@ -634,6 +634,7 @@ static void open_member(struct node *n)
 		.members = first,
 		.n_members = n_first,
 		.alone = n->alone,
+		.apart = n->apart,
 		.preferred = c->o.preferred,
 		.prompt = c->o.prompt,
 		.log = sim_disk_open(&n->disk, &n->port, THE_GROUP),

@@ -55,6 +55,7 @@ struct node {
 	uint64_t incarnation; /* lives */
 	bool up;
 	bool alone; /* from the next start on: the other members are given up */
+	bool apart; /* likewise, and they have gone on */
 	struct store_port port;
 	struct groups *groups;
 	struct sim_disk disk;

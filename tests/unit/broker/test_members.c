@@ -485,6 +485,7 @@ static void of_two_the_one_that_is_up_survives(void **state)
 	assert_int_equal(q->members[0].node, 1); /* as before */
 	node_down(b, mirror);
 	assert_true(broker_member_survives(q, on(b, q, 1)));
+	assert_false(broker_member_inherits(q, on(b, q, 1)));
 	/* One that stays away is replaced, and its log has no heir then. */
 	assert_int_equal(replace_members(b, mirror).code, BROKER_OK);
 	assert_null(broker_member_on(q, broker_node_find(b, mirror)->number));
@@ -519,6 +520,7 @@ static void a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir(void **sta
 	assert_non_null(q);
 	assert_members(b, q, "1v 0l 1l");
 	assert_true(broker_member_survives(q, &q->members[0]));
+	assert_true(broker_member_inherits(q, &q->members[0]));
 	let_leave(b, q);
 	assert_members(b, q, "1v");
 }

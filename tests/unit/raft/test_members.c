@@ -729,6 +729,38 @@ static bool survivor_goes_on(unsigned leader, unsigned tail)
 	return end(cluster_until(&C, is_equal, 5000));
 }
 
+static bool leads_at_1(struct cluster *c)
+{
+	return c->nodes[1].cell != NULL && c->nodes[1].cell->leading;
+}
+
+/* Node 0 goes on alone, is given up, and node 1 goes on with what it has: no entry of the one looks like one of
+ * the other. */
+static bool histories_share_no_term(const struct rules_off *off)
+{
+	(void)off;
+	begin(2, 2, 0, NULL);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	SCENE_NEEDS(put_some(0, 7));
+	node_crash(&C.nodes[1], false);
+	node_crash(&C.nodes[0], false);
+	C.nodes[0].alone = true;
+	node_start(&C.nodes[0]);
+	SCENE_NEEDS(cluster_until(&C, leads_at_0, 5000));
+	uint64_t term = group_term(C.nodes[0].cell->group);
+	node_crash(&C.nodes[0], false);
+	C.nodes[1].alone = C.nodes[1].apart = true;
+	node_start(&C.nodes[1]);
+	SCENE_NEEDS(cluster_until(&C, leads_at_1, 5000));
+	return end(group_term(C.nodes[1].cell->group) > term + 1000);
+}
+
+static void test_who_goes_on_apart_shares_no_term(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(histories_share_no_term, NULL));
+}
+
 static bool a_follower_survives(const struct rules_off *off)
 {
 	(void)off;
@@ -758,6 +790,7 @@ static void test_of_two_members_one_survives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_who_goes_on_apart_shares_no_term),
 		cmocka_unit_test(test_copy_ends_with_the_removal),
 		cmocka_unit_test(test_a_new_group_is_led_by_the_preferred_member_at_once),
 		cmocka_unit_test(
