@@ -31,6 +31,7 @@ enum {
 	APPEND_ENTRIES = 1024,
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
 	GAIN_MS = 3000, /* a member that lags has to gain on us */
+	COMPLAIN_MS = 60000, /* between two complaints of a group */
 	RESEND_MS = 500, /* entries are sent again so long after the link took them, without an answer */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
 	WRITING_BYTES = 4 * 1024 * 1024, /* the same, of entries that a follower's disk has yet to take */
@@ -831,13 +832,22 @@ static unsigned up_to_change(const struct wire *w)
 	return n;
 }
 
+/* A leader sends them again and again. */
+static void complain(struct group *g, uint64_t from)
+{
+	uint64_t now = groups_now(g->groups);
+	if (g->net.complained && now - g->net.complained_ms < COMPLAIN_MS)
+		return;
+	g->net.complained = true;
+	g->net.complained_ms = now;
+	log_error("raft", "group %" PRIu64 ": entries that cannot be, from member %" PRIu64 ", ignored", g->id,
+		from);
+}
+
 static void receive_append(struct group *g, uint64_t node, struct wire w, struct blob *blob)
 {
 	if (!is_sound(&w) || contradicts(g, &w)) {
-		log_error("raft",
-			"group %" PRIu64 ": entries that cannot be, from member %" PRIu64
-			", ignored",
-			g->id, w.from);
+		complain(g, w.from);
 		return;
 	}
 	unsigned n;

@@ -46,6 +46,8 @@ struct group_net_state {
 	size_t inbox_n;      /* bytes in there */
 	uint64_t covered;    /* R1: the most that a success answer may claim now */
 	uint64_t leader_ms;  /* when a leader was last heard, by the group's clock (R11) */
+	bool complained;     /* of entries that cannot be ... */
+	uint64_t complained_ms; /* ... then */
 };
 
 void group_net_init(struct group *g);

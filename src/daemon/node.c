@@ -78,6 +78,7 @@ static void node_on_links_closed(void *arg)
 		control_close(n->control);
 	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
 		uv_close((uv_handle_t *)&n->signals[i], NULL);
+	signal(SIGHUP, SIG_IGN); /* nothing is read again any more */
 	for (unsigned i = 0; i < n->n_shards; i++) {
 		struct task *t = MEM_NEW(struct task);
 		*t = (struct task){{NULL, node_end_worker}, &n->shards[i]};
@@ -649,7 +650,6 @@ enum node_exit node_run(struct node *n)
 	if (wrong != NODE_EXIT_OK)
 		return wrong;
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
 	groups_global_init();
 	n->address = node_address(n);
 	node_init_limits(n);

@@ -630,8 +630,8 @@ static void player_end(struct player *pl)
 
 static struct handshake_identity player_identity(enum handshake_kind kind)
 {
-	return (struct handshake_identity){.version_min = 1,
-		.version_max = 1,
+	return (struct handshake_identity){.version_min = HANDSHAKE_VERSION,
+		.version_max = HANDSHAKE_VERSION,
 		.kind = kind,
 		.node_id = 2,
 		.incarnation = 1,
@@ -645,14 +645,14 @@ static void test_another_version_is_refused_and_both_are_named(void **state)
 	struct node *a = node_start(1, 1);
 	struct player pl;
 	struct handshake_identity id = player_identity(HANDSHAKE_LINK);
-	id.version_min = 3;
-	id.version_max = 4;
+	id.version_min = HANDSHAKE_VERSION + 1;
+	id.version_max = HANDSHAKE_VERSION + 2;
 	log_forget();
 	player_begin(&pl, a->port, id);
 	player_greet(&pl);
 	assert_int_equal(pl.h.state, HANDSHAKE_FAILED);
 	assert_int_equal(pl.h.code, HANDSHAKE_VERSION_UNKNOWN);
-	const char text[] = "warren@n1 (Warren 0.0) speaks version 1 of the link protocol, "
+	const char text[] = "warren@n1 (Warren 0.0) speaks version 2 of the link protocol, "
 			    "warren@n2 (Warren 9.9) versions 3 to 4";
 	assert_string_equal(pl.h.text, text);
 	WAIT(log_count(text) == 1);
