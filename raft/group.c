@@ -241,6 +241,7 @@ static bool leads(const struct group *g)
 static void begin_to_lead(struct group *g)
 {
 	group_net_lead(g);
+	g->led_ms = freeze_clock(g);
 	libraft_forget_transfer(&g->raft);
 	if (group_io_alone(g) && raft_last_applied(&g->raft) == raft_last_index(&g->raft)) {
 		g->ready_term = g->term_raft;
@@ -371,6 +372,26 @@ static void tick_sole_voter(struct group *g)
 	g->io.recv(&g->io.raft, &lead);
 }
 
+/* Leading, since when somebody must have been heard to count as there. Since a link was lost: raft is not told of
+ * messages that got lost with it. */
+static uint64_t look_back(const struct group *g)
+{
+	uint64_t now = freeze_clock(g), term = groups_election_ms(g->groups);
+	uint64_t since = now > term ? now - term : 0;
+	if (since < g->led_ms)
+		since = g->led_ms;
+	if (since <= g->net.lost_ms)
+		since = g->net.lost_ms + 1;
+	return since < now ? since : now;
+}
+
+static void tick_raft(struct group *g)
+{
+	if (g->leading_raft)
+		libraft_look_back(&g->raft, look_back(g));
+	g->io.tick(&g->io.raft);
+}
+
 void group_tick(struct group *g)
 {
 	if (!has_clock(g)) {
@@ -384,7 +405,7 @@ void group_tick(struct group *g)
 		if (!g->leading_raft && membership_sole_voter(g))
 			tick_sole_voter(g);
 		else
-			g->io.tick(&g->io.raft);
+			tick_raft(g);
 	}
 	group_settle(g);
 }

@@ -142,12 +142,14 @@ size_t group_fsm_room_for_brought(const struct group *g)
 }
 
 /* The later line asks before it applies, not after: a leader that comes to rest would keep its log.
- * So it is put off until the entry under way is applied, and then asked again. */
+ * So it is put off until the entry under way is applied, and then asked again. And it applies what its
+ * disk has not taken yet: of what waits for one snapshot to be written only as much as makes the next one
+ * due would be taken, and the rest wait for that. */
 static bool is_early(const struct group *g)
 {
 	bool under_way =
 		g->proposed && raft_last_applied((struct raft *)&g->raft) < g->proposed_index;
-	return LIBRAFT_LAYERED && (under_way || g->barrier);
+	return LIBRAFT_LAYERED && (under_way || g->barrier || !list_empty(&g->net.inbox));
 }
 
 /* While a snapshot streams to another member, one of our own would make that too old by its end, and take

@@ -1185,6 +1185,7 @@ void group_net_link_down(struct group *g, uint64_t node)
 		appends_drop(g, p, true); /* what the link has comes back by itself */
 		install_link_down(g, p);
 	}
+	g->net.lost_ms = freeze_clock(g);
 	membership_link_down(g, node);
 	group_settle(g);
 }

@@ -45,6 +45,7 @@ struct group_net_state {
 	struct list inbox;   /* struct arrived, that wait for a write */
 	size_t inbox_n;      /* bytes in there */
 	uint64_t covered;    /* R1: the most that a success answer may claim now */
+	uint64_t lost_ms;    /* when a link was last lost, by the group's clock */
 	uint64_t leader_ms;  /* when a leader was last heard, by the group's clock (R11) */
 	bool complained;     /* of entries that cannot be ... */
 	uint64_t complained_ms; /* ... then */

@@ -67,6 +67,7 @@ struct group {
 	uint64_t term;         /* the same */
 	bool leading_raft;     /* raft leads, as of the last group_settle() */
 	uint64_t term_raft;    /* in this term */
+	uint64_t led_ms;       /* since when, by the group's clock */
 	uint64_t ready_term;   /* the barrier of this term is committed (R2) */
 	union {
 		struct raft_apply apply;

@@ -461,8 +461,11 @@ static void out_taken(struct install_out *o)
 	o->taken = true;
 	if (g->stall.silent)
 		return;
-	group_net_brought(p, group_fsm_room_for_brought(g));
+	size_t room = group_fsm_room_for_brought(g);
+	group_net_brought(p, room);
 	group_net_answer(g, p, o->index);
+	if (LIBRAFT_LAYERED) /* which asks for a snapshot meanwhile: who has a stream is not waited for */
+		group_net_brought(p, room);
 	if (p->install == o)
 		out_end(o, 0);
 }

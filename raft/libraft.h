@@ -85,6 +85,18 @@ static inline void libraft_forget_transfer(struct raft *r)
 	r->transfer = NULL;
 }
 
+/* Leading, before a tick: who was heard since then is there. The later line counts from its last tick, and
+ * goes back to probing whoever has not been heard since: one whose answers take longer than a heartbeat
+ * would get everything again and again. */
+static inline void libraft_look_back(struct raft *r, uint64_t since)
+{
+#ifdef LIBRAFT_HAS_STEP
+	r->election_timer_start = since;
+#else
+	(void)r, (void)since;
+#endif
+}
+
 /* Leading: a standby catches up before the entry that makes it a voter. */
 static inline bool libraft_promoting(struct raft *r)
 {

@@ -730,7 +730,8 @@ void node_crash(struct node *n, bool part)
 	if (n->cell != NULL)
 		n->cell->dead = true;
 	close_all(n);
-	bool quick = sim_chance(&c->sim, 60); /* the process died, not the machine */
+	/* The process died, not the machine. */
+	bool quick = sim_chance(&c->sim, 60) || c->o.only_processes_die;
 	for (unsigned k = 0; k < c->o.nodes; k++) {
 		if (k == n->i)
 			continue;

@@ -81,6 +81,7 @@ struct cluster_options {
 	unsigned trailing_entries;
 	size_t laggard_bytes;
 	uint64_t state_max; /* as in raft/groups.h */
+	bool only_processes_die; /* never machines: whoever crashes is missed at once */
 	bool half_commits; /* a crash may cut a commit in two */
 	const struct rules_off *off;
 	const char *trace; /* anything: say what happens */

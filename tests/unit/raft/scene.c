@@ -54,6 +54,7 @@ struct cluster_options scene_options(unsigned nodes, unsigned voters, const stru
 		.disk_min_us = 1000,
 		.disk_max_us = 1000,
 		.snapshot_entries = 1000000,
+		.only_processes_die = true,
 		.off = off,
 		.trace = getenv("SCENE_TRACE"),
 	};

@@ -192,7 +192,8 @@ static bool the_log_waits_for_who_was_brought_up(const struct rules_off *off)
 static void test_the_log_waits_for_who_was_brought_up(void **state)
 {
 	(void)state;
-	scene_needs(the_log_waits_for_who_was_brought_up, (struct rules_off){.laggards_stay = true});
+	scene_needs_with_015(
+		the_log_waits_for_who_was_brought_up, (struct rules_off){.laggards_stay = true});
 }
 
 /* ---- the log -------------------------------------------------------------------------------- */
