@@ -342,17 +342,6 @@ bool group_may_tick(const struct group *g)
 	return g->io.appends == 0 && !g->io.installing && list_empty(&g->net.inbox);
 }
 
-/* The later line asks at each tick who has been heard since the last one, and goes back to probing
- * whoever has not: it wants one tick for each heartbeat, not more. */
-static bool tick_is_due(struct group *g)
-{
-	uint64_t now = freeze_clock(g);
-	if (LIBRAFT_LAYERED && now - g->ticked_ms < groups_heartbeat_ms(g->groups))
-		return false;
-	g->ticked_ms = now;
-	return true;
-}
-
 /* R5: the only voter may have to follow: a member that is being removed, or has been, may bring a newer term.
  * libraft would have it lead in that one. Told by a leader whom nobody knows it leads in the next. */
 static void tick_sole_voter(struct group *g)
@@ -372,8 +361,8 @@ static void tick_sole_voter(struct group *g)
 	g->io.recv(&g->io.raft, &lead);
 }
 
-/* Leading, since when somebody must have been heard to count as there. Since a link was lost: raft is not told of
- * messages that got lost with it. */
+/* Leading, since when somebody must have been heard to count as there: an election timeout, or since a link was
+ * lost. raft is not told of messages that got lost with it, nor that a snapshot could not be sent. */
 static uint64_t look_back(const struct group *g)
 {
 	uint64_t now = freeze_clock(g), term = groups_election_ms(g->groups);
@@ -401,7 +390,7 @@ void group_tick(struct group *g)
 	install_tick(g);
 	stall_tick(g);
 	group_fsm_tick(g);
-	if (freeze_tick(g) && group_may_tick(g) && tick_is_due(g)) {
+	if (freeze_tick(g) && group_may_tick(g)) {
 		if (!g->leading_raft && membership_sole_voter(g))
 			tick_sole_voter(g);
 		else

@@ -73,7 +73,6 @@ struct group {
 		struct raft_apply apply;
 		struct raft_barrier barrier;
 	} request; /* in raft's hands while `proposed` */
-	uint64_t ticked_ms; /* raft's last tick, by the group's clock */
 
 	/* Other members. */
 	struct list ticking; /* in groups.ticking: needs a clock */

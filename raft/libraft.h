@@ -13,7 +13,7 @@
  *   - snapshot_get() may not fail, and a snapshot's progress is not told of a failed send
  *     (install.c);
  *   - entries are applied when a majority has them, this member's disk or not (group_io.c);
- *   - the core wants one tick for each heartbeat (group.c);
+ *   - at each tick it begins again with whoever was not heard since the last one (group.c);
  *   - entries are copied, on the leader and on followers.
  */
 #ifndef WARREN_RAFT_LIBRAFT_H
