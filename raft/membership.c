@@ -389,10 +389,18 @@ bool membership_hand_over(struct group *g)
 	return true;
 }
 
+/* The later line gives a transfer up as a leader only; whoever has followed since waits for another one, which
+ * it may never hear of. */
+static bool heir_is_unheard(const struct group *g)
+{
+	uint64_t since = groups_now(g->groups) - g->transfer.began_ms;
+	return LIBRAFT_LAYERED && !g->leading_raft && since >= groups_election_ms(g->groups);
+}
+
 /* raft gives up when it is ticked, which who is removed is not any more. */
 static void look_at_transfer(struct group *g)
 {
-	bool goes_on = libraft_transferring(&g->raft) && g->removed == NOT_REMOVED;
+	bool goes_on = libraft_transferring(&g->raft) && g->removed == NOT_REMOVED && !heir_is_unheard(g);
 	if (!g->transfer.in_raft || goes_on)
 		return;
 	g->transfer.in_raft = false;
@@ -415,6 +423,7 @@ static void do_transfer(struct group *g)
 	if (!t->over && g->leading) {
 		t->req = (struct raft_transfer){0};
 		t->in_raft = true;
+		t->began_ms = groups_now(g->groups);
 		if (raft_transfer(&g->raft, &t->req, t->id, NULL) == 0) {
 			group_settle(g);
 			return;

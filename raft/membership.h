@@ -43,6 +43,7 @@ struct change {
 
 struct transfer {
 	bool on;
+	uint64_t began_ms; /* in_raft: since when */
 	bool in_raft;
 	bool at_once; /* the entry under way is not waited for */
 	bool over; /* done() is to be called */

@@ -350,6 +350,26 @@ static void test_a_hand_over_succeeds_or_the_leader_goes_on(void **state)
 	assert_true(scene_holds(transfer_to_the_dead_fails, NULL));
 }
 
+/* It steps down before the hand-over is given up, and hears of no leader. */
+static bool cut_off_leader_hands_over(const struct rules_off *off)
+{
+	int status = 1;
+	begin(3, 3, 0, off);
+	SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 3));
+	cluster_isolate(&C, 0, true);
+	cluster_run(&C, 300);
+	SCENE_NEEDS(outcome(group_transfer(C.nodes[0].cell->group, 2, on_done, &status), &status) ==
+		    GROUP_TIMEOUT);
+	cluster_run(&C, 2000);
+	return end(!C.nodes[0].cell->leading);
+}
+
+static void test_a_hand_over_ends_where_nobody_is_heard(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(cut_off_leader_hands_over, NULL));
+}
+
 /* Node 0 does not hear whom it has voted for. */
 static bool leader_is_unheard(
 	struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
@@ -825,6 +845,7 @@ int main(void)
 		cmocka_unit_test(test_the_last_member_leads_whoever_has_disturbed_it),
 		cmocka_unit_test(test_no_change_leaves_a_group_without_a_majority),
 		cmocka_unit_test(test_a_hand_over_succeeds_or_the_leader_goes_on),
+		cmocka_unit_test(test_a_hand_over_ends_where_nobody_is_heard),
 		cmocka_unit_test(test_a_hand_over_ends_with_the_members_removal),
 		cmocka_unit_test(test_a_member_that_lost_its_log_comes_back_under_a_new_id),
 		cmocka_unit_test(test_a_promotion_does_not_wait_for_a_standby_that_is_gone),
