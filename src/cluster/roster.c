@@ -10,6 +10,7 @@
 
 enum {
 	LOOK_MS = 100,        /* while something is due by time */
+	AWAY_MS = 500,        /* a look that comes so much too late: this node has been away itself */
 	CHANGE_AGAIN_MS = 500, /* after a change of members that failed */
 	LEAVE_LOOK_MS = 10,
 	LEAVE_MS = 5000, /* a step of leaving takes no longer; it takes milliseconds */
@@ -38,6 +39,7 @@ struct roster {
 	struct catalog_home *home;
 	struct timer *timer;
 	bool timing;
+	uint64_t due_ms;     /* timing: when the next look is due */
 	bool leading;
 	bool alone;          /* the others are not forgotten yet */
 	bool told_up;        /* NODE_UP of this incarnation was proposed */
@@ -478,9 +480,25 @@ static bool look_at_members(struct roster *m)
 
 /* ---- looking -------------------------------------------------------------------------------- */
 
+/* The process stood still, or its machine did: what came meanwhile has yet to be read, the links of others and
+ * whom they have made leader among it. Nobody is called down for that time. */
+static void mind_absence(struct roster *m)
+{
+	uint64_t now = now_ms(m);
+	if (!m->timing || now < m->due_ms + AWAY_MS)
+		return;
+	for (size_t i = 0; i < m->n_known; i++) {
+		struct known *k = &m->known[i];
+		uint64_t since = k->unlinked_ms + (now - m->due_ms);
+		k->unlinked_ms = since < now ? since : now;
+	}
+	m->due_ms = now;
+}
+
 static void look(struct roster *m)
 {
 	bool again = false;
+	mind_absence(m);
 	look_at_table(m);
 	look_at_self(m);
 	look_at_lost(m);
@@ -492,6 +510,7 @@ static void look(struct roster *m)
 	if (!again || m->timing)
 		return;
 	m->timing = true;
+	m->due_ms = now_ms(m) + LOOK_MS;
 	timer_set(m->timer, LOOK_MS);
 }
 
@@ -594,6 +613,7 @@ void roster_hand_over(struct roster *m, void (*done)(void *arg), void *arg)
 static void on_timer(void *arg)
 {
 	struct roster *m = arg;
+	mind_absence(m);
 	m->timing = false;
 	roster_applied(m);
 	look_at_leaving(m);

@@ -75,6 +75,8 @@ struct queue_client {
 	uint32_t attempt; /* number of the last resume */
 	uint64_t resent;  /* `heard` when the leader wanted to have all again, and 1; 0: it did not */
 	struct list seeking; /* in queue_clients.seeking unless following */
+	struct list untold;  /* in queue_clients.untold while the leader keeps for it what it has got ... */
+	uint64_t untold_seq; /* ... as far as this */
 	/* Commands [skip_from, skip_to] were given up and never come; 0: none. */
 	uint64_t skip_from, skip_to;
 	/* Consumers that were given up with them, u32 each, and the sequence by which their
@@ -104,6 +106,7 @@ struct queue_clients {
 	uint64_t id;
 	uint64_t self; /* own node */
 	struct list seeking; /* struct queue_client.seeking */
+	struct list untold;
 	struct queue_border border;
 	struct queue_client *by_group;
 	struct queue_client *last; /* last found */
@@ -122,6 +125,7 @@ struct queue_clients *queue_clients_new(
 	qs->id = client_id;
 	qs->self = self;
 	list_init(&qs->seeking);
+	list_init(&qs->untold);
 	qs->border = *border;
 	list_init(&qs->dirty);
 	list_init(&qs->waiters);
@@ -175,6 +179,7 @@ struct queue_client *queue_clients_get(struct queue_clients *qs, uint64_t group)
 	qc->next_seq = 1;
 	qc->fresh = true;
 	list_init(&qc->seeking);
+	list_init(&qc->untold);
 	list_init(&qc->dirty);
 	list_init(&qc->settling);
 	list_init(&qc->requests);
@@ -228,6 +233,7 @@ static void client_free(struct queue_client *qc)
 	qs->backlog -= qc->backlog;
 	list_remove(&qc->dirty);
 	list_remove(&qc->seeking);
+	list_remove(&qc->untold);
 	blob_unref(qc->out);
 	client_forget_sents(qc);
 	ring_done(&qc->waits);
@@ -291,15 +297,19 @@ static struct blob *blob_copy(const uint8_t *p, size_t n)
 }
 
 /* A section without commands: the sequences that it counts are to be passed over. */
-static void client_send_skip(struct queue_client *qc)
+static void client_send_empty(struct queue_client *qc, uint64_t first, uint32_t count)
 {
 	const struct queue_border *to = &qc->all->border;
-	if (qc->skip_from == 0)
-		return;
 	struct blob *blob = blob_new(OUT_FRONT);
-	command_put_section_header(blob->data + COMMAND_ENTRY_HEADER, qc->all->id, qc->skip_from,
-		qc->heard, (uint32_t)(qc->skip_to - qc->skip_from + 1), 0);
+	command_put_section_header(
+		blob->data + COMMAND_ENTRY_HEADER, qc->all->id, first, qc->heard, count, 0);
 	to->submit(to->arg, qc->group, qc->leader, blob, OUT_FRONT);
+}
+
+static void client_send_skip(struct queue_client *qc)
+{
+	if (qc->skip_from != 0)
+		client_send_empty(qc, qc->skip_from, (uint32_t)(qc->skip_to - qc->skip_from + 1));
 }
 
 /* A block that was once given away may be somebody's batch by now: what goes again is a copy. */
@@ -371,8 +381,24 @@ static void client_tick(struct queue_client *qc)
 		client_try(qc);
 }
 
+/* What a get without acknowledgement has brought is settled by the next section, and nobody may send one. Who has no
+ * leader, or has something under way, tells it with that. */
+static void clients_tell(struct queue_clients *qs)
+{
+	LIST_EACH_SAFE(node, &qs->untold)
+	{
+		struct queue_client *qc = LIST_ENTRY(node, struct queue_client, untold);
+		if (qc->state == CLIENT_FOLLOWING && (qc->out_count > 0 || ring_n(&qc->sents) > 0))
+			continue;
+		list_remove(&qc->untold);
+		if (qc->state == CLIENT_FOLLOWING)
+			client_send_empty(qc, qc->next_seq, 0);
+	}
+}
+
 bool queue_clients_tick(struct queue_clients *qs)
 {
+	clients_tell(qs);
 	struct list due;
 	struct list *node;
 	list_init(&due);
@@ -382,12 +408,12 @@ bool queue_clients_tick(struct queue_clients *qs)
 		list_push_back(&qs->seeking, &qc->seeking);
 		client_tick(qc);
 	}
-	return !list_empty(&qs->seeking);
+	return queue_clients_seek(qs);
 }
 
 bool queue_clients_seek(const struct queue_clients *qs)
 {
-	return !list_empty(&qs->seeking);
+	return !list_empty(&qs->seeking) || !list_empty(&qs->untold);
 }
 
 void queue_clients_link_up(struct queue_clients *qs, uint64_t node)
@@ -436,6 +462,8 @@ static void client_send(struct queue_client *qc)
 	qc->out = NULL;
 	qc->out_n = 0;
 	qc->out_count = 0;
+	if (qc->untold_seq <= qc->heard)
+		list_remove(&qc->untold);
 	*sent_ring_push(&qc->sents) = (struct sent){qc->next_seq - 1, n, blob};
 	if (qc->fresh && qc->state != CLIENT_FOLLOWING)
 		client_begin(qc);
@@ -664,6 +692,7 @@ void queue_get(struct queue_consumer *c, bool no_ack, struct queue_request *r)
 {
 	struct buf b = BUF_EMPTY;
 	command_put_get(&b, &(struct command_get){c->no, no_ack});
+	r->no_ack = no_ack;
 	client_command(c->client, &b, r);
 }
 
@@ -740,8 +769,14 @@ void queue_clients_answer(struct queue_clients *qs, uint64_t from, uint64_t grou
 	if (list_empty(&qc->requests))
 		return;
 	struct queue_request *r = LIST_ENTRY(qc->requests.next, struct queue_request, link);
-	if (r->seq == a->seq)
-		client_answer(r, a, d);
+	if (r->seq != a->seq)
+		return;
+	if (r->no_ack && d != NULL) {
+		qc->untold_seq = a->seq;
+		list_remove(&qc->untold);
+		list_push_back(&qs->untold, &qc->untold);
+	}
+	client_answer(r, a, d);
 }
 
 void queue_clients_refused(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t seq)

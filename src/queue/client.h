@@ -60,6 +60,7 @@ struct queue_publisher {
 struct queue_request {
 	struct list link;
 	uint64_t seq;
+	bool no_ack; /* a get: the queue keeps what it brings until it hears that it has come */
 	/* a->status MACHINE_GONE if the queue went away first, MACHINE_UNAVAILABLE if nobody serves
 	 * it; `d` is a get's message or NULL. */
 	void (*done)(struct queue_request *r, const struct machine_answer *a,
@@ -155,9 +156,11 @@ void queue_purge(struct queue_client *qc, struct queue_request *r);
 void queue_delete(struct queue_client *qc, bool if_unused, bool if_empty, struct queue_request *r);
 void queue_status(struct queue_client *qc, bool touch, struct queue_request *r);
 
-/* Is there a queue without a known leader? Then queue_clients_tick() is due every QUEUE_SEEK_MS. */
+/* Is there a queue without a known leader, or one that has yet to hear what has come? Then queue_clients_tick() is
+ * due every QUEUE_SEEK_MS. */
 bool queue_clients_seek(const struct queue_clients *qs);
-/* Tries to find them; returns whether it is to be called again. */
+/* Tries to find them, and tells what the next section would tell if there was one; returns whether it is to be called
+ * again. */
 bool queue_clients_tick(struct queue_clients *qs);
 /* There is a link to the node from now on / not any more. */
 void queue_clients_link_up(struct queue_clients *qs, uint64_t node);

@@ -365,6 +365,30 @@ class Life(unittest.TestCase):
         self.assertEqual(stopping.wait(60), OK)
         self.assertEqual(b.ctl("reset"), "Resetting node %s ...\n" % b.name)
 
+    def test_who_stood_still_calls_nobody_down_for_that_time(self):
+        """The leader lost the link to a node, then stood still; when it goes on the node is there again for all others."""
+        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
+                         "cluster.node_down_ms=2000")
+        leader, node, third = c.nodes
+        c.join(node)
+        c.join(third)
+        c.wait_running(3)
+        node.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: "link to %s lost" % node.name in leader.log(), 10, "the leader has lost the link")
+            leader.process.send_signal(signal.SIGSTOP)
+        finally:
+            node.process.send_signal(signal.SIGCONT)
+        try:
+            wait_until(lambda: "leads the metadata" in node.log() + third.log(), 10, "another one leads")
+            # The first one's time goes on.
+            wait_until(lambda: "node %s is down" % leader.name in node.log() + third.log(), 10, "it is called down")
+        finally:
+            leader.process.send_signal(signal.SIGCONT)
+        c.wait_running(3)
+        self.assertNotIn("node %s is down" % node.name, "".join(n.log() for n in c.nodes))
+        self.assertNotIn("starts anew", node.log())
+
     def two_with_a_queue(self):
         c = self.cluster(2)
         a, b = c.nodes

@@ -514,6 +514,35 @@ static void get_answers_with_the_message_or_that_there_is_none(void **state)
 	}
 }
 
+/* Nobody uses the queue after it, whose section would say that the message has come. */
+static void what_a_get_has_brought_is_settled_soon(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct queue_client *qc = queue_clients_get(w->clients[i], GROUP);
+		struct consumer c = new_consumer(w, i);
+		struct request got = new_request();
+		struct machine_counts counts;
+		queue_attach(qc, &c.base,
+			&(struct command_attach){.consumer = c.base.no, .flags = ATTACH_GET}, NULL);
+		publish(qc, "x", NULL);
+		queue_get(&c.base, true, &got.base);
+		turn(w);
+		assert_string_equal(got.body, "x");
+		queue_hosts_counts(w->hosts, GROUP, &counts);
+		assert_int_equal(counts.unacked, 1);
+		assert_true(queue_clients_seek(w->clients[i]));
+		assert_false(queue_clients_tick(w->clients[i]));
+		turn(w);
+		queue_hosts_counts(w->hosts, GROUP, &counts);
+		assert_int_equal(counts.ready + counts.unacked, 0);
+		assert_false(queue_clients_seek(w->clients[i]));
+		queue_cancel(&c.base, true, NULL);
+	}
+}
+
 static void everything_outstanding_is_answered_when_the_queue_is_not_there(void **state)
 {
 	struct world *w = *state;
@@ -839,6 +868,7 @@ int main(void)
 		TEST(a_lost_consumers_messages_return_with_the_redelivered_mark),
 		TEST(the_properties_come_before_the_first_message),
 		TEST(get_answers_with_the_message_or_that_there_is_none),
+		TEST(what_a_get_has_brought_is_settled_soon),
 		TEST(everything_outstanding_is_answered_when_the_queue_is_not_there),
 		TEST(nothing_is_confirmed_when_nobody_serves_the_queue),
 		TEST(deleting_cancels_consumers_and_answers_with_the_count),
