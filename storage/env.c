@@ -208,12 +208,15 @@ static int env_fail_unfinished(struct env *env, struct env_text err)
 		env->path);
 }
 
-/* What one of LMDB's two first pages says: struct MDB_page, then MDB_meta. False: it cannot be read. */
+/* What one of LMDB's two first pages says: struct MDB_page, then MDB_meta. 0: the file ends before it. An error of
+ * the disk is left for LMDB to meet and to name. */
 static bool env_page_size(int fd, off_t page, uint32_t *ret_bytes)
 {
 	enum { PAGE_HEADER = 16, META_PAGE_SIZE = 24 };
-	return pread(fd, ret_bytes, sizeof *ret_bytes, page + PAGE_HEADER + META_PAGE_SIZE) ==
-		sizeof *ret_bytes;
+	ssize_t n = pread(fd, ret_bytes, sizeof *ret_bytes, page + PAGE_HEADER + META_PAGE_SIZE);
+	if (n >= 0 && n < (ssize_t)sizeof *ret_bytes)
+		*ret_bytes = 0;
+	return n >= 0;
 }
 
 /* LMDB believes the size that they name, and divides by it. */
@@ -221,9 +224,12 @@ static int env_examine_first_pages(struct env *env, int fd, struct env_text err)
 {
 	enum { LEAST = 512, MOST = 64 * 1024 };
 	uint32_t first, second;
-	bool ok = env_page_size(fd, 0, &first) && first >= LEAST && first <= MOST &&
-		(first & (first - 1)) == 0 && env_page_size(fd, first, &second) && second == first;
-	return ok ? STORE_OK : env_fail(err, STORE_DAMAGED,
+	if (!env_page_size(fd, 0, &first))
+		return STORE_OK;
+	bool ok = first >= LEAST && first <= MOST && (first & (first - 1)) == 0;
+	if (ok && !env_page_size(fd, first, &second))
+		return STORE_OK;
+	return ok && second == first ? STORE_OK : env_fail(err, STORE_DAMAGED,
 			"store %s is damaged: data.mdb: its first pages do not say how large a page is",
 			env->path);
 }
