@@ -30,10 +30,17 @@ static int unreachable(struct call *c, const char *why)
 	return fail(c, "unreachable", "unable to perform an operation on node '%s': %s", why);
 }
 
+static int timed_out(struct call *c)
+{
+	char value[32];
+	snprintf(value, sizeof value, "%g", c->timeout_s);
+	return fail(c, "timeout", "operation on node '%s' timed out. Timeout value used: %s s", value);
+}
+
 static int lost(struct call *c)
 {
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
-		return fail(c, "timeout", "operation on node '%s' timed out%s", "");
+		return timed_out(c);
 	return unreachable(c, errno != 0 ? strerror(errno) : "it has closed the connection");
 }
 
@@ -164,7 +171,9 @@ int call(struct call *c, const char *verb, json_t *args)
 	c->result = NULL;
 	int rc = -1;
 	struct remote r;
-	if (call_connect(c, &r) == 0) {
+	if (c->no_time) {
+		timed_out(c);
+	} else if (call_connect(c, &r) == 0) {
 		json_t *reply = NULL;
 		if (call_send(c, &r, request) == 0)
 			reply = call_receive(c, &r);

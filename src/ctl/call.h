@@ -6,6 +6,7 @@
 #define WARREN_CTL_CALL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "src/ctl/remote.h"
 
@@ -25,6 +26,7 @@ struct call {
 	const char *node;   /* name@host, or name@host:port */
 	struct remote_proof proof; /* for a node elsewhere */
 	double timeout_s;   /* 0: none */
+	bool no_time;       /* it is over already: nothing is asked */
 	/* The outcome. */
 	json_t *result;     /* of a call that went well; a reference of the caller's */
 	char error[32];     /* the API's word, or "unreachable", "timeout" */

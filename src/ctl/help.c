@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/ctl/likeness.h"
 #include "src/ctl/verb.h"
+
+/* As RabbitMQ's tools have it. */
+static const double LIKENESS_LEAST = 0.77;
 
 static const char general[] =
 	"General options\n\n"
@@ -82,6 +86,31 @@ void help_all(const struct ctl *c)
 	printf("\nUse '%s help <command>' to learn more about a specific command\n", c->program);
 }
 
+/* The verb that is most like what was typed, if any is like it at all. */
+static const char *nearest(const char *name)
+{
+	const struct ctl_verb *v;
+	const char *best = NULL;
+	double most = 0;
+	for (unsigned i = 0; (v = verb_at(i)) != NULL; i++) {
+		double likeness = likeness_of(v->name, name);
+		if (likeness <= most || likeness < LIKENESS_LEAST)
+			continue;
+		most = likeness;
+		best = v->name;
+	}
+	return best;
+}
+
+void help_unknown(const struct ctl *c, const char *name)
+{
+	const char *meant = nearest(name);
+	fprintf(stderr, "\nCommand '%s' not found. \n", name);
+	if (meant != NULL)
+		fprintf(stderr, "Did you mean '%s'? \n", meant);
+	fprintf(stderr, "\nUse '%s help' to see all commands\n", c->program);
+}
+
 static int help(struct ctl *c)
 {
 	const char *name = ctl_arg(c, 0);
@@ -90,8 +119,10 @@ static int help(struct ctl *c)
 		help_all(c);
 		return CTL_OK;
 	}
-	if (v == NULL)
-		return ctl_misuse(c, "there is no command '%s'", name);
+	if (v == NULL) {
+		help_unknown(c, name);
+		return CTL_USAGE;
+	}
 	put_usage(stdout, c, v);
 	printf("\n%s\n\n%s", v->summary, general);
 	return CTL_OK;

@@ -48,14 +48,18 @@ static int run_verb(struct ctl *c)
 static int run(struct ctl *c)
 {
 	const struct options *o = &c->options;
+	if (c->node[0] == '\0' || c->node[0] == '@') {
+		fputs("Unsupported node name: the part before the @ is missing. A node is called NAME@HOST, or "
+		      "NAME@HOST:PORT where its cluster.listener is on another port\n", stderr);
+		return CTL_DATA;
+	}
 	if (o->verb == NULL) {
 		help_all(c);
 		return o->help ? CTL_OK : CTL_USAGE;
 	}
 	c->verb = verb_find(o->verb);
 	if (c->verb == NULL) {
-		fprintf(stderr, "\nCommand '%s' not found. \n\n", o->verb);
-		help_all(c);
+		help_unknown(c, o->verb);
 		return CTL_USAGE;
 	}
 	if (o->help) {

@@ -38,6 +38,8 @@ enum {
 	OPT_IGNORED_VALUE,
 };
 
+enum { TIMEOUT_MAX_S = 1000 * 1000 * 1000 };
+
 static const struct option long_options[] = {
 	{"node", required_argument, NULL, 'n'},
 	{"vhost", required_argument, NULL, 'p'},
@@ -129,10 +131,12 @@ static bool take_format(struct options *o, const char *name)
 static bool take_timeout(struct options *o, const char *text)
 {
 	char *end;
-	if (strcmp(text, "infinity") == 0)
-		return true;
-	o->timeout_s = strtod(text, &end);
-	return *text != '\0' && *end == '\0' && o->timeout_s > 0;
+	double s = strtod(text, &end);
+	if (*text == '\0' || *end != '\0' || !(s >= 0 && s <= TIMEOUT_MAX_S))
+		return false;
+	o->timeout_s = s;
+	o->no_time = s == 0;
+	return true;
 }
 
 static void given(struct options *o, enum option_kind kind)
@@ -280,7 +284,8 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 			return -1;
 		}
 		if (take(o, option, optarg) != 0) {
-			snprintf(err, err_n, "'%s' is no value for option %s", optarg, argv[at]);
+			snprintf(err, err_n, "Invalid options for this command:\n%.*s : %s",
+				(int)strcspn(argv[at], "="), argv[at], optarg);
 			return -1;
 		}
 	}

@@ -42,6 +42,7 @@ struct options {
 	bool force, errors_only;
 	bool format_given;
 	double timeout_s; /* 0: the verb's own */
+	bool no_time;     /* -t 0: nothing is waited for */
 	enum format format;
 	unsigned given; /* option_kind bits that were used */
 	const char *verb; /* NULL: none */

@@ -7,7 +7,7 @@
 
 #include "src/ctl/print.h"
 
-enum { TIMEOUT_S = 60 };
+enum { TIMEOUT_S = 60, POLL_S = 5 };
 
 static const struct ctl_verb *const tables[] = {
 	verbs_help, verbs_node, verbs_cluster, verbs_replica, verbs_access, verbs_policy,
@@ -87,8 +87,18 @@ int ctl_try(struct ctl *c, struct call *call_, const char *verb, json_t *args, d
 	*call_ = (struct call){.node = c->node,
 		.proof = {c->options.cookie_file, c->options.cacertfile, c->options.certfile,
 			c->options.keyfile},
-		.timeout_s = c->options.timeout_s > 0 ? c->options.timeout_s : timeout_s};
+		.timeout_s = c->options.timeout_s > 0 || c->options.no_time ? c->options.timeout_s : timeout_s,
+		.no_time = c->options.no_time};
 	return call(call_, verb, args);
+}
+
+int ctl_poll(struct ctl *c, struct call *call_, const char *verb, json_t *args)
+{
+	struct ctl once = *c;
+	once.options.no_time = false;
+	if (!(once.options.timeout_s > 0 && once.options.timeout_s < POLL_S))
+		once.options.timeout_s = POLL_S;
+	return ctl_try(&once, call_, verb, args, POLL_S);
 }
 
 int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret)

@@ -50,6 +50,8 @@ int ctl_misuse(const struct ctl *c, const char *fmt, ...) __attribute__((format(
 int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret);
 /* The same without a word about errors; the caller looks at `call`. */
 int ctl_try(struct ctl *c, struct call *call, const char *verb, json_t *args, double timeout_s);
+/* The same for a verb that asks again and again, until its time is over: whatever that is, it asks once. */
+int ctl_poll(struct ctl *c, struct call *call, const char *verb, json_t *args);
 /* What has failed is that there is no such queue; RabbitMQ's word for that, or the reply's own words. */
 bool ctl_lacks_queue(const struct call *call);
 const char *ctl_reason(const struct call *call);
@@ -67,11 +69,13 @@ void print_alarms(const json_t *alarms);
 void print_listeners(const json_t *listeners);
 void ctl_nap(void);
 double ctl_now_s(void);
-/* When -t, or five minutes, will be over. */
+/* When -t, or five minutes, will be over, as ctl_now_s(). */
 double ctl_deadline_s(const struct ctl *c);
 
 /* help.c */
 void help_usage(const struct ctl *c, const struct ctl_verb *v);
 void help_all(const struct ctl *c);
+/* On standard error: there is no such verb, which one may be meant, and where all are. */
+void help_unknown(const struct ctl *c, const char *name);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "src/ctl/verb.h"
 
-enum { START_S = 300, CHANGE_S = 120, POLL_S = 5 };
+enum { START_S = 300, CHANGE_S = 120 };
 
 /* ---- the app ---- */
 
@@ -218,14 +218,18 @@ static long count_up(const json_t *nodes)
 static int await_online_nodes(struct ctl *c)
 {
 	char *end;
+	bool asked = false;
 	long n = strtol(ctl_arg(c, 0), &end, 10);
 	if (*end != '\0' || n < 1)
 		return ctl_misuse(c, "Argument must be a positive integer");
 	ctl_say(c, "Will wait for at least %ld nodes to join the cluster of %s. Timeout: %d seconds.", n,
 		c->node, (int)(ctl_deadline_s(c) - ctl_now_s() + 0.5));
-	for (double until = ctl_deadline_s(c); ctl_now_s() <= until; ctl_nap()) {
+	for (double until = ctl_deadline_s(c);; ctl_nap()) {
 		struct call call;
-		if (ctl_try(c, &call, "cluster_nodes", NULL, POLL_S) != 0)
+		if (asked && ctl_now_s() > until)
+			break;
+		asked = true;
+		if (ctl_poll(c, &call, "cluster_nodes", NULL) != 0)
 			continue;
 		long running = count_up(json_object_get(call.result, "nodes"));
 		json_decref(call.result);

@@ -29,7 +29,8 @@ double ctl_now_s(void)
 
 double ctl_deadline_s(const struct ctl *c)
 {
-	return ctl_now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : WAIT_S);
+	bool given = c->options.timeout_s > 0 || c->options.no_time;
+	return ctl_now_s() + (given ? c->options.timeout_s : WAIT_S);
 }
 
 int print_result_json(json_t *result)
@@ -59,7 +60,7 @@ static int ping(struct ctl *c)
 static bool is_ready(struct ctl *c)
 {
 	struct call call;
-	if (ctl_try(c, &call, "ping", NULL, 5) != 0)
+	if (ctl_poll(c, &call, "ping", NULL) != 0)
 		return false;
 	bool ready = json_is_true(json_object_get(call.result, "ready"));
 	json_decref(call.result);

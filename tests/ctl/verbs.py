@@ -114,6 +114,35 @@ class Verbs(OneNode):
         self.expect("ping", node="other@localhost", status=UNAVAILABLE)
         self.expect("await_startup", "-t", "0.3", node="other@localhost", status=TIMEOUT)
 
+    def test_no_time(self):
+        """-t 0 is no time at all, not for ever; who waits looks once."""
+        self.expect("list_users", "-t", "0", status=TIMEOUT,
+                    err="Error:\noperation on node '%s' timed out. Timeout value used: 0 s\n" % NODE)
+        self.expect("add_vhost", "-t", "0", "-q", "never", status=TIMEOUT)
+        self.assertNotIn("never", self.expect("list_vhosts", "-s").stdout)
+        self.expect("await_startup", "-t", "0", out="")
+        self.expect("await_startup", "-t", "0", node="other@localhost", status=TIMEOUT)
+        self.expect("await_online_nodes", "1", "-t", "0", "-q", out="")
+        for wrong in "infinity", "-1", "nan", "soon":
+            self.expect("list_users", "--timeout=%s" % wrong, status=USAGE,
+                        err="Error (argument validation): Invalid options for this command:\n--timeout : %s\n" % wrong)
+
+    def test_unknown_command(self):
+        help = "\nUse 'warrenctl help' to see all commands\n"
+        self.expect("list_userz", status=USAGE,
+                    err="\nCommand 'list_userz' not found. \nDid you mean 'list_users'? \n" + help, out="")
+        self.expect("set_premissions", status=USAGE,
+                    err="\nCommand 'set_premissions' not found. \nDid you mean 'set_permissions'? \n" + help, out="")
+        self.expect("xyzzy", status=USAGE, err="\nCommand 'xyzzy' not found. \n" + help, out="")
+        self.expect("help", "list_userz", status=USAGE,
+                    err="\nCommand 'list_userz' not found. \nDid you mean 'list_users'? \n" + help, out="")
+
+    def test_node_without_a_name(self):
+        for node in "", "@localhost":
+            for verb in ["list_users"], []:
+                r = self.expect(*verb, node=node, status=DATA, out="")
+                self.assertIn("Unsupported node name: ", r.stderr)
+
     def test_clients_say_who_they_are(self):
         before = time.time() * 1000
         c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
