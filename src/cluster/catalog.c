@@ -64,6 +64,11 @@ uint64_t catalog_leader(const struct catalog *c)
 	return c->home != NULL ? home_leader(c->home) : 0;
 }
 
+bool catalog_in_minority(const struct catalog *c)
+{
+	return c->home != NULL && home_in_minority(c->home);
+}
+
 void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r)
 {
 	if (c->out.n == 0)
@@ -144,14 +149,14 @@ void catalog_restore(struct catalog *c, const uint8_t *p, size_t n)
 }
 
 /* Each is told again and again until somebody leads; it stays in the list, as its command does. */
-static void catalog_unavailable(struct catalog *c, unsigned reachable, unsigned nodes)
+static void catalog_unavailable(struct catalog *c, unsigned reachable, unsigned nodes, bool hasty)
 {
 	c->reachable = reachable;
 	c->nodes = nodes;
 	LIST_EACH_SAFE(node, &c->requests)
 	{
 		struct catalog_request *r = LIST_ENTRY(node, struct catalog_request, link);
-		if (r->unavailable != NULL)
+		if (r->unavailable != NULL && (r->hasty || !hasty))
 			r->unavailable(r);
 	}
 }
@@ -237,23 +242,24 @@ struct unavailable_mail {
 	struct mail mail;
 	struct catalog *to;
 	unsigned reachable, nodes;
+	bool hasty;
 };
 
 static void catalog_on_unavailable(struct mail *mail, struct worker *w)
 {
 	struct unavailable_mail *m = (struct unavailable_mail *)mail;
 	(void)w;
-	catalog_unavailable(m->to, m->reachable, m->nodes);
+	catalog_unavailable(m->to, m->reachable, m->nodes, m->hasty);
 	mem_free(m);
 }
 
-void catalog_tell_unavailable(
-	struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes)
+void catalog_tell_unavailable(struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes,
+	bool hasty)
 {
 	for (unsigned i = 0; i < n_all; i++) {
 		struct unavailable_mail *m = MEM_NEW(struct unavailable_mail);
 		*m = (struct unavailable_mail){
-			{NULL, catalog_on_unavailable}, all[i], reachable, nodes};
+			{NULL, catalog_on_unavailable}, all[i], reachable, nodes, hasty};
 		worker_post(all[i]->config.worker, &m->mail);
 	}
 }

@@ -26,8 +26,9 @@
 #include "src/broker/broker.h"
 #include "src/loop/worker.h"
 
-/* Without a leader for so long: whoever waits is told. */
-enum { CATALOG_PATIENCE_MS = 10000 };
+/* Without a leader for so long whoever waits is told; a hasty one already after the shorter time, if most
+ * voters cannot be reached. */
+enum { CATALOG_PATIENCE_MS = 10000, CATALOG_HASTE_MS = 2000 };
 
 struct catalog;
 struct catalog_home;
@@ -43,6 +44,7 @@ struct catalog_request {
 	 * yet; if there is none before the end, with BROKER_UNAVAILABLE. Who does not want to hear of it
 	 * any more removes `link` from its list. */
 	void (*unavailable)(struct catalog_request *r);
+	bool hasty; /* somebody is looking at it */
 };
 
 struct catalog_config {
@@ -66,6 +68,8 @@ void catalog_reachable(const struct catalog *c, unsigned *ret, unsigned *ret_nod
 void catalog_connect(struct catalog *c, struct catalog *const *all, unsigned n);
 /* The node whose member of group 0 leads; 0: nobody, as far as is known here. Worker 0's catalog. */
 uint64_t catalog_leader(const struct catalog *c);
+/* What a hasty request would be told: nobody leads, and most voters cannot be reached. Worker 0's catalog. */
+bool catalog_in_minority(const struct catalog *c);
 /* Proposes one broker command; copied. `r` may be NULL. */
 void catalog_propose(struct catalog *c, struct slice command, struct catalog_request *r);
 /* Sends what the turn has collected to the home; returns whether there was anything. */

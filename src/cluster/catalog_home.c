@@ -154,14 +154,21 @@ static uint64_t node_of(const struct catalog_home *h, uint64_t member)
 	return 0;
 }
 
+static bool reaches(const struct catalog_home *h, uint64_t node)
+{
+	return node == h->config.node || (node != 0 && link_port_linked(h->config.links, node));
+}
+
+/* A leader that no link reaches is none. A member without a vote, which waits for no election, would believe in
+ * it for ever. */
 void home_look(struct catalog_home *h)
 {
 	uint64_t leader = group_leader(h->group), term = group_term(h->group);
+	uint64_t node = leader == 0 ? 0 : leader == h->leader ? h->leader_node : node_of(h, leader);
+	if (!reaches(h, node))
+		leader = node = 0;
 	if (leader == h->leader && term == h->term)
 		return;
-	uint64_t node = leader != 0 ? node_of(h, leader) : 0;
-	if (node == 0)
-		leader = 0;
 	if (leader == 0 && h->leader != 0)
 		h->leaderless_ms = now_ms(h);
 	h->leader = leader;
@@ -176,15 +183,30 @@ void catalog_home_link_up(struct catalog_home *h, uint64_t node)
 		send_all(h);
 }
 
-static void tell_unavailable(struct catalog_home *h)
+static bool most_voters_are_away(const struct catalog_home *h)
+{
+	struct group_member_state ms[MEMBERS_MAX];
+	unsigned n = group_members(h->group, ms, MEMBERS_MAX), voters = 0, reached = 0;
+	for (unsigned i = 0; i < n && i < MEMBERS_MAX; i++) {
+		voters += ms[i].voter;
+		reached += ms[i].voter && reaches(h, ms[i].node);
+	}
+	return 2 * reached <= voters;
+}
+
+bool home_in_minority(const struct catalog_home *h)
+{
+	return h->leader == 0 && now_ms(h) - h->leaderless_ms >= CATALOG_HASTE_MS && most_voters_are_away(h);
+}
+
+static void tell_unavailable(struct catalog_home *h, bool hasty)
 {
 	const struct broker *b = own_catalog(h)->broker;
 	unsigned reachable = 0;
 	for (size_t i = 0; i < b->n_nodes; i++)
-		reachable += b->nodes[i]->id == h->config.node ||
-			     link_port_linked(h->config.links, b->nodes[i]->id);
+		reachable += reaches(h, b->nodes[i]->id);
 	catalog_tell_unavailable(
-		h->config.catalogs, h->config.n_catalogs, reachable, (unsigned)b->n_nodes);
+		h->config.catalogs, h->config.n_catalogs, reachable, (unsigned)b->n_nodes, hasty);
 }
 
 static void home_on_timer(void *arg)
@@ -194,7 +216,9 @@ static void home_on_timer(void *arg)
 	home_look(h);
 	if (h->leader == 0 && !list_empty(&h->unapplied) &&
 		now_ms(h) - h->leaderless_ms >= CATALOG_PATIENCE_MS)
-		tell_unavailable(h);
+		tell_unavailable(h, false);
+	else if (!list_empty(&h->unapplied) && home_in_minority(h))
+		tell_unavailable(h, true);
 	if (h->leader != 0 && !leads_here(h) && now_ms(h) - h->sent_ms >= RETRY_MS)
 		send_all(h);
 	set_timer(h);

@@ -32,14 +32,15 @@ catalog_take_fn catalog_restore;
  * it in their mailbox. `blob` is borrowed. */
 void catalog_tell(struct catalog *const *all, unsigned n_all, struct blob *blob, const uint8_t *p,
 	size_t n, catalog_take_fn *take);
-/* To all: nobody leads; so many of so many nodes can be reached. */
-void catalog_tell_unavailable(
-	struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes);
+/* To all: nobody leads; so many of so many nodes can be reached. `hasty`: only those hear it who are. */
+void catalog_tell_unavailable(struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes,
+	bool hasty);
 
 /* The home: a section of a worker of this node. The bytes are copied. */
 void home_take_own(struct catalog_home *h, const uint8_t *p, size_t n);
-/* As catalog_leader(). */
+/* As catalog_leader() and catalog_in_minority(). */
 uint64_t home_leader(const struct catalog_home *h);
+bool home_in_minority(const struct catalog_home *h);
 /* Each round of the turn on worker 0. */
 void home_look(struct catalog_home *h);
 

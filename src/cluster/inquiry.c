@@ -169,8 +169,8 @@ struct inquiry *inquiry_new(const struct inquiry_config *config, struct list *in
 	list_push_back(inquiries, &q->link_in);
 	q->timer = timer_new(config->worker, inquiry_on_time, q);
 	timer_set(q->timer, config->timeout_ms);
-	q->dialer = dialer_new(
-		config->worker, q->address, config->timeout_ms, inquiry_on_dialled, q);
+	unsigned dial_ms = config->timeout_ms < INQUIRY_DIAL_MS ? config->timeout_ms : INQUIRY_DIAL_MS;
+	q->dialer = dialer_new(config->worker, q->address, dial_ms, inquiry_on_dialled, q);
 	return q;
 }
 

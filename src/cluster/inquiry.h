@@ -10,7 +10,10 @@
 
 struct inquiry;
 
-enum { INQUIRY_REPLY_MAX = 16 * 1024 * 1024 };
+enum {
+	INQUIRY_REPLY_MAX = 16 * 1024 * 1024,
+	INQUIRY_DIAL_MS = 3000, /* to find and connect to all of the node's addresses */
+};
 
 struct inquiry_config {
 	struct worker *worker;
@@ -21,7 +24,7 @@ struct inquiry_config {
 	const char *address;                   /* "host:port" */
 	const char *name;      /* who is meant to be there; NULL: whoever is. Copied */
 	struct slice request;  /* copied */
-	unsigned timeout_ms;   /* for all of it */
+	unsigned timeout_ms;   /* for all of it; connecting has INQUIRY_DIAL_MS at most */
 	/* The reply, valid inside the call; or `why` not, one sentence without the node's name. Once,
 	 * never from inside inquiry_new(). */
 	void (*done)(void *arg, struct slice reply, const char *why);

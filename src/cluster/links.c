@@ -43,7 +43,7 @@ struct peer {
 	unsigned delay_ms;
 	uint64_t incarnation;
 	uint64_t since_ms;
-	bool refused;
+	bool refused, stranger;
 	char error[TEXT_MAX];
 };
 
@@ -332,7 +332,7 @@ static void contact_join(struct contact *c, struct peer *p)
 	p->incarnation = id->incarnation;
 	p->since_ms = ls->worker->now_ms;
 	p->delay_ms = 0;
-	p->refused = false;
+	p->refused = p->stranger = false;
 	p->error[0] = '\0';
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i].port, p->id, p->incarnation, c->serial);
@@ -416,6 +416,7 @@ static void contact_on_ended(void *arg, struct link *l, enum link_end why, const
 		return;
 	/* Its app is stopped, or the whole node is about to be. */
 	p->refused = link_code(l) == HANDSHAKE_BUSY && link_refused_by_peer(l);
+	p->stranger = link_code(l) == HANDSHAKE_STRANGER && link_refused_by_peer(l);
 	if (was_link) {
 		log_warning(
 			"cluster", "link to %s lost (%s): %s", p->name, link_end_name(why), text);
@@ -608,6 +609,7 @@ static void peer_on_dialled(void *arg, int fd, const char *why)
 	struct peer *p = arg;
 	p->dialer = NULL;
 	p->refused = fd == -ECONNREFUSED;
+	p->stranger = false;
 	if (fd < 0) {
 		peer_failed(p, HANDSHAKE_OK, why);
 		return;
@@ -744,6 +746,7 @@ void links_each_peer(
 			.incarnation = p->incarnation,
 			.since_ms = p->since_ms,
 			.refused = p->refused,
+			.stranger = p->stranger,
 			.error = p->error};
 		if (l != NULL) {
 			lp.received = link_received(l);

@@ -92,6 +92,7 @@ struct links_peer {
 	uint64_t incarnation;             /* of the link, or of the last one; 0: never */
 	uint64_t since_ms;                /* worker's now_ms of the last change */
 	bool refused;                     /* not up: nobody listens at its address any more */
+	bool stranger;                    /* not up: it says that this node is no member, as far as it knows */
 	const char *error;                /* not up: what the last attempt came to; or "" */
 	uint64_t received, sent, waiting; /* octets of the present link */
 };

@@ -67,6 +67,8 @@ extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], v
 int print_result_json(json_t *result); /* takes it over; returns CTL_OK */
 void print_alarms(const json_t *alarms);
 void print_listeners(const json_t *listeners);
+/* Of await_startup, start_app: says so, and for whom the node waits; returns 75. */
+int ctl_start_timed_out(struct ctl *c);
 void ctl_nap(void);
 double ctl_now_s(void);
 /* When -t, or five minutes, will be over, as ctl_now_s(). */

@@ -14,8 +14,14 @@ enum { START_S = 300, CHANGE_S = 120 };
 
 static int start_app(struct ctl *c)
 {
+	struct call call;
 	ctl_say(c, "Starting node %s ...", c->node);
-	return ctl_call(c, "start_app", NULL, START_S, NULL);
+	if (ctl_try(c, &call, "start_app", NULL, START_S) == 0) {
+		json_decref(call.result);
+		return CTL_OK;
+	}
+	int status = call_exit(&call);
+	return status == CTL_TIMEOUT ? ctl_start_timed_out(c) : ctl_error(c, status, "%s", call.message);
 }
 
 static int stop_app(struct ctl *c)

@@ -57,26 +57,43 @@ static int ping(struct ctl *c)
 	return status;
 }
 
-static bool is_ready(struct ctl *c)
+int ctl_start_timed_out(struct ctl *c)
 {
 	struct call call;
+	const char *waits = NULL;
+	json_t *r = ctl_poll(c, &call, "ping", NULL) == 0 ? call.result : NULL;
+	json_unpack(r, "{s?s}", "waits", &waits);
+	int status = ctl_error(c, CTL_TIMEOUT, "operation %s on node %s timed out%s%s", c->verb->name, c->node,
+		waits != NULL ? ". " : "", waits != NULL ? waits : "");
+	json_decref(r);
+	return status;
+}
+
+/* Sets `ret` if there is nothing to wait for any more. */
+static bool startup_is_over(struct ctl *c, int *ret)
+{
+	struct call call;
+	const char *refused = NULL;
 	if (ctl_poll(c, &call, "ping", NULL) != 0)
 		return false;
 	bool ready = json_is_true(json_object_get(call.result, "ready"));
+	json_unpack(call.result, "{s?s}", "refused", &refused);
+	*ret = ready || refused == NULL ? CTL_OK : ctl_error(c, CTL_SOFTWARE, "node %s: %s", c->node, refused);
+	bool over = ready || refused != NULL;
 	json_decref(call.result);
-	return ready;
+	return over;
 }
 
 static int await_startup(struct ctl *c)
 {
 	double until = ctl_deadline_s(c);
-	while (!is_ready(c)) {
+	int status;
+	while (!startup_is_over(c, &status)) {
 		if (ctl_now_s() > until)
-			return ctl_error(c, CTL_TIMEOUT,
-				"operation await_startup on node %s timed out", c->node);
+			return ctl_start_timed_out(c);
 		ctl_nap();
 	}
-	return CTL_OK;
+	return status;
 }
 
 /* ---- status ---- */

@@ -477,6 +477,59 @@ static void app_remember_others(struct node *n)
 	}
 }
 
+/* ---- waiting for the cluster ---- */
+
+static void app_tell_started(struct app *a, const char *why);
+
+/* Nothing but an operator can help: the app stops, so that the node may be reset. */
+static void app_on_forgotten(void *arg, const char *why)
+{
+	struct node *n = arg;
+	struct app *a = &n->app;
+	if (a->state != APP_STARTING)
+		return;
+	log_error("node", "%s", why);
+	a->forgotten = mem_strdup(why);
+	app_tell_started(a, why);
+	app_stop(n, NULL, NULL);
+}
+
+static void app_begin_vigil(struct node *n)
+{
+	const struct membership *m = &n->membership;
+	if (m->n_nodes < 2 || membership_alone(m, n->identity.node_id))
+		return;
+	n->app.vigil = vigil_new(&(struct vigil_config){.worker = &n->shards[0].worker,
+		.links = n->links,
+		.id = n->identity.node_id,
+		.cluster_id = m->cluster_id,
+		.name = n->name,
+		.forgotten = app_on_forgotten,
+		.arg = n});
+}
+
+static void app_end_vigil(struct app *a)
+{
+	vigil_cancel(a->vigil);
+	a->vigil = NULL;
+}
+
+char *app_trouble(const struct app *a, bool *final)
+{
+	*final = a->forgotten != NULL;
+	if (*final)
+		return mem_strdup(a->forgotten);
+	if (a->formation != NULL)
+		return mem_printf("it looks for its cluster: %s", formation_text(a->formation));
+	return a->vigil != NULL ? vigil_text(a->vigil) : NULL;
+}
+
+void app_forget_trouble(struct app *a)
+{
+	mem_free(a->forgotten);
+	a->forgotten = NULL;
+}
+
 static void app_tell_started(struct app *a, const char *why)
 {
 	app_done *done = a->started;
@@ -519,6 +572,7 @@ static void app_on_all_opened(struct node *n)
 	if (rc == 0) {
 		roster_set_home(a->roster, a->home);
 		app_remember_others(n);
+		app_begin_vigil(n);
 		return;
 	}
 	snprintf(why, sizeof why, "the metadata cannot be read: %s", store_strerror(rc));
@@ -538,6 +592,7 @@ static void app_on_all_serving(struct node *n)
 		return;
 	}
 	a->state = APP_UP;
+	app_end_vigil(a);
 	log_info("node", "%s is ready", n->name);
 	app_tell_started(a, NULL);
 	if (app_is_drained(n))
@@ -633,6 +688,7 @@ void app_start(struct node *n, app_done *done, void *arg)
 	a->started = done;
 	a->started_arg = arg;
 	a->opening = a->opened = a->stop_wanted = a->declared_down = false;
+	app_forget_trouble(a);
 	memset(a->reached, 0, sizeof a->reached);
 	if (app_is_to_form(n))
 		app_form(n);
@@ -758,6 +814,7 @@ void app_stop(struct node *n, app_done *done, void *arg)
 	app_close_listeners(a);
 	app_tell_started(a, "it is being stopped");
 	app_end_formation(a);
+	app_end_vigil(a);
 	if (!a->opening)
 		app_open(n);
 	if (!a->opened)

@@ -20,6 +20,7 @@
 #include "src/cluster/roster.h"
 #include "src/daemon/alarms.h"
 #include "src/manage/formation.h"
+#include "src/manage/vigil.h"
 #include "src/net/listener.h"
 
 struct node;
@@ -46,6 +47,8 @@ struct app {
 	struct catalog_home *home;
 	struct roster *roster;
 	struct formation *formation; /* looks for the cluster, or NULL */
+	struct vigil *vigil;         /* waits for it, or NULL */
+	char *forgotten;             /* it has, so the app was stopped: a sentence; or NULL */
 	struct formation_config forming;
 	bool declared_down; /* others took us for dead: down and up again */
 	struct alarms alarms;
@@ -70,6 +73,10 @@ int app_prepare(struct node *n, char *err, size_t err_n);
 void app_unprepare(struct node *n);
 /* Prepared, goes up. `done` (may be NULL) is called when clients are served, or not any more. */
 void app_start(struct node *n, app_done *done, void *arg);
+/* As api_node.trouble. */
+char *app_trouble(const struct app *a, bool *final);
+/* The node's data or membership are others now: what its cluster said is past. */
+void app_forget_trouble(struct app *a);
 /* Goes down, from whatever state but APP_DOWN. `done` (may be NULL) follows; so does
  * node_on_app_down(). */
 void app_stop(struct node *n, app_done *done, void *arg);

@@ -220,6 +220,12 @@ static bool node_blank(void *arg)
 	return n->blank;
 }
 
+static char *node_trouble(void *arg, bool *final)
+{
+	const struct node *n = arg;
+	return app_trouble(&n->app, final);
+}
+
 /* The new store's identity is this node's from now on, whether or not the app is started. */
 static int node_take_identity(struct node *n, char *err, size_t err_n)
 {
@@ -237,6 +243,7 @@ static int node_reset(void *arg, char *err, size_t err_n)
 {
 	struct node *n = arg;
 	log_info("node", "an operator resets the node: everything in %s is deleted", n->data_dir);
+	app_forget_trouble(&n->app);
 	membership_done(&n->membership);
 	if (membership_write(&n->membership, n->data_dir, err, err_n) != 0 ||
 		store_wipe(n->data_dir, n->claim, err, err_n) != 0 || node_take_identity(n, err, err_n) != 0) {
@@ -256,6 +263,7 @@ static int node_write_membership(struct node *n, char *err, size_t err_n)
 
 int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n)
 {
+	app_forget_trouble(&n->app);
 	membership_done(&n->membership);
 	n->membership = *membership;
 	n->blank = false;
@@ -408,6 +416,7 @@ static void node_open_api(struct node *n)
 		.shards = n->api_shards,
 		.n_shards = n->n_shards,
 		.app = node_app,
+		.trouble = node_trouble,
 		.start_app = node_on_start_app,
 		.stop_app = node_on_stop_app,
 		.links = n->links,
@@ -670,6 +679,7 @@ enum node_exit node_run(struct node *n)
 	mem_free((void *)n->limits.loopback_users);
 	mem_free(n->address);
 	membership_done(&n->membership);
+	app_forget_trouble(&n->app);
 	store_unclaim(n->claim);
 	tally_free(n->tally);
 	log_info("node", "%s has stopped", n->name);

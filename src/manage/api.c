@@ -6,6 +6,7 @@
 
 #include "src/base/mem.h"
 #include "src/manage/json.h"
+#include "src/manage/remote.h"
 
 enum { MESSAGE_MAX = 1024 };
 
@@ -168,25 +169,56 @@ static void call_on_result(struct catalog_request *r, const struct broker_result
 			"not done: %s", broker_code_text(result->code));
 }
 
+/* In the words that clients hear, and who is missing. Ends the call. */
+static void call_in_minority(struct api_call *c, const char *consequence)
+{
+	const struct api_node *node = api_node(c);
+	const struct broker *b = api_broker(c);
+	struct buf away = BUF_EMPTY;
+	unsigned reachable = 0;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n->id == node->id(node->arg) || remote_linked(node->links, n->id)) {
+			reachable++;
+			continue;
+		}
+		buf_put_slice(&away, slice_str(away.n > 0 ? ", " : " (not reached: "));
+		buf_put_slice(&away, n->name);
+	}
+	buf_put_slice(&away, slice_str(away.n > 0 ? ")" : ""));
+	api_fail(c, API_UNAVAILABLE,
+		"no majority of the cluster's nodes can be reached: %u of %u are running or reachable "
+		"from node '%s'%.*s; %s",
+		reachable, (unsigned)b->n_nodes, node->name, SLICE_FMT(buf_slice(&away)), consequence);
+	buf_done(&away);
+}
+
 static void call_on_unavailable(struct catalog_request *r)
 {
 	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
-	unsigned reachable, nodes;
-	catalog_reachable(api_node(c)->shards[0].env->catalog, &reachable, &nodes);
-	api_fail(c, API_UNAVAILABLE,
-		"no majority of the cluster's nodes can be reached: %u of %u are running or reachable "
-		"from node '%s'; it is not known whether this will be done",
-		reachable, nodes, api_node(c)->name);
+	call_in_minority(c, "it is not known whether this will be done");
+}
+
+bool api_fails_in_minority(struct api_call *c)
+{
+	bool yes = catalog_in_minority(api_node(c)->shards[0].env->catalog);
+	if (yes)
+		call_in_minority(c, "nothing was done");
+	return yes;
 }
 
 void api_propose(struct api_call *c, struct buf *command,
 	void (*applied)(struct api_call *c, const struct broker_result *result))
 {
+	struct catalog *catalog = api_node(c)->shards[0].env->catalog;
 	c->applied = applied;
 	c->catalog.done = call_on_result;
 	c->catalog.unavailable = call_on_unavailable;
-	call_wait(c);
-	catalog_propose(api_node(c)->shards[0].env->catalog, buf_slice(command), &c->catalog);
+	c->catalog.hasty = true;
+	if (!api_fails_in_minority(c)) {
+		call_wait(c);
+		catalog_propose(catalog, buf_slice(command), &c->catalog);
+	}
 	buf_done(command);
 }
 

@@ -47,6 +47,9 @@ struct api_node {
 	const struct api_shard *shards;  /* of all workers, by number */
 	unsigned n_shards;
 	enum api_app (*app)(void *arg);
+	/* What the app waits for while it starts, or why it is not to be started again as things are (`final`): one
+	 * line, to be freed with mem_free(), or NULL. */
+	char *(*trouble)(void *arg, bool *final);
 	/* Of a stopped app, and of one that is not; at once or later. */
 	void (*start_app)(void *arg, api_app_done *done, void *done_arg);
 	void (*stop_app)(void *arg, api_app_done *done, void *done_arg);
@@ -141,9 +144,12 @@ struct broker_vhost *api_vhost(struct api_call *c);
 /* The queue args.name of that vhost; likewise. */
 struct broker_queue *api_queue(struct api_call *c);
 /* Proposes a command of the metadata and frees the buffer. `applied` ends the call; NULL: OK ends it
- * well and everything else by a general sentence. */
+ * well and everything else by a general sentence. Without a majority the call ends by a sentence that says so,
+ * at once or after a few seconds. */
 void api_propose(struct api_call *c, struct buf *command,
 	void (*applied)(struct api_call *c, const struct broker_result *result));
+/* Ends the call and returns true if the metadata cannot be changed from here: most nodes are away. */
+bool api_fails_in_minority(struct api_call *c);
 /* A request of a queue client, whose answer goes to `answered`. */
 struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));

@@ -30,10 +30,13 @@ enum {
 static void on_app_done(void *arg, const char *why)
 {
 	struct api_call *c = arg;
+	const struct api_node *n = api_node(c);
+	bool final;
+	mem_free(n->trouble(n->arg, &final));
 	if (why == NULL)
 		api_ok(c, NULL);
 	else
-		api_fail(c, API_UNAVAILABLE, "node %s: %s", api_node(c)->name, why);
+		api_fail(c, final ? API_REFUSED : API_UNAVAILABLE, "node %s: %s", n->name, why);
 }
 
 static void start_app(struct api_call *c)
@@ -86,6 +89,7 @@ struct change {
 	enum broker_node_type type;
 	char *name, *address; /* of the member to be joined */
 	size_t next;          /* in the membership: the next member to be asked to forget this node */
+	char *refusal;        /* of one that could not, or NULL */
 };
 
 static struct change *change_new(struct api_call *c)
@@ -110,6 +114,7 @@ static struct api_call *change_end(struct change *ch)
 	struct api_call *c = ch->call;
 	mem_free(ch->name);
 	mem_free(ch->address);
+	mem_free(ch->refusal);
 	mem_free(ch);
 	return c;
 }
@@ -187,17 +192,28 @@ static void change_reset(struct change *ch)
 
 static void change_leave(struct change *ch);
 
+/* Of the member that was asked last. */
+static void change_note_refusal(struct change *ch, const char *message)
+{
+	mem_free(ch->refusal);
+	ch->refusal = mem_printf("%s: %s", membership_now(ch)->nodes[ch->next - 1].name, message);
+}
+
 static void on_leave_answer(void *arg, json_t *reply, const char *why)
 {
 	struct change *ch = arg;
-	const char *error = json_string_value(json_object_get(reply, "error"));
+	const char *error = "", *message = "";
 	(void)why;
-	if (json_is_true(json_object_get(reply, "ok")))
+	json_unpack(reply, "{s?ss?s}", "error", &error, "message", &message);
+	if (json_is_true(json_object_get(reply, "ok"))) {
 		change_reset(ch);
-	else if (error != NULL && strcmp(error, "refused") == 0)
+	} else if (strcmp(error, "refused") == 0) {
 		api_pass(change_end(ch), "", reply);
-	else
+	} else {
+		if (strcmp(error, "unavailable") == 0)
+			change_note_refusal(ch, message);
 		change_leave(ch);
+	}
 }
 
 static void change_leave(struct change *ch)
@@ -209,6 +225,12 @@ static void change_leave(struct change *ch)
 		ch->next++;
 	if (r->n_nodes <= 1) {
 		change_reset(ch);
+		return;
+	}
+	if (ch->next >= r->n_nodes && ch->refusal != NULL) {
+		api_fail(ch->call, API_UNAVAILABLE,
+			"%s. 'force_reset' resets the node without telling the others.", ch->refusal);
+		change_end(ch);
 		return;
 	}
 	if (ch->next >= r->n_nodes) {

@@ -11,6 +11,14 @@
 #include "src/manage/json.h"
 #include "src/manage/members.h"
 
+/* The node that the arguments name by its id; 0: none. */
+static uint64_t id_arg(struct api_call *c)
+{
+	uint64_t id = 0;
+	const char *text = json_string_value(json_object_get(c->args, "id"));
+	return text != NULL && member_id_get(text, &id) ? id : 0;
+}
+
 /* ---- who is in it ---- */
 
 static json_t *node_row(const struct broker_node *n)
@@ -49,6 +57,33 @@ static void cluster_peer(struct api_call *c)
 			  "type", broker_node_type_name(blank ? n->first_type : m->type), "cluster_id",
 			  member_id_put(cluster_id, blank ? 0 : cluster), "blank", blank, "ready",
 			  api_ready(c)));
+}
+
+/* -- does the cluster know a node? -- */
+
+static void answer_known(struct api_call *c, bool known)
+{
+	char id[MEMBER_ID_MAX];
+	api_ok(c, json_pack("{sssb}", "cluster_id", member_id_put(id, api_broker(c)->cluster_id), "known", known));
+}
+
+static void on_known(struct api_call *c, const struct broker_result *r)
+{
+	answer_known(c, r->code != BROKER_NOT_FOUND);
+}
+
+/* What is not in this node's copy of the table may be in the log already. So it is asked there, by a command that
+ * changes nothing: nobody is up in incarnation 0. */
+static void cluster_knows(struct api_call *c)
+{
+	struct buf b = BUF_EMPTY;
+	uint64_t id = id_arg(c);
+	if (broker_node_find(api_broker(c), id) != NULL) {
+		answer_known(c, true);
+		return;
+	}
+	broker_put_node_down(&b, id, 0);
+	api_propose(c, &b, on_known);
 }
 
 /* ---- joining ---- */
@@ -178,7 +213,8 @@ static void cluster_join(struct api_call *c)
 		return;
 	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(j.name));
 	if (json_is_true(json_object_get(c->args, "check"))) {
-		api_ok(c, NULL);
+		if (!api_fails_in_minority(c))
+			api_ok(c, NULL);
 	} else if (n != NULL && n->id != j.id) {
 		broker_put_forget_node(&b, n->id);
 		api_propose(c, &b, on_former_gone);
@@ -211,18 +247,11 @@ static void on_left(struct api_call *c, const struct broker_result *r)
 	}
 }
 
-static uint64_t leaver(struct api_call *c)
-{
-	uint64_t id = 0;
-	const char *text = json_string_value(json_object_get(c->args, "id"));
-	return text != NULL && member_id_get(text, &id) ? id : 0;
-}
-
 static void on_leaver_down(struct api_call *c, const struct broker_result *r)
 {
 	struct buf b = BUF_EMPTY;
 	(void)r;
-	broker_put_forget_node(&b, leaver(c));
+	broker_put_forget_node(&b, id_arg(c));
 	api_propose(c, &b, on_left);
 }
 
@@ -236,7 +265,7 @@ static bool is_last_disc(const struct broker_node *n)
 static void cluster_leave(struct api_call *c)
 {
 	struct buf b = BUF_EMPTY;
-	uint64_t id = leaver(c);
+	uint64_t id = id_arg(c);
 	const struct broker_node *n = broker_node_find(api_broker(c), id);
 	if (n == NULL) {
 		api_ok(c, NULL);
@@ -290,6 +319,7 @@ static void forget_cluster_node(struct api_call *c)
 const struct api_verb api_member_verbs[] = {
 	{"cluster_nodes", cluster_nodes, false},
 	{"cluster_peer", cluster_peer, true},
+	{"cluster_knows", cluster_knows, false},
 	{"cluster_join", cluster_join, false},
 	{"cluster_leave", cluster_leave, false},
 	{"forget_cluster_node", forget_cluster_node, false},

@@ -23,8 +23,15 @@ static void ping(struct api_call *c)
 		[API_APP_STOPPING] = "stopping",
 	};
 	const struct api_node *node = api_node(c);
-	api_ok(c, json_pack("{sssbss}", "node", node->name, "ready", api_ready(c), "app",
-			  states[node->app(node->arg)]));
+	bool final;
+	char *trouble = node->trouble(node->arg, &final);
+	json_t *r = json_pack("{sssbss}", "node", node->name, "ready", api_ready(c), "app",
+		states[node->app(node->arg)]);
+	if (trouble != NULL) {
+		json_object_set_new(r, final ? "refused" : "waits", json_of_slice(slice_str(trouble)));
+		mem_free(trouble);
+	}
+	api_ok(c, r);
 }
 
 static const char *alarm_name(enum session_alarm a)

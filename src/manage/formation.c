@@ -75,6 +75,11 @@ void formation_cancel(struct formation *f)
 	release(f);
 }
 
+const char *formation_text(const struct formation *f)
+{
+	return f->told;
+}
+
 static void end(struct formation *f, enum formation_end how, struct membership *members, const char *why)
 {
 	const struct formation_config config = *f->config;

@@ -40,5 +40,7 @@ struct formation_config {
 struct formation *formation_new(const struct formation_config *config);
 /* done() will not be called; NULL is fine. */
 void formation_cancel(struct formation *f);
+/* What the last round has come to, or "". Valid until the loop turns. */
+const char *formation_text(const struct formation *f);
 
 #endif

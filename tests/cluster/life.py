@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -19,8 +20,9 @@ sys.path.insert(0, os.path.join(HERE, "..", "compat"))
 from cluster import Cluster, beside, exit_on_sigterm, free_port, listens, wait_until  # noqa: E402
 import rawamqp  # noqa: E402
 
-OK, IN_USE, USAGE, DATA, UNAVAILABLE, SOFTWARE = 0, 7, 64, 65, 69, 70
+OK, IN_USE, USAGE, DATA, UNAVAILABLE, SOFTWARE, TIMEOUT = 0, 7, 64, 65, 69, 70, 75
 DURABLE = 2
+HASTE = 9  # seconds until an operator is told: less than the ten after which clients are
 STOP_FIRST = "Error:\nthis command requires the 'warren' app to be stopped on the target node. " \
              "Stop it with 'warrenctl stop_app'.\n"
 START_FIRST = "this command requires the 'warren' app to be running on the target node. " \
@@ -308,6 +310,46 @@ class Life(unittest.TestCase):
         b.ctl("start_app")
         self.assertEqual(self.types(b), ([b.name], []))
 
+    def test_minority_lets_nobody_in_or_out(self):
+        c = self.cluster(4)
+        a, b, d, stranger = c.nodes
+        c.join(b)
+        c.join(d)
+        wait_until(lambda: len(a.json("cluster_status")["running_nodes"]) == 3, 20, "three nodes run")
+        d.ctl("stop_app")
+        b.kill()
+        stranger.ctl("stop_app")
+        for arguments, node in (("reset",), d), (("join_cluster", at(a)), stranger):
+            began = time.monotonic()
+            text = self.refused(node, *arguments, status=UNAVAILABLE)
+            self.assertIn("%s: no majority of the cluster's nodes can be reached: 1 of 3 " % a.name, text)
+            self.assertIn("(not reached: %s, %s)" % (b.name, d.name), text)
+            self.assertLess(time.monotonic() - began, HASTE)
+        # Nothing has been deleted.
+        stranger.ctl("start_app")
+        self.assertEqual(self.types(stranger), ([stranger.name], []))
+        d.ctl("start_app")
+        wait_until(lambda: a.ctl("forget_cluster_node", b.name, check=False).returncode == OK, 20, "b is forgotten")
+
+    def test_ram_node_without_its_disc_node(self):
+        """It has no vote, and waits for no election."""
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b, "--ram")
+        c.wait_running(2)
+        raw = rawamqp.Raw("127.0.0.1", b.port).open()
+        self.addCleanup(raw.close)
+        raw.open_channel()
+        a.kill()
+        raw.method(1, rawamqp.QUEUE_DECLARE, b"\0\0" + rawamqp.shortstr("new") + b"\2" + rawamqp.table({}))
+        began = time.monotonic()
+        for arguments in ("forget_cluster_node", a.name), ("add_vhost", "v"):
+            self.assertIn("1 of 2 are running or reachable from node '%s' (not reached: %s)" % (b.name, a.name),
+                          self.refused(b, *arguments, status=UNAVAILABLE))
+        self.assertLess(time.monotonic() - began, HASTE)
+        code, text, _ = raw.expect_close()
+        self.assertEqual((code, "1 of 2" in text), (541, True), text)
+
     def test_forgotten_as_soon_as_it_has_stopped(self):
         """A node that stops in good order says so: nobody has to wait until it is called down."""
         c = self.cluster(3)
@@ -342,6 +384,58 @@ class Life(unittest.TestCase):
         b.ctl("stop_app")
         a.kill()
         self.assertIn("already a member", b.ctl("join_cluster", at(a)))
+
+    def test_forgotten_one_is_told_when_it_starts(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        b.ctl("stop_app")
+        a.ctl("forget_cluster_node", b.name)
+        began = time.monotonic()
+        text = self.refused(b, "start_app", status=SOFTWARE)
+        self.assertLess(time.monotonic() - began, HASTE)
+        self.assertRegex(text, "^Error:\nnode %s: inconsistent_cluster: %s is not a member of the cluster of (%s|%s) any more: it was "
+                         "removed while it was down. Delete what it has with 'warrenctl reset', then use 'warrenctl join_cluster' "
+                         "to make it a member again\n$" % (b.name, b.name, a.name, d.name))
+        self.assertEqual(self.refused(b, "await_startup"), text)
+        # Its process stays, also from its start on, so that it can be reset.
+        b.stop()
+        b.start(wait=False)
+        wait_until(lambda: b.ctl("await_startup", "-t", "1", check=False).returncode == SOFTWARE, 20, "it is told")
+        self.assertEqual(b.log().count("inconsistent_cluster: "), 2)
+        b.ctl("reset")
+        self.assertEqual(b.ctl("await_startup", "-t", "0", check=False).returncode, TIMEOUT)
+        b.ctl("join_cluster", at(a))
+        b.ctl("start_app")
+        c.wait_running(3)
+
+    def test_who_waits_for_others_says_for_whom(self):
+        c = self.cluster(3)
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        for node in c.nodes:
+            node.kill()
+        b.start(wait=False)
+        wait_until(lambda: b.ctl("ping", check=False).returncode == OK, 20, "it can be asked")
+        waits = ". %s waits for its cluster: " % b.name
+        text = self.refused(b, "await_startup", "-t", "2", status=TIMEOUT)
+        self.assertIn("Error:\noperation await_startup on node %s timed out%s" % (b.name, waits), text)
+        for other in a, d:
+            self.assertIn("%s at 127.0.0.1:%d: " % (other.name, other.cluster_port), text)
+        self.assertEqual(text.count("connection refused"), 2, text)
+        b.ctl("stop_app")
+        self.assertIn("operation start_app on node %s timed out%s" % (b.name, waits),
+                      self.refused(b, "start_app", "-t", "2", status=TIMEOUT))
+        # Once, though it waits on.
+        wait_until(lambda: waits[2:] in b.log(), 20, "the log says so, too")
+        time.sleep(2)
+        self.assertEqual(b.log().count(waits[2:]), 1)
+        d.start(wait=False)
+        self.assertEqual(b.ctl("await_startup"), "")
 
     def test_called_down_while_it_stops(self):
         """What an operator stops stays down, also if the others have taken it for dead meanwhile."""

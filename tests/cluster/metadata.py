@@ -97,6 +97,27 @@ class Metadata(unittest.TestCase):
         wait_until(lambda: "minority" in second.queues() and "orphan" not in second.queues(), 10,
                    "what was asked for took effect, but for the exclusive queue")
 
+    def test_operators_are_told_sooner(self):
+        """Who is away, whatever they wanted to change; and whether that may take effect yet."""
+        first, second, third = self.cluster.nodes
+        for node in second, third:
+            node.kill()
+        for arguments, consequence in (
+                (("forget_cluster_node", second.name), "it is not known whether this will be done"),
+                (("forget_cluster_node", third.name), "nothing was done"),
+                (("add_vhost", "minority"), "nothing was done"),
+                (("set_policy", "p", ".*", '{"max-length":1}'), "nothing was done")):
+            began = time.monotonic()
+            failed = first.ctl(*arguments, check=False, timeout=60)
+            self.assertLess(time.monotonic() - began, PATIENCE - 1)
+            self.assertEqual(failed.returncode, 69)
+            self.assertEqual(failed.stderr, "Error:\nno majority of the cluster's nodes can be reached: 1 of 3 are running or "
+                             "reachable from node '%s' (not reached: %s, %s); %s\n"
+                             % (first.name, second.name, third.name, consequence))
+        second.start()
+        wait_until(lambda: first.ctl("add_vhost", "majority", check=False).returncode == 0, 30, "a vhost is added")
+        self.assertNotIn("minority", first.ctl("list_vhosts", "-s").split())
+
     def goes_on(self, node):
         try:
             declare(node, "again")
