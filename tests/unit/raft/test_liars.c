@@ -7,6 +7,9 @@
 #include <raft.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "raft/group_priv.h"
 #include "src/base/log.h"
@@ -126,6 +129,43 @@ static bool a_later_leader_counts(const struct rules_off *off)
 	bool counts = member(2)->term_raft == term + 1;
 	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
 	return end() && counts;
+}
+
+/* How often the log says it. */
+static unsigned count_lines(int log, const char *text)
+{
+	char all[65536];
+	unsigned n = 0;
+	ssize_t got = pread(log, all, sizeof all - 1, 0);
+	all[got > 0 ? got : 0] = '\0';
+	for (const char *at = all; (at = strstr(at, text)) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* A leader that repeats what cannot be, for a minute and a half. */
+static bool a_complaint_a_minute(const struct rules_off *off)
+{
+	(void)off;
+	begin();
+	SCENE_NEEDS(agree());
+	uint64_t term = group_term(member(0)), last = group_applied(member(2));
+	int log = memfd_create("log", 0);
+	log_set_level(LOG_ERROR);
+	SCENE_NEEDS(dup2(log, STDERR_FILENO) == STDERR_FILENO);
+	for (unsigned i = 0; i < 900; i++) {
+		forge_append(1, 2, term + 1, last - 1, term, term + 1);
+		cluster_run(&C, 100);
+	}
+	SCENE_NEEDS(count_lines(log, "entries that cannot be") == 2);
+	SCENE_NEEDS(goes_on(term));
+	return end();
+}
+
+static void test_complaints_of_impossible_entries_are_few(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(a_complaint_a_minute, NULL));
 }
 
 static void test_there_is_one_leader_in_a_term(void **state)
@@ -353,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_is_one_leader_in_a_term),
 		cmocka_unit_test(test_what_is_committed_stays),
+		cmocka_unit_test(test_complaints_of_impossible_entries_are_few),
 		cmocka_unit_test(test_a_vote_says_what_it_answers),
 		cmocka_unit_test(test_snapshots_have_numbers_that_fit),
 		cmocka_unit_test(test_a_state_has_a_limit),
