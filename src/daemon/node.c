@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "src/base/log.h"
@@ -76,9 +77,7 @@ static void node_on_links_closed(void *arg)
 	struct node *n = arg;
 	if (n->control != NULL)
 		control_close(n->control);
-	for (size_t i = 0; i < sizeof n->signals / sizeof *n->signals; i++)
-		uv_close((uv_handle_t *)&n->signals[i], NULL);
-	signal(SIGHUP, SIG_IGN); /* nothing is read again any more */
+	uv_close((uv_handle_t *)&n->signals, NULL);
 	for (unsigned i = 0; i < n->n_shards; i++) {
 		struct task *t = MEM_NEW(struct task);
 		*t = (struct task){{NULL, node_end_worker}, &n->shards[i]};
@@ -155,9 +154,8 @@ static int node_renew_tls(void *arg, char *err, size_t err_n)
 	return 0;
 }
 
-static void node_on_signal(uv_signal_t *handle, int signum)
+static void node_on_signal(struct node *n, unsigned signum)
 {
-	struct node *n = handle->data;
 	char err[ERR_MAX];
 	if (n->stopping)
 		return; /* it takes as long as it takes: impatience must not lose anything */
@@ -167,6 +165,16 @@ static void node_on_signal(uv_signal_t *handle, int signum)
 	}
 	log_info("node", "%s received, stopping", signum == SIGTERM ? "SIGTERM" : "SIGINT");
 	node_stop(n, NODE_EXIT_OK);
+}
+
+static void node_on_signals(uv_poll_t *handle, int status, int events)
+{
+	struct node *n = handle->data;
+	struct signalfd_siginfo s;
+	(void)status;
+	(void)events;
+	if (read(n->signal_fd, &s, sizeof s) == sizeof s)
+		node_on_signal(n, s.ssi_signo);
 }
 
 /* ---- the operators' API ---- */
@@ -514,18 +522,17 @@ static void node_listen_for_nodes(struct node *n)
 
 /* ---- starting ---- */
 
-static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
-
-enum { CAUGHT_SIGNALS = sizeof caught_signals / sizeof *caught_signals };
-
-/* `how`: SIG_BLOCK until there is a loop that can be told, then SIG_UNBLOCK. */
-static void node_mask_signals(int how)
+/* Blocked in all threads for good, and read from a descriptor: one that comes when nobody reads them any more
+ * ends nothing. -1 with errno. */
+static int node_open_signals(void)
 {
 	sigset_t set;
 	sigemptyset(&set);
-	for (size_t i = 0; i < CAUGHT_SIGNALS; i++)
-		sigaddset(&set, caught_signals[i]);
-	pthread_sigmask(how, &set, NULL);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* It comes in the middle of a read of the map, so what is called here finds nothing half done. A node
@@ -547,12 +554,9 @@ static void node_on_bus_error(int signum)
 
 static void node_catch_signals(struct node *n)
 {
-	for (size_t i = 0; i < CAUGHT_SIGNALS; i++) {
-		uv_signal_init(&n->shards[0].worker.loop, &n->signals[i]);
-		n->signals[i].data = n;
-		uv_signal_start(&n->signals[i], node_on_signal, caught_signals[i]);
-	}
-	node_mask_signals(SIG_UNBLOCK);
+	uv_poll_init(&n->shards[0].worker.loop, &n->signals, n->signal_fd);
+	n->signals.data = n;
+	uv_poll_start(&n->signals, UV_READABLE, node_on_signals);
 }
 
 static void node_begin_worker(struct worker *w)
@@ -652,12 +656,18 @@ static enum node_exit node_prepare(struct node *n)
 
 enum node_exit node_run(struct node *n)
 {
-	node_mask_signals(SIG_BLOCK);
+	n->signal_fd = node_open_signals();
+	if (n->signal_fd < 0) {
+		log_error("node", "signals cannot be waited for: %s", strerror(errno));
+		return NODE_EXIT_FAILURE;
+	}
 	signal(SIGBUS, node_on_bus_error);
 	store_on_broken(node_on_broken_store);
 	enum node_exit wrong = node_prepare(n);
-	if (wrong != NODE_EXIT_OK)
+	if (wrong != NODE_EXIT_OK) {
+		close(n->signal_fd);
 		return wrong;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	groups_global_init();
 	n->address = node_address(n);
@@ -681,6 +691,7 @@ enum node_exit node_run(struct node *n)
 	membership_done(&n->membership);
 	app_forget_trouble(&n->app);
 	store_unclaim(n->claim);
+	close(n->signal_fd);
 	tally_free(n->tally);
 	log_info("node", "%s has stopped", n->name);
 	return n->exit;

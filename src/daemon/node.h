@@ -57,7 +57,8 @@ struct node {
 	struct api *api;
 	struct api_shard *api_shards;
 	struct control *control; /* NULL: there is none */
-	uv_signal_t signals[3]; /* SIGTERM, SIGINT, SIGHUP */
+	int signal_fd; /* SIGTERM, SIGINT, SIGHUP arrive here */
+	uv_poll_t signals;
 	bool served; /* the app was up at least once */
 	bool stopping;
 	enum node_exit exit;

@@ -139,6 +139,16 @@ class Startup(unittest.TestCase):
         self.assertEqual(login(node.port(), "guest", "guest", "/"), "open")
         self.assertEqual(node.end(), OK)
 
+    def test_no_signal_ends_a_node_that_is_being_stopped(self):
+        for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT) * 5:
+            node = self.node().ready()
+            node.process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + SECONDS
+            while node.process.poll() is None:
+                self.assertLess(time.monotonic(), deadline, node.log)
+                node.process.send_signal(signum)
+            self.assertEqual(node.wait(), OK, node.log)
+
     def test_closed_standard_files_do_not_become_files_of_the_store(self):
         closed = subprocess.Popen([WARREND, "-d", self.directory, "-n", "warren@localhost", "-s",
                                    "listeners.tcp.default=127.0.0.1:0", "-s", "cluster.listener=127.0.0.1:0"],
