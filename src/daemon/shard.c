@@ -105,10 +105,7 @@ static void shard_check_pace(struct shard *s)
 	timer_set(s->pace, ms);
 }
 
-/* A worker that has other things to do leaves waiting for the disk to the writer; so does one that others
- * have to hear from while the disk stands still: worker 0 has the links, and groups with members elsewhere
- * send heartbeats and give up leadership (raft/stall.h). */
-static bool shard_has_time(const struct shard *s)
+bool shard_has_time(const struct shard *s)
 {
 	bool links = s->worker.no == 0 && catalog_broker(s->catalog)->n_nodes > 1;
 	bool heard = links || groups_need_clock(s->groups);

@@ -83,6 +83,11 @@ void shard_set_number(struct shard *s, uint16_t number);
 /* The metadata's rows are loaded, or an entry was applied. */
 void shard_check_number(struct shard *s);
 
+/* It may wait for the disk itself. Who has other things to do leaves that to the writer; so does one that others
+ * have to hear from while the disk stands still: worker 0 has the links, and groups with members elsewhere send
+ * heartbeats and give up leadership (raft/stall.h). */
+bool shard_has_time(const struct shard *s);
+
 uint32_t shard_random(void *arg);
 
 #endif
