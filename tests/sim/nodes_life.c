@@ -427,6 +427,8 @@ void life_check_well(struct nodes_life *l)
 	struct hope h = {.life = l};
 	l->clients.no_more = l->clients.gentle = true;
 	l->publishers = 0;
+	l->consumers = 100; /* on each node that starts anew */
+	l->queues = QUEUES;
 	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
 		for (unsigned q = 0; q < QUEUES; q++)
 			sim_consumer_new(&l->clients, &l->world.nodes[i], q, PREFETCH_MAX);

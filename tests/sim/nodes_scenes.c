@@ -780,7 +780,10 @@ static void big(struct nodes_life *l, bool cancelled)
 {
 	struct sim_node *n = node(l, 0);
 	l->consumers = 0;
-	l->world.net.o.bytes_per_ms = 100000; /* more than is published, or a copy has no end */
+	/* A copy begins anew when a part of it is lost, and has no end if that is likely; a link loses none unless it is
+	 * full. Nor has one that is slower than what is published. */
+	l->world.net.o.raft_permille = 0;
+	l->world.net.o.bytes_per_ms = 100000;
 	l->clients.pause_us = 10000;
 	l->clients.body_max = 4000;
 	for (unsigned i = 0; i < 3; i++)
