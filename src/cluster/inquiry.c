@@ -179,3 +179,17 @@ void inquiries_end(struct list *inquiries, const char *why)
 	while (!list_empty(inquiries))
 		inquiry_fail(LIST_ENTRY(inquiries->next, struct inquiry, link_in), why);
 }
+
+void inquiries_end_of(struct list *inquiries, uint64_t node, const char *why)
+{
+	struct list mine;
+	list_init(&mine);
+	LIST_EACH_SAFE(link, inquiries)
+	{
+		if (LIST_ENTRY(link, struct inquiry, link_in)->config.node != node)
+			continue;
+		list_remove(link);
+		list_push_back(&mine, link);
+	}
+	inquiries_end(&mine, why);
+}

@@ -23,6 +23,7 @@ struct inquiry_config {
 	struct ssl_ctx_st *const *tls; /* looked at when the connection stands; NULL there: none */
 	const char *address;                   /* "host:port" */
 	const char *name;      /* who is meant to be there; NULL: whoever is. Copied */
+	uint64_t node;         /* for inquiries_end_of(); 0: none */
 	struct slice request;  /* copied */
 	unsigned timeout_ms;   /* for all of it; connecting has INQUIRY_DIAL_MS at most */
 	/* The reply, valid inside the call; or `why` not, one sentence without the node's name. Once,
@@ -33,7 +34,8 @@ struct inquiry_config {
 
 /* Gone after done(). `inquiries` is a list of its owner in which it is as long as it lives. */
 struct inquiry *inquiry_new(const struct inquiry_config *config, struct list *inquiries);
-/* Ends all of a list: done() with a `why`. Their memory goes with the loop's turns. */
+/* Ends all of a list, or all to a node: done() with a `why`. Their memory goes with the loop's turns. */
 void inquiries_end(struct list *inquiries, const char *why);
+void inquiries_end_of(struct list *inquiries, uint64_t node, const char *why);
 
 #endif

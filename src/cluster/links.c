@@ -395,6 +395,14 @@ static void peer_failed(struct peer *p, enum handshake_code code, const char *te
 	peer_redial(p, p->delay_ms);
 }
 
+/* Whatever it was asked. */
+static void end_inquiries_of(struct links *ls, uint64_t node, enum link_end why, const char *text)
+{
+	char sentence[TEXT_MAX + 64];
+	snprintf(sentence, sizeof sentence, "the link to it was lost (%s): %s", link_end_name(why), text);
+	inquiries_end_of(&ls->inquiries, node, sentence);
+}
+
 /* The node with the smaller id dials first, so that the two do not meet halfway. */
 static void peer_dial_soon(struct peer *p)
 {
@@ -425,6 +433,7 @@ static void contact_on_ended(void *arg, struct link *l, enum link_end why, const
 			peer_redial(p, p->delay_ms = LINKS_REDIAL_MAX_MS);
 		else
 			peer_dial_soon(p);
+		end_inquiries_of(c->links, p->id, why, text);
 	} else if (p->link == NULL) {
 		peer_failed(p, link_code(l), text);
 	}
@@ -692,7 +701,7 @@ void links_forget_peer(struct links *ls, uint64_t id)
 	peer_free(p);
 }
 
-void links_inquire(struct links *ls, const char *address, const char *name, struct slice request,
+void links_inquire(struct links *ls, uint64_t node, const char *address, const char *name, struct slice request,
 	unsigned timeout_ms, void (*done)(void *arg, struct slice reply, const char *why), void *arg)
 {
 	inquiry_new(&(struct inquiry_config){.worker = ls->worker,
@@ -702,6 +711,7 @@ void links_inquire(struct links *ls, const char *address, const char *name, stru
 			    .tls = &ls->tls,
 			    .address = address,
 			    .name = name,
+			    .node = node,
 			    .request = request,
 			    .timeout_ms = timeout_ms,
 			    .done = done,

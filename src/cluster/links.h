@@ -66,8 +66,9 @@ void links_set_tls(struct links *ls, struct ssl_ctx_st *tls);
 void links_set_peer(struct links *ls, uint64_t id, const char *name, const char *address);
 /* It is no member any more: its link ends. */
 void links_forget_peer(struct links *ls, uint64_t id);
-/* Asks a node over a control connection, as inquiry_new(). */
-void links_inquire(struct links *ls, const char *address, const char *name, struct slice request,
+/* Asks a node over a control connection, as inquiry_new(). It ends when the link to `node` is lost, if that is a
+ * peer: whoever has fallen silent does not answer either. */
+void links_inquire(struct links *ls, uint64_t node, const char *address, const char *name, struct slice request,
 	unsigned timeout_ms, void (*done)(void *arg, struct slice reply, const char *why), void *arg);
 
 /* Who we are from now on. While links are refused: */

@@ -151,11 +151,26 @@ static json_t *call_receive(struct call *c, struct remote *r)
 	return reply;
 }
 
+static void take_missing(struct call *c, json_t *rows)
+{
+	size_t i, n = 0;
+	json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		const char *node = "", *why = "";
+		json_unpack(row, "{s?ss?s}", "node", &node, "why", &why);
+		if (n < sizeof c->missing)
+			n += (size_t)snprintf(c->missing + n, sizeof c->missing - n,
+				"Warning: what node %s knows is missing: %s\n", node, why);
+	}
+}
+
 static int call_take(struct call *c, json_t *reply)
 {
 	const char *error = "bad_reply", *message = "";
 	if (json_is_true(json_object_get(reply, "ok"))) {
 		c->result = json_incref(json_object_get(reply, "result"));
+		take_missing(c, json_object_get(reply, "missing"));
 		return 0;
 	}
 	json_unpack(reply, "{s?ss?s}", "error", &error, "message", &message);

@@ -112,6 +112,7 @@ int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, js
 			status = CTL_NO_USER;
 		return ctl_error(c, status, "%s", call_.message);
 	}
+	fputs(call_.missing, stderr);
 	if (ret != NULL)
 		*ret = call_.result;
 	else

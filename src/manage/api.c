@@ -5,10 +5,11 @@
 #include <stdio.h>
 
 #include "src/base/mem.h"
+#include "src/loop/timer.h"
 #include "src/manage/json.h"
 #include "src/manage/remote.h"
 
-enum { MESSAGE_MAX = 1024 };
+enum { MESSAGE_MAX = 1024, AGAIN_MS = 100 };
 
 struct api {
 	struct api_node node;
@@ -68,6 +69,10 @@ static void call_end(struct api_call *c, json_t *reply)
 	void *arg = c->arg;
 	list_remove(&c->waiting);
 	list_remove(&c->catalog.link);
+	if (c->timer != NULL)
+		timer_free(c->timer);
+	if (c->missing != NULL)
+		json_object_set_new(reply, "missing", c->missing);
 	json_decref(c->args);
 	mem_free(c);
 	done(arg, reply);
@@ -140,12 +145,37 @@ struct broker_queue *api_queue(struct api_call *c)
 	return q;
 }
 
+void api_note_missing(struct api_call *c, const char *node, const char *why)
+{
+	json_t *row = json_object();
+	json_object_set_new(row, "node", json_of_slice(slice_str(node)));
+	json_object_set_new(row, "why", json_of_slice(slice_str(why)));
+	if (c->missing == NULL)
+		c->missing = json_array();
+	json_array_append_new(c->missing, row);
+}
+
 /* ---- waiting ---- */
 
 static void call_wait(struct api_call *c)
 {
 	list_remove(&c->waiting);
 	list_push_back(&c->api->waiting, &c->waiting);
+}
+
+static void call_on_time(void *arg)
+{
+	struct api_call *c = arg;
+	c->again(c);
+}
+
+void api_again(struct api_call *c, void (*again)(struct api_call *c))
+{
+	c->again = again;
+	if (c->timer == NULL)
+		c->timer = timer_new(api_node(c)->shards[0].worker, call_on_time, c);
+	timer_set(c->timer, AGAIN_MS);
+	call_wait(c);
 }
 
 void api_abandon(struct api *a)

@@ -115,6 +115,11 @@ struct api_call {
 	/* For verbs that propose: the answer of the metadata. */
 	struct catalog_request catalog;
 	void (*applied)(struct api_call *c, const struct broker_result *result);
+	json_t *missing;       /* nodes that should have a say in the result, and do not; or NULL */
+	/* For verbs that try again. */
+	struct timer *timer;
+	void (*again)(struct api_call *c);
+	uint64_t until_ms;
 	/* For verbs that ask a queue. */
 	struct queue_request queue;
 	void (*answered)(struct api_call *c, const struct machine_answer *a);
@@ -132,6 +137,10 @@ void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Ends the call with what another node has answered, "ok": false; its message comes behind `who`. */
 void api_pass(struct api_call *c, const char *who, const json_t *reply);
+/* What the node knows will be missing in the result, which says so: the sentence is about it. */
+void api_note_missing(struct api_call *c, const char *node, const char *why);
+/* Runs again(), after a moment, unless the app stops and ends the call. */
+void api_again(struct api_call *c, void (*again)(struct api_call *c));
 /* Reads the arguments as json_unpack() does; ends the call and returns false if they do not fit. */
 bool api_args(struct api_call *c, const char *format, ...);
 const struct api_node *api_node(const struct api_call *c);

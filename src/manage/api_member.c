@@ -10,6 +10,14 @@
 #include "src/manage/api.h"
 #include "src/manage/json.h"
 #include "src/manage/members.h"
+#include "src/manage/remote.h"
+
+enum { DOWN_MS = 20 * 1000 }; /* in which a node that has died is called down, by far */
+
+static uint64_t now_ms(const struct api_call *c)
+{
+	return api_node(c)->shards[0].worker->now_ms;
+}
 
 /* The node that the arguments name by its id; 0: none. */
 static uint64_t id_arg(struct api_call *c)
@@ -279,6 +287,27 @@ static void cluster_leave(struct api_call *c)
 	api_propose(c, &b, on_leaver_down);
 }
 
+/* Not this one, and no link to it stands. */
+static bool is_out_of_reach(const struct api_call *c, const struct broker_node *n)
+{
+	const struct api_node *node = api_node(c);
+	return n != NULL && n->id != node->id(node->arg) && !remote_linked(node->links, n->id);
+}
+
+static void fail_running(struct api_call *c, const char *name)
+{
+	if (is_out_of_reach(c, broker_node_by_name(api_broker(c), slice_str(name))))
+		api_fail(c, API_REFUSED,
+			"node %s cannot be reached from node %s, but has not been called down: others may reach it, "
+			"or cluster.node_down_ms is not over. Try again later",
+			name, api_node(c)->name);
+	else
+		api_fail(c, API_REFUSED,
+			"the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it "
+			"can be removed",
+			name, name);
+}
+
 static void on_forgotten(struct api_call *c, const struct broker_result *r)
 {
 	const char *name = json_string_value(json_object_get(c->args, "node"));
@@ -287,10 +316,7 @@ static void on_forgotten(struct api_call *c, const struct broker_result *r)
 		api_ok(c, NULL);
 		break;
 	case BROKER_RUNNING:
-		api_fail(c, API_REFUSED,
-			"the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it "
-			"can be removed",
-			name, name);
+		fail_running(c, name);
 		break;
 	case BROKER_LAST_DISC:
 		api_fail(c, API_REFUSED, "%s is the only disc node of the cluster", name);
@@ -300,20 +326,31 @@ static void on_forgotten(struct api_call *c, const struct broker_result *r)
 	}
 }
 
+/* One that is up as the table has it, and not linked, has died a moment ago, most likely: it is being called
+ * down. */
+static void forget_when_down(struct api_call *c)
+{
+	const char *name = json_string_value(json_object_get(c->args, "node"));
+	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(name));
+	struct buf b = BUF_EMPTY;
+	if (n == NULL) {
+		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+	} else if (n->up && is_out_of_reach(c, n) && now_ms(c) < c->until_ms) {
+		if (!api_fails_in_minority(c))
+			api_again(c, forget_when_down);
+	} else {
+		broker_put_forget_node(&b, n->id);
+		api_propose(c, &b, on_forgotten);
+	}
+}
+
 /* An operator says that a node will not come back. */
 static void forget_cluster_node(struct api_call *c)
 {
 	const char *name;
-	struct buf b = BUF_EMPTY;
-	if (!api_args(c, "{ss}", "node", &name))
-		return;
-	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(name));
-	if (n == NULL) {
-		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
-		return;
-	}
-	broker_put_forget_node(&b, n->id);
-	api_propose(c, &b, on_forgotten);
+	c->until_ms = now_ms(c) + DOWN_MS;
+	if (api_args(c, "{ss}", "node", &name))
+		forget_when_down(c);
 }
 
 const struct api_verb api_member_verbs[] = {

@@ -226,15 +226,42 @@ static void survey_answered(struct survey *s)
 	struct api_call *c = s->call;
 	json_t *result = s->result;
 	mem_free(s);
+	json_object_set_new(result, "warnings", warnings_now(c));
 	api_ok(c, result);
+}
+
+static void survey_miss(struct survey *s, const char *name)
+{
+	const char *own = api_node(s->call)->name;
+	json_t *by_node = json_object_get(s->result, "partitions");
+	if (json_object_get(by_node, own) == NULL)
+		json_object_set_new(by_node, own, json_array());
+	json_array_append_new(json_object_get(by_node, own), json_of_slice(slice_str(name)));
+}
+
+/* It ran when it was asked, and has fallen silent. If it has been called down meanwhile nobody misses it. */
+static void survey_lost(struct survey *s, const char *name)
+{
+	const struct broker *b = api_broker(s->call);
+	const struct broker_node *n = b != NULL ? broker_node_by_name(b, slice_str(name)) : NULL;
+	json_t *running = json_object_get(s->result, "running_nodes"), *other;
+	size_t i;
+	json_array_foreach(running, i, other)
+		if (strcmp(json_string_value(other), name) == 0)
+			break;
+	json_array_remove(running, i);
+	if (n != NULL && n->up)
+		survey_miss(s, name);
 }
 
 static void on_summary(void *arg, json_t *reply, const char *why)
 {
 	struct question *q = arg;
-	(void)why; /* it has gone down meanwhile */
+	(void)why;
 	if (json_is_true(json_object_get(reply, "ok")))
 		survey_add(q->survey->result, q->name, json_object_get(reply, "result"));
+	else
+		survey_lost(q->survey, q->name);
 	survey_answered(q->survey);
 	mem_free(q->name);
 	mem_free(q);
@@ -275,7 +302,6 @@ static void add_maintenance(json_t *result, const struct broker_node *n)
 static void survey_table(struct survey *s, const struct broker *b)
 {
 	const struct api_node *node = api_node(s->call);
-	json_t *missed = json_array();
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
 		add_node(s->result, n->type, n->name);
@@ -283,17 +309,15 @@ static void survey_table(struct survey *s, const struct broker *b)
 		if (!n->up)
 			continue;
 		if (!warnings_reaches(s->call, n)) {
-			json_array_append_new(missed, json_of_slice(n->name));
+			char *name = mem_printf("%.*s", SLICE_FMT(n->name));
+			survey_miss(s, name);
+			mem_free(name);
 			continue;
 		}
 		add_name(s->result, "running_nodes", n->name);
 		if (n->id != node->id(node->arg))
 			ask_node(s, n);
 	}
-	if (json_array_size(missed) > 0)
-		json_object_set(json_object_get(s->result, "partitions"), node->name, missed);
-	json_decref(missed);
-	json_object_set_new(s->result, "warnings", warnings_now(s->call));
 }
 
 /* While the app is stopped: as far as is remembered. */

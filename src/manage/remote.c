@@ -49,14 +49,14 @@ static void on_answer(void *arg, struct slice octets, const char *why)
 	mem_free(r);
 }
 
-static void remote_send(struct links *ls, const char *address, const char *name, const char *verb,
+static void remote_send(struct links *ls, uint64_t node, const char *address, const char *name, const char *verb,
 	json_t *args, unsigned timeout_ms, remote_done *done, void *arg)
 {
 	struct remote *r = MEM_NEW(struct remote);
 	json_t *request = json_pack("{ssso}", "verb", verb, "args", args);
 	char *text = json_dumps(request, JSON_COMPACT);
 	*r = (struct remote){done, arg};
-	links_inquire(ls, address, name, slice_str(text), timeout_ms, on_answer, r);
+	links_inquire(ls, node, address, name, slice_str(text), timeout_ms, on_answer, r);
 	free(text);
 	json_decref(request);
 }
@@ -64,7 +64,7 @@ static void remote_send(struct links *ls, const char *address, const char *name,
 void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
 	json_t *args, remote_done *done, void *arg)
 {
-	remote_send(ls, address, name, verb, args, REMOTE_MS, done, arg);
+	remote_send(ls, 0, address, name, verb, args, REMOTE_MS, done, arg);
 }
 
 struct search {
@@ -89,12 +89,12 @@ bool remote_linked(const struct links *ls, uint64_t node)
 void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
 	const char *verb, json_t *args, remote_done *done, void *arg)
 {
-	remote_send(ls, address, name, verb, args, remote_linked(ls, node) ? REMOTE_MS : UNLINKED_MS,
+	remote_send(ls, node, address, name, verb, args, remote_linked(ls, node) ? REMOTE_MS : UNLINKED_MS,
 		done, arg);
 }
 
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
 	remote_done *done, void *arg)
 {
-	remote_send(ls, address, NULL, verb, json_object(), timeout_ms, done, arg);
+	remote_send(ls, 0, address, NULL, verb, json_object(), timeout_ms, done, arg);
 }

@@ -23,25 +23,44 @@ static void answered(struct spread *s)
 		api_ok(done.call, done.rows);
 }
 
+struct question {
+	struct spread *spread;
+	char *name;
+};
+
+/* Its app may have stopped or be starting; what it says else is about the rows. */
+static const char *why_not(const json_t *reply)
+{
+	const char *error = "", *message = "";
+	json_unpack((json_t *)reply, "{s?ss?s}", "error", &error, "message", &message);
+	return strcmp(error, "not_ready") == 0 || strcmp(error, "unavailable") == 0 ? message : NULL;
+}
+
 static void on_rows(void *arg, json_t *reply, const char *why)
 {
-	struct spread *s = arg;
+	struct question *q = arg;
+	struct spread *s = q->spread;
 	const json_t *rows = json_object_get(reply, "result");
-	(void)why; /* it has gone down meanwhile */
+	if (reply != NULL)
+		why = why_not(reply);
 	if (json_is_array(rows))
 		json_array_extend(s->rows, (json_t *)rows);
+	else if (why != NULL)
+		api_note_missing(s->call, q->name, why);
+	mem_free(q->name);
+	mem_free(q);
 	answered(s);
 }
 
 static void ask(struct spread *s, const struct broker_node *n, const char *verb)
 {
 	json_t *args = json_copy(s->call->args);
-	char *name = mem_printf("%.*s", SLICE_FMT(n->name));
+	struct question *q = MEM_NEW(struct question);
+	*q = (struct question){s, mem_printf("%.*s", SLICE_FMT(n->name))};
 	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
 	json_object_set_new(args, "local", json_true());
 	s->waiting++;
-	remote_view(api_node(s->call)->links, n->id, address, name, verb, args, on_rows, s);
-	mem_free(name);
+	remote_view(api_node(s->call)->links, n->id, address, q->name, verb, args, on_rows, q);
 	mem_free(address);
 }
 

@@ -10,7 +10,7 @@
 
 /* `rows` are this node's, an array that is taken over. Ends the call with all rows, or with what
  * `finish` (NULL: nothing) makes of them, which takes them over and ends the call. The rows of a node
- * that does not answer are missing. */
+ * that does not answer are missing, and the reply says of which. */
 void spread(struct api_call *c, const char *verb, json_t *rows,
 	void (*finish)(struct api_call *c, json_t *rows));
 

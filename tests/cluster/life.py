@@ -5,9 +5,11 @@
 usage: life.py [unittest arguments]; WARREND names the broker.
 """
 
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -436,6 +438,52 @@ class Life(unittest.TestCase):
         self.assertEqual(b.log().count(waits[2:]), 1)
         d.start(wait=False)
         self.assertEqual(b.ctl("await_startup"), "")
+
+    def test_killed_one_is_forgotten_whoever_has_its_port(self):
+        """It runs as long as a link to it stands, not as long as somebody answers there."""
+        c = self.cluster(3, "cluster.node_down_ms=3000")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        b.kill()
+        other = socket.create_server(("127.0.0.1", b.cluster_port))
+        self.addCleanup(other.close)
+        a.ctl("forget_cluster_node", b.name)
+        self.assertEqual(self.types(a), ([a.name, d.name], []))
+        # One that is there is not waited for.
+        self.refused(a, "forget_cluster_node", d.name,
+                     text="the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it can be "
+                          "removed\n" % (d.name, d.name))
+
+    def test_lists_name_whoever_falls_silent(self):
+        """Asked while the others do not know yet that it has."""
+        c = self.cluster(3, "cluster.node_down_ms=3600000")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        listing = [("list_queues", "-s"), ("list_connections", "-s"), ("cluster_status", "--formatter", "json")]
+        missing = "Warning: what node %s knows is missing: " % b.name
+        b.process.send_signal(signal.SIGSTOP)
+        try:
+            asked = [subprocess.Popen([beside("warrenctl"), "-n", a.name, *arguments], stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True) for arguments in listing]
+            began = time.monotonic()
+            answers = [process.communicate(timeout=60) for process in asked]
+            self.assertLess(time.monotonic() - began, HASTE)
+            self.assertEqual([process.returncode for process in asked], [OK] * 3, answers)
+            for _, err in answers[:2]:
+                self.assertTrue(err.startswith(missing), err)
+            status = json.loads(answers[2][0])
+            self.assertEqual((status["running_nodes"], status["partitions"]), ([a.name, d.name], {a.name: [b.name]}))
+            # And afterwards.
+            r = a.ctl("list_queues", "-s", check=False)
+            self.assertIn(missing, r.stderr)
+        finally:
+            b.process.send_signal(signal.SIGCONT)
+        c.wait_running(3)
+        self.assertEqual(a.ctl("list_queues", "-s", check=False).stderr, "")
 
     def test_called_down_while_it_stops(self):
         """What an operator stops stays down, also if the others have taken it for dead meanwhile."""

@@ -103,9 +103,9 @@ class Metadata(unittest.TestCase):
         for node in second, third:
             node.kill()
         for arguments, consequence in (
-                (("forget_cluster_node", second.name), "it is not known whether this will be done"),
-                (("forget_cluster_node", third.name), "nothing was done"),
+                (("add_vhost", "asked-for-early"), "it is not known whether this will be done"),
                 (("add_vhost", "minority"), "nothing was done"),
+                (("forget_cluster_node", second.name), "nothing was done"),
                 (("set_policy", "p", ".*", '{"max-length":1}'), "nothing was done")):
             began = time.monotonic()
             failed = first.ctl(*arguments, check=False, timeout=60)

@@ -892,6 +892,49 @@ static void test_control_connections_carry_calls(void **state)
 	mem_free(big);
 }
 
+struct asking {
+	struct way *way;
+	char why[256];
+	_Atomic bool over;
+};
+
+static void on_asked(void *arg, struct slice reply, const char *why)
+{
+	struct asking *a = arg;
+	assert_int_equal(reply.n, 0);
+	snprintf(a->why, sizeof a->why, "%s", why);
+	a->over = true;
+}
+
+static void ask(void *arg)
+{
+	struct asking *a = arg;
+	char address[32];
+	snprintf(address, sizeof address, "127.0.0.1:%u", proxy_port(a->way->p));
+	links_inquire(a->way->a->links, 2, address, "warren@n2", slice_str("keep"), 1000 * 1000, on_asked, a);
+}
+
+/* Who asks on a connection of its own hears nothing there, and need not wait for that. */
+static void test_what_a_node_was_asked_ends_with_its_link(void **state)
+{
+	(void)state;
+	nodes_control = answer;
+	nodes_limits = hasty;
+	struct way w = way_open();
+	struct asking a = {.way = &w};
+	kept = NULL;
+	node_run(w.a, 0, ask, &a);
+	WAIT(kept != NULL);
+	assert_false(a.over);
+	proxy_hold(w.p, true);
+	WAIT(a.over);
+	assert_non_null(strstr(a.why, "the link to it was lost (silent): nothing heard for "));
+	proxy_hold(w.p, false);
+	node_run(w.b, 0, reply_kept, (void *)(uintptr_t) "too late");
+	WAIT(node_linked(w.a, 2) && node_linked(w.b, 1));
+	way_close(&w);
+}
+
 static void test_control_connections_need_the_cookie(void **state)
 {
 	(void)state;
@@ -940,6 +983,7 @@ int main(void)
 		TEST(test_a_worker_that_understands_nothing_ends_the_link),
 		TEST(test_messages_of_raft_go_to_the_groups),
 		TEST(test_control_connections_carry_calls),
+		TEST(test_what_a_node_was_asked_ends_with_its_link),
 		TEST(test_control_connections_need_the_cookie),
 		OVER_TLS(test_messages_of_each_kind_reach_their_worker),
 		OVER_TLS(test_a_message_of_raft_comes_back_when_it_is_written),
