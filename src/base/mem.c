@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,17 +44,35 @@ char *mem_strdup(const char *s)
 	return mem_dup(s, strlen(s) + 1);
 }
 
-char *mem_printf(const char *fmt, ...)
+char *mem_vprintf(const char *fmt, va_list ap)
 {
 	char *s = NULL;
+	int n = vasprintf(&s, fmt, ap);
+	return mem_check(n < 0 ? NULL : s);
+}
+
+char *mem_printf(const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vasprintf(&s, fmt, ap);
+	char *s = mem_vprintf(fmt, ap);
 	va_end(ap);
-	return mem_check(n < 0 ? NULL : s);
+	return s;
 }
 
 void mem_free(void *p)
 {
 	free(p);
+}
+
+/* jemalloc's, where it is linked. */
+extern int mallctl(const char *name, void *old, size_t *old_n, void *new, size_t new_n)
+	__attribute__((weak));
+
+void mem_release(void)
+{
+	if (mallctl == NULL)
+		malloc_trim(0);
+	else
+		mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
 }

@@ -7,6 +7,7 @@
 #ifndef WARREN_BASE_MEM_H
 #define WARREN_BASE_MEM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* Each returns memory that the caller frees with mem_free(); never NULL (n == 0 gives a valid
@@ -19,9 +20,13 @@ char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 
 /* printf into memory of its own. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+char *mem_vprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0), returns_nonnull));
 
 /* p may be NULL. */
 void mem_free(void *p);
+
+/* Gives memory that is free back to the system at once, as far as the allocator can tell which. */
+void mem_release(void);
 
 #define MEM_NEW(type) ((type *)mem_zalloc(sizeof(type)))
 

@@ -44,6 +44,9 @@ static const struct {
 	{OPTION_FORCE, "[--force]"},
 	{OPTION_ERRORS_ONLY, "[--errors-only]"},
 	{OPTION_UNIT, "[--unit <bytes|mb|gb>]"},
+	{OPTION_PID, "[--pid|-P <pid>]"},
+	{OPTION_QUEUE_TIMEOUT, "[--queue-timeout <milliseconds>]"},
+	{OPTION_ALL, "[--all|-a]"},
 	{OPTION_PATTERNS, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]"},
 };
 

@@ -33,6 +33,8 @@ enum {
 	OPT_USER,
 	OPT_ERRORS_ONLY,
 	OPT_UNIT,
+	OPT_QUEUE_TIMEOUT,
+	OPT_NO_QUIET,
 	OPT_VERSION,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
@@ -65,6 +67,9 @@ static const struct option long_options[] = {
 	{"user", required_argument, NULL, OPT_USER},
 	{"errors-only", no_argument, NULL, OPT_ERRORS_ONLY},
 	{"unit", required_argument, NULL, OPT_UNIT},
+	{"pid", required_argument, NULL, 'P'},
+	{"queue-timeout", required_argument, NULL, OPT_QUEUE_TIMEOUT},
+	{"all", no_argument, NULL, 'a'},
 	{"global", no_argument, NULL, OPT_GLOBAL},
 	{"description", required_argument, NULL, OPT_DESCRIPTION},
 	{"tags", required_argument, NULL, OPT_TAGS},
@@ -78,6 +83,14 @@ static const struct option long_options[] = {
 	{"vhost-pattern", required_argument, NULL, OPT_VHOST_PATTERN},
 	{"per-connection-delay", required_argument, NULL, OPT_IGNORED_VALUE},
 	{"no-color", no_argument, NULL, OPT_IGNORED},
+	{"no-quiet", no_argument, NULL, OPT_NO_QUIET},
+	{"no-silent", no_argument, NULL, OPT_NO_QUIET},
+	{"print-stacktrace", no_argument, NULL, OPT_IGNORED},
+	{"rabbitmq-home", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"mnesia-dir", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"plugins-dir", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"enabled-plugins-file", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"aliases-file", required_argument, NULL, OPT_IGNORED_VALUE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -103,6 +116,9 @@ static const struct {
 	{OPTION_USER, "--user"},
 	{OPTION_ERRORS_ONLY, "--errors-only"},
 	{OPTION_UNIT, "--unit"},
+	{OPTION_PID, "--pid"},
+	{OPTION_QUEUE_TIMEOUT, "--queue-timeout"},
+	{OPTION_ALL, "--all"},
 };
 
 const char *options_name(unsigned kinds)
@@ -184,6 +200,9 @@ static bool take_flag(struct options *o, int option)
 		o->errors_only = true;
 		given(o, OPTION_ERRORS_ONLY);
 		return true;
+	case 'a':
+		given(o, OPTION_ALL);
+		return true;
 	case OPT_FORCE:
 		o->force = true;
 		given(o, OPTION_FORCE);
@@ -212,6 +231,8 @@ static bool take_value(struct options *o, int option, const char *value)
 		{OPT_VHOST_PATTERN, offsetof(struct options, vhost_pattern), OPTION_PATTERNS},
 		{OPT_USER, offsetof(struct options, user), OPTION_USER},
 		{OPT_UNIT, offsetof(struct options, unit), OPTION_UNIT},
+		{'P', offsetof(struct options, pid), OPTION_PID},
+		{OPT_QUEUE_TIMEOUT, offsetof(struct options, queue_timeout), OPTION_QUEUE_TIMEOUT},
 		{OPT_COOKIE_FILE, offsetof(struct options, cookie_file), 0},
 		{OPT_CACERTFILE, offsetof(struct options, cacertfile), 0},
 		{OPT_CERTFILE, offsetof(struct options, certfile), 0},
@@ -236,6 +257,9 @@ static int take(struct options *o, int option, const char *value)
 		return 0;
 	case 's':
 		o->silent = o->quiet = true;
+		return 0;
+	case OPT_NO_QUIET:
+		o->silent = o->quiet = false;
 		return 0;
 	case '?':
 		o->help = true;
@@ -264,7 +288,7 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 	optind = 1;
 	for (;;) {
 		int at = optind;
-		int option = getopt_long(argc, argv, "-:n:p:qst:lue", long_options, NULL);
+		int option = getopt_long(argc, argv, "-:n:p:qst:lueaP:", long_options, NULL);
 		if (option == -1)
 			break;
 		if (option == 1) { /* not an option */
@@ -284,8 +308,11 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 			return -1;
 		}
 		if (take(o, option, optarg) != 0) {
-			snprintf(err, err_n, "Invalid options for this command:\n%.*s : %s",
-				(int)strcspn(argv[at], "="), argv[at], optarg);
+			snprintf(err, err_n, "Invalid options for this command:\n%.*s : %s%s",
+				(int)strcspn(argv[at], "="), argv[at], optarg,
+				option == OPT_FORMATTER
+					? "\nThe formatters are table, pretty_table, csv and json"
+					: "");
 			return -1;
 		}
 	}

@@ -30,13 +30,16 @@ enum option_kind {
 	OPTION_USER = 1 << 15,      /* --user */
 	OPTION_ERRORS_ONLY = 1 << 16, /* --errors-only */
 	OPTION_UNIT = 1 << 17,      /* --unit */
+	OPTION_PID = 1 << 18,       /* -P, --pid */
+	OPTION_QUEUE_TIMEOUT = 1 << 19, /* --queue-timeout */
+	OPTION_ALL = 1 << 20,       /* -a, --all */
 };
 
 struct options {
 	const char *node; /* NULL: the default one of this host */
 	const char *vhost, *priority, *apply_to, *node_type, *limit;
 	const char *description, *tags, *default_queue_type;
-	const char *user, *queue_pattern, *vhost_pattern, *unit;
+	const char *user, *queue_pattern, *vhost_pattern, *unit, *pid, *queue_timeout;
 	const char *cookie_file, *cacertfile, *certfile, *keyfile;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
 	bool force, errors_only;

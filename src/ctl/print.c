@@ -156,22 +156,18 @@ static void print_table(
 
 static void print_csv_field(const char *text, bool last)
 {
-	if (strpbrk(text, ",\"\r\n") == NULL) {
-		fputs(text, stdout);
-	} else {
-		putchar('"');
-		for (; *text != '\0'; text++)
-			printf("%s%c", *text == '"' ? "\"" : "", *text);
-		putchar('"');
-	}
-	fputs(last ? "\r\n" : ",", stdout);
+	putchar('"');
+	for (; *text != '\0'; text++)
+		printf("%s%c", *text == '"' ? "\"" : "", *text);
+	fputs(last ? "\"\n" : "\",", stdout);
 }
 
-static void print_csv(const json_t *rows, const char *const *columns, unsigned n, bool headers)
+/* As RabbitMQ's: all is quoted, and the first line has the names, also with --silent. */
+static void print_csv(const json_t *rows, const char *const *columns, unsigned n)
 {
 	size_t at;
 	json_t *row;
-	for (unsigned i = 0; headers && i < n; i++)
+	for (unsigned i = 0; i < n; i++)
 		print_csv_field(columns[i], i + 1 == n);
 	json_array_foreach((json_t *)rows, at, row)
 	{
@@ -275,7 +271,7 @@ void print_rows(const json_t *rows, const char *const *columns, unsigned n, enum
 		print_pretty(rows, columns, n);
 		break;
 	case FORMAT_CSV:
-		print_csv(rows, columns, n, headers);
+		print_csv(rows, columns, n);
 		break;
 	case FORMAT_JSON:
 		print_json(rows, columns, n);

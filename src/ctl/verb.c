@@ -3,15 +3,17 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "src/base/mem.h"
 #include "src/ctl/print.h"
 
 enum { TIMEOUT_S = 60, POLL_S = 5 };
 
 static const struct ctl_verb *const tables[] = {
 	verbs_help, verbs_node, verbs_cluster, verbs_replica, verbs_access, verbs_policy,
-	verbs_settings, verbs_health, verbs_list};
+	verbs_settings, verbs_health, verbs_tune, verbs_wait, verbs_list};
 
 const struct ctl_verb *verb_at(unsigned i)
 {
@@ -51,6 +53,7 @@ void ctl_say(const struct ctl *c, const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	putchar('\n');
+	fflush(stdout); /* what follows may take its time */
 }
 
 int ctl_error(const struct ctl *c, int status, const char *fmt, ...)
@@ -66,20 +69,61 @@ int ctl_error(const struct ctl *c, int status, const char *fmt, ...)
 	return status;
 }
 
-int ctl_misuse(const struct ctl *c, const char *fmt, ...)
+int ctl_found(const struct ctl *c, int status, json_t *found, const char *fmt, ...)
 {
+	FILE *to = status == CTL_OK ? stdout : stderr;
 	va_list ap;
+	va_start(ap, fmt);
+	char *line = mem_vprintf(fmt, ap), *json = NULL;
+	va_end(ap);
+	if (found == NULL)
+		found = json_pack("{sn}", "message");
+	if (json_is_null(json_object_get(found, "message")))
+		json_object_set_new(found, "message", json_string(line));
+	if (c->options.format == FORMAT_JSON)
+		json = json_dumps(found, JSON_COMPACT);
+	fflush(stdout);
+	fprintf(to, "%s\n", json != NULL ? json : line);
+	free(json);
+	mem_free(line);
+	json_decref(found);
+	return status;
+}
+
+static int misuse(const struct ctl *c, int status, const char *fmt, va_list ap)
+{
 	fflush(stdout);
 	fputs("Error (argument validation): ", stderr);
-	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
-	va_end(ap);
 	fprintf(stderr, "\nArguments given:\n\t%s", c->verb->name);
 	for (unsigned i = 0; i < c->options.n_args; i++)
 		fprintf(stderr, " %s", c->options.args[i]);
 	fputs("\n\n", stderr);
 	help_usage(c, c->verb);
-	return CTL_USAGE;
+	return status;
+}
+
+int ctl_misuse(const struct ctl *c, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	int status = misuse(c, CTL_USAGE, fmt, ap);
+	va_end(ap);
+	return status;
+}
+
+static int bad(const struct ctl *c, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	int status = misuse(c, CTL_DATA, fmt, ap);
+	va_end(ap);
+	return status;
+}
+
+int ctl_bad_argument(const struct ctl *c, const char *why)
+{
+	return why != NULL ? bad(c, "Bad argument: %s", why) : bad(c, "Bad argument.");
 }
 
 int ctl_try(struct ctl *c, struct call *call_, const char *verb, json_t *args, double timeout_s)

@@ -18,6 +18,12 @@ struct ctl {
 
 enum { VERB_ANY = 1000 };
 
+/* What sizes are shown in. */
+struct ctl_unit {
+	const char *name;
+	double bytes;
+};
+
 struct ctl_verb {
 	const char *name;
 	const char *group;     /* heading in the list of verbs */
@@ -43,8 +49,14 @@ void ctl_say(const struct ctl *c, const char *fmt, ...) __attribute__((format(pr
 /* "Error:" and the text on standard error; returns `status`. */
 int ctl_error(const struct ctl *c, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* What a check has found: a line, also with --quiet, or as JSON the object, which is taken over; a "message" that is
+ * null in it is the line, NULL is the line alone. On standard error unless `status` is CTL_OK; returns that. */
+int ctl_found(const struct ctl *c, int status, json_t *found, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Wrong use: the sentence, the arguments as given, and the usage; returns 64. */
 int ctl_misuse(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* An argument that says nothing, and why (may be NULL), with the same; returns 65. */
+int ctl_bad_argument(const struct ctl *c, const char *why);
 /* Calls the API with the options' timeout (or `timeout_s`, 0 for none). `args` is taken over. 0 and
  * the result, a reference (ret may be NULL); else an exit status, after having told the error. */
 int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret);
@@ -61,16 +73,18 @@ int ctl_do(struct ctl *c, const char *verb, json_t *args);
 int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n);
 
 extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], verbs_list[],
-	verbs_node[], verbs_cluster[], verbs_replica[], verbs_health[], verbs_help[];
+	verbs_node[], verbs_cluster[], verbs_replica[], verbs_health[], verbs_tune[], verbs_wait[], verbs_help[];
 
 /* verbs_node.c: parts of what several verbs print, waiting, and the time. */
 int print_result_json(json_t *result); /* takes it over; returns CTL_OK */
 void print_alarms(const json_t *alarms);
-void print_listeners(const json_t *listeners);
 /* Of await_startup, start_app: says so, and for whom the node waits; returns 75. */
 int ctl_start_timed_out(struct ctl *c);
+void print_listeners(const json_t *listeners, bool nodes); /* with the names of their nodes */
 void ctl_nap(void);
 double ctl_now_s(void);
+/* That of --unit, or gb; NULL after telling that there is no such unit. */
+const struct ctl_unit *ctl_unit(const struct ctl *c);
 /* When -t, or five minutes, will be over, as ctl_now_s(). */
 double ctl_deadline_s(const struct ctl *c);
 

@@ -99,7 +99,8 @@ static int clear_password(struct ctl *c)
 	return ctl_do(c, "clear_password", json_pack("{ss}", "user", ctl_arg(c, 0)));
 }
 
-static int set_user_tags(struct ctl *c)
+/* Of a user or a virtual host, the first argument; the others are the tags. */
+static int set_tags(struct ctl *c, const char *verb, const char *of, const char *called)
 {
 	struct buf tags = BUF_EMPTY, shown = BUF_EMPTY;
 	for (unsigned i = 1; i < c->options.n_args; i++) {
@@ -110,14 +111,24 @@ static int set_user_tags(struct ctl *c)
 		buf_put_slice(&tags, slice_str(ctl_arg(c, i)));
 		buf_put_slice(&shown, slice_str(ctl_arg(c, i)));
 	}
-	ctl_say(c, "Setting tags for user \"%s\" to [%.*s] ...", ctl_arg(c, 0), (int)shown.n,
+	ctl_say(c, "Setting tags for %s \"%s\" to [%.*s] ...", called, ctl_arg(c, 0), (int)shown.n,
 		shown.n > 0 ? (const char *)shown.p : "");
-	json_t *args = json_pack("{ss}", "user", ctl_arg(c, 0));
+	json_t *args = json_pack("{ss}", of, ctl_arg(c, 0));
 	json_object_set_new(args, "tags",
 		json_stringn(tags.n > 0 ? (const char *)tags.p : "", tags.n));
 	buf_done(&tags);
 	buf_done(&shown);
-	return ctl_do(c, "set_user_tags", args);
+	return ctl_do(c, verb, args);
+}
+
+static int set_user_tags(struct ctl *c)
+{
+	return set_tags(c, "set_user_tags", "user", "user");
+}
+
+static int set_vhost_tags(struct ctl *c)
+{
+	return set_tags(c, "update_vhost_metadata", "vhost", "virtual host");
 }
 
 /* ---- permissions ---- */
@@ -160,5 +171,7 @@ const struct ctl_verb verbs_access[] = {
 		OPTION_VHOST_ATTRIBUTES, add_vhost},
 	{"delete_vhost", "Virtual hosts", "<vhost>",
 		"Deletes a virtual host with everything in it", 1, 1, 0, delete_vhost},
+	{"set_vhost_tags", "Virtual hosts", "<vhost> [<tag> ...]", "Sets a virtual host's tags", 1,
+		VERB_ANY, 0, set_vhost_tags},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
 };

@@ -167,7 +167,7 @@ static void print_all_listeners(json_t *by_node)
 	const char *node;
 	json_t *listeners;
 	printf("\nListeners\n\n");
-	json_object_foreach(by_node, node, listeners) print_listeners(listeners);
+	json_object_foreach(by_node, node, listeners) print_listeners(listeners, true);
 }
 
 static void print_flags(const json_t *flags)

@@ -15,7 +15,7 @@
 #include "src/ctl/print.h"
 #include "src/ctl/verb.h"
 
-enum { CALL_S = 60, CONNECT_S = 5, PORT_TEXT = 8 };
+enum { CALL_S = 60, HEALTH_S = 70, CONNECT_S = 5, PORT_TEXT = 8 };
 
 /* ---- does it run ---- */
 
@@ -35,31 +35,38 @@ static const char *app_state(struct ctl *c, int *status)
 	return known;
 }
 
-static int tell_running(struct ctl *c)
-{
-	int status;
-	const char *state = app_state(c, &status);
-	if (state == NULL)
-		return status;
-	bool runs = strcmp(state, "running") == 0;
-	printf(runs ? "Warren on node %s is fully booted and running\n"
-		    : "Warren on node %s is not running or has not fully booted yet (check with "
-		      "is_booting)\n",
-		c->node);
-	return runs ? CTL_OK : CTL_UNAVAILABLE;
-}
+#define RUNS "Warren on node %s is fully booted and running"
+#define RUNS_NOT \
+	"Warren on node %s is not running or has not fully booted yet (check with is_booting)"
 
 static int check_running(struct ctl *c)
 {
+	int status;
 	ctl_say(c, "Checking if Warren is running on node %s ...", c->node);
-	return tell_running(c);
+	const char *state = app_state(c, &status);
+	if (state == NULL)
+		return status;
+	if (strcmp(state, "running") != 0)
+		return ctl_error(c, CTL_UNAVAILABLE, RUNS_NOT, c->node);
+	return ctl_found(c, CTL_OK, NULL, RUNS, c->node);
+}
+
+/* "message" is the line. */
+static json_t *answer(bool result)
+{
+	return json_pack("{snsb}", "message", "result", result);
 }
 
 static int is_running(struct ctl *c)
 {
+	int status;
 	ctl_say(c, "Asking node %s for its status ...", c->node);
-	int status = tell_running(c);
-	return status == CTL_UNAVAILABLE ? CTL_OK : status;
+	const char *state = app_state(c, &status);
+	if (state == NULL)
+		return status;
+	if (strcmp(state, "running") == 0)
+		return ctl_found(c, CTL_OK, answer(true), RUNS, c->node);
+	return ctl_found(c, CTL_OK, answer(false), RUNS_NOT, c->node);
 }
 
 static int is_booting(struct ctl *c)
@@ -69,12 +76,12 @@ static int is_booting(struct ctl *c)
 	const char *state = app_state(c, &status);
 	if (state == NULL)
 		return status;
-	printf(strcmp(state, "booting") == 0
-			? "Warren on node %s is booting\n"
-			: "Warren on node %s is fully booted (check with is_running), stopped or has "
-			  "not started booting yet\n",
+	if (strcmp(state, "booting") == 0)
+		return ctl_found(c, CTL_OK, answer(true), "Warren on node %s is booting", c->node);
+	return ctl_found(c, CTL_OK, answer(false),
+		"Warren on node %s is fully booted (check with is_running), stopped or has not started "
+		"booting yet",
 		c->node);
-	return CTL_OK;
 }
 
 static int server_version(struct ctl *c)
@@ -84,75 +91,154 @@ static int server_version(struct ctl *c)
 	int status = ctl_call(c, "status", NULL, CALL_S, &r);
 	if (status != CTL_OK)
 		return status;
-	puts(json_string_value(json_object_get(r, "version")));
+	const char *version = json_string_value(json_object_get(r, "version"));
+	ctl_found(c, CTL_OK, json_pack("{ssss}", "result", "ok", "value", version), "%s", version);
 	json_decref(r);
 	return CTL_OK;
 }
 
 /* ---- alarms ---- */
 
-/* What status lists are also those of other nodes, which hold this one's publishers, too. */
-static json_t *alarms_on(const json_t *alarms, json_t *node)
+/* This node's, and those of others. */
+struct alarms {
+	json_t *local, *global; /* as RabbitMQ writes them */
+};
+
+static void alarms_free(struct alarms *a)
 {
-	json_t *own = json_array();
-	for (size_t i = 0; i < json_array_size(alarms); i++)
-		if (json_equal(json_object_get(json_array_get(alarms, i), "node"), node))
-			json_array_append(own, json_array_get(alarms, i));
-	return own;
+	json_decref(a->local);
+	json_decref(a->global);
 }
 
-/* Those of this node, or of all; NULL after an error. */
-static json_t *alarms_of(struct ctl *c, bool local, int *status)
+static json_t *alarm_line(const json_t *alarm)
 {
-	json_t *r;
-	*status = ctl_call(c, local ? "status" : "cluster_status", NULL, CALL_S, &r);
-	if (*status != CTL_OK)
-		return NULL;
-	json_t *alarms = json_object_get(r, "alarms");
-	alarms = local ? alarms_on(alarms, json_object_get(r, "node")) : json_incref(alarms);
-	json_decref(r);
-	return alarms;
+	const char *resource = json_string_value(json_object_get(alarm, "resource"));
+	return json_sprintf("%s alarm on node %s",
+		strcmp(resource, "disk") == 0 ? "Free disk space" : "Memory",
+		json_string_value(json_object_get(alarm, "node")));
 }
 
-static int tell_alarms(struct ctl *c, bool local, int bad)
+/* The name in c->node, which may end with a port. */
+static bool is_own(const struct ctl *c, const char *name)
 {
-	int status;
+	size_t n = strlen(name);
+	return strncmp(c->node, name, n) == 0 && (c->node[n] == '\0' || c->node[n] == ':');
+}
+
+/* Those that are known on the node, or of all nodes. An exit status; alarms_free() if that is CTL_OK. */
+static int alarms_ask(struct ctl *c, bool local, struct alarms *ret)
+{
+	json_t *r, *a;
 	size_t i;
-	json_t *alarms = alarms_of(c, local, &status), *a;
-	if (alarms == NULL)
+	int status = ctl_call(c, local ? "status" : "cluster_status", NULL, CALL_S, &r);
+	if (status != CTL_OK)
 		return status;
-	if (json_array_size(alarms) == 0)
-		ctl_say(c, local ? "Node %s reported no local alarms"
-				 : "Node %s reported no alarms, local or clusterwide", c->node);
-	else
-		printf("Node %s reported alarms:\n\n", c->node);
-	json_array_foreach(alarms, i, a)
-		printf("%s alarm on node %s\n",
-			strcmp(json_string_value(json_object_get(a, "resource")), "disk") == 0
-				? "Free disk space"
-				: "Memory",
-			json_string_value(json_object_get(a, "node")));
-	status = json_array_size(alarms) == 0 ? CTL_OK : bad;
-	json_decref(alarms);
-	return status;
+	*ret = (struct alarms){json_array(), json_array()};
+	json_array_foreach(json_object_get(r, "alarms"), i, a)
+	{
+		bool own = is_own(c, json_string_value(json_object_get(a, "node")));
+		if (own || !local)
+			json_array_append_new(own ? ret->local : ret->global, alarm_line(a));
+	}
+	json_decref(r);
+	return CTL_OK;
+}
+
+static bool alarms_none(const struct alarms *a)
+{
+	return json_array_size(a->local) + json_array_size(a->global) == 0;
+}
+
+static void print_lines(FILE *to, const json_t *lines)
+{
+	size_t i;
+	json_t *line;
+	json_array_foreach((json_t *)lines, i, line) fprintf(to, "%s\n", json_string_value(line));
+}
+
+static json_t *found_ok(void)
+{
+	return json_pack("{ss}", "result", "ok");
+}
+
+#define NO_ALARMS "Node %s reported no alarms, local or clusterwide"
+
+static json_t *alarms_json(const struct alarms *a, const char *result)
+{
+	return json_pack("{sOsOsnss}", "global", a->global, "local", a->local, "message", "result", result);
 }
 
 static int alarms(struct ctl *c)
 {
+	struct alarms a;
 	ctl_say(c, "Asking node %s to report any known resource alarms ...", c->node);
-	return tell_alarms(c, false, CTL_OK);
+	int status = alarms_ask(c, false, &a);
+	if (status != CTL_OK)
+		return status;
+	if (alarms_none(&a)) {
+		ctl_found(c, CTL_OK,
+			json_pack("{s[]ssss}", "alarms", "node", c->node, "result", "ok"), NO_ALARMS,
+			c->node);
+	} else if (c->options.format == FORMAT_JSON) {
+		ctl_found(c, CTL_OK, alarms_json(&a, "ok"), "Node %s reported alarms", c->node);
+	} else {
+		print_lines(stdout, a.local);
+		print_lines(stdout, a.global);
+	}
+	alarms_free(&a);
+	return CTL_OK;
+}
+
+/* RabbitMQ says nothing at all with --silent. */
+static void tell_none(const struct ctl *c, bool local)
+{
+	if (c->options.silent)
+		return;
+	ctl_found(c, CTL_OK, found_ok(), local ? "Node %s reported no local alarms" : NO_ALARMS,
+		c->node);
+}
+
+static void tell_some(const struct ctl *c, bool local, const struct alarms *a)
+{
+	if (c->options.format == FORMAT_JSON) {
+		json_t *json = alarms_json(a, "error");
+		if (local)
+			json_object_del(json, "global");
+		ctl_found(c, CTL_UNAVAILABLE, json, "Node %s reported %salarms", c->node,
+			local ? "local " : "");
+	} else if (!c->options.silent) {
+		fflush(stdout);
+		fputs(local ? "Error:\n" : "", stderr);
+		print_lines(stderr, a->local);
+		print_lines(stderr, a->global);
+	}
+}
+
+static int check(struct ctl *c, bool local)
+{
+	struct alarms a;
+	ctl_say(c, "Asking node %s to report any local resource alarms ...", c->node);
+	int status = alarms_ask(c, local, &a);
+	if (status != CTL_OK)
+		return status;
+	if (alarms_none(&a)) {
+		tell_none(c, local);
+	} else {
+		tell_some(c, local, &a);
+		status = CTL_UNAVAILABLE;
+	}
+	alarms_free(&a);
+	return status;
 }
 
 static int check_alarms(struct ctl *c)
 {
-	ctl_say(c, "Asking node %s to report any local resource alarms ...", c->node);
-	return tell_alarms(c, false, CTL_UNAVAILABLE);
+	return check(c, false);
 }
 
 static int check_local_alarms(struct ctl *c)
 {
-	ctl_say(c, "Asking node %s to report any local resource alarms ...", c->node);
-	return tell_alarms(c, true, CTL_UNAVAILABLE);
+	return check(c, true);
 }
 
 /* ---- listeners ---- */
@@ -171,23 +257,14 @@ static json_t *listeners_of(struct ctl *c, int *status)
 static int listeners(struct ctl *c)
 {
 	int status;
-	size_t i;
 	ctl_say(c, "Asking node %s to report its protocol listeners ...", c->node);
-	json_t *all = listeners_of(c, &status), *l;
+	json_t *all = listeners_of(c, &status);
 	if (all == NULL)
 		return status;
 	if (c->options.format == FORMAT_JSON)
 		return print_result_json(json_pack(
-			"{sosssss}", "listeners", all, "node", c->node, "result", "ok"));
-	json_array_foreach(all, i, l)
-	{
-		const char *host = "", *protocol = "", *purpose = "";
-		int port = 0;
-		json_unpack(l, "{s?ss?ss?ss?i}", "interface", &host, "protocol", &protocol,
-			"purpose", &purpose, "port", &port);
-		printf("Interface: %s, port: %d, protocol: %s, purpose: %s\n", host, port, protocol,
-			purpose);
-	}
+			"{sossss}", "listeners", all, "node", c->node, "result", "ok"));
+	print_listeners(all, false);
 	json_decref(all);
 	return CTL_OK;
 }
@@ -210,6 +287,15 @@ static char *join(json_t *all, const char *key)
 	return (char *)b.p;
 }
 
+/* The same as an array. */
+static json_t *values(json_t *all, const char *key)
+{
+	json_t *list = json_array(), *l;
+	size_t i;
+	json_array_foreach(all, i, l) json_array_append(list, json_object_get(l, key));
+	return list;
+}
+
 /* One of the listeners has the value. */
 static bool has(json_t *all, const char *key, const char *value)
 {
@@ -229,21 +315,27 @@ static int check_port_listener(struct ctl *c)
 {
 	int status;
 	const char *port = ctl_arg(c, 0);
+	if (port[0] == '\0' || port[strspn(port, "0123456789")] != '\0')
+		return ctl_bad_argument(c, "Argument must be a positive integer");
 	ctl_say(c, "Asking node %s if there's an active listener on port %s ...", c->node, port);
 	json_t *all = listeners_of(c, &status);
 	if (all == NULL)
 		return status;
 	char *ports = join(all, "port");
-	bool found = has(all, "port", port);
-	if (found)
-		ctl_say(c, "A listener for port %s is running on node %s.", port, c->node);
+	if (has(all, "port", port))
+		status = ctl_found(c, CTL_OK,
+			json_pack("{ssssss}", "node", c->node, "port", port, "result", "ok"),
+			"A listener for port %s is running on node %s.", port, c->node);
 	else
-		printf("No listener for port %s is active on node %s. Found listeners that use the "
-		       "following ports: %s\n",
+		status = ctl_found(c, CTL_UNAVAILABLE,
+			json_pack("{sOsssoss}", "listeners", all, "missing", port, "ports",
+				values(all, "port"), "result", "error"),
+			"No listener for port %s is active on node %s. Found listeners that use the "
+			"following ports: %s",
 			port, c->node, ports);
 	mem_free(ports);
 	json_decref(all);
-	return found ? CTL_OK : CTL_UNAVAILABLE;
+	return status;
 }
 
 static int check_protocol_listener(struct ctl *c)
@@ -256,17 +348,20 @@ static int check_protocol_listener(struct ctl *c)
 	if (all == NULL)
 		return status;
 	char *protocols = join(all, "protocol");
-	bool found = has(all, "protocol", protocol);
-	if (found)
-		ctl_say(c, "A listener for protocol %s is running on node %s.", protocol, c->node);
+	if (has(all, "protocol", protocol))
+		status = ctl_found(c, CTL_OK,
+			json_pack("{ssssss}", "node", c->node, "protocol", protocol, "result", "ok"),
+			"A listener for protocol %s is running on node %s.", protocol, c->node);
 	else
-		ctl_error(c, 0,
-			"No listener for protocol %s is active on node %s. Found listeners for the "
-			"following protocols: %s",
+		status = ctl_found(c, CTL_UNAVAILABLE,
+			json_pack("{sOsssoss}", "listeners", all, "missing", protocol, "protocols",
+				values(all, "protocol"), "result", "error"),
+			"Error:\nNo listener for protocol %s is active on node %s. Found listeners for "
+			"the following protocols: %s",
 			protocol, c->node, protocols);
 	mem_free(protocols);
 	json_decref(all);
-	return found ? CTL_OK : CTL_UNAVAILABLE;
+	return status;
 }
 
 static bool connects(const char *host, const char *port)
@@ -318,13 +413,82 @@ static int check_port_connectivity(struct ctl *c)
 	bool good = json_array_size(bad) == 0;
 	char *ports = join(good ? all : bad, "port");
 	if (good)
-		ctl_say(c, "Successfully connected to ports %s on node %s.", ports, c->node);
+		status = ctl_found(c, CTL_OK,
+			json_pack("{sOssss}", "listeners", all, "node", c->node, "result", "ok"),
+			"Successfully connected to ports %s on node %s.", ports, c->node);
 	else
-		ctl_error(c, 0, "Connection failures on node %s: ports %s", c->node, ports);
+		status = ctl_found(c, CTL_UNAVAILABLE,
+			json_pack("{sOssss}", "failures", bad, "node", c->node, "result", "error"),
+			"Error:\nConnection failures on node %s: ports %s", c->node, ports);
 	mem_free(ports);
 	json_decref(all);
 	json_decref(bad);
-	return good ? CTL_OK : CTL_UNAVAILABLE;
+	return status;
+}
+
+/* ---- deprecated ---- */
+
+/* Every worker of every node that runs is asked for what it has, in one virtual host after the other. */
+static int ask_everybody(struct ctl *c)
+{
+	json_t *vhosts, *v;
+	size_t i;
+	int status = ctl_call(c, "list_channels", NULL, HEALTH_S, NULL);
+	if (status == CTL_OK)
+		status = ctl_call(c, "list_vhosts", NULL, HEALTH_S, &vhosts);
+	if (status != CTL_OK)
+		return status;
+	json_array_foreach(vhosts, i, v)
+	{
+		if (status == CTL_OK)
+			status = ctl_call(c, "list_queues",
+				json_pack("{sO}", "vhost", json_object_get(v, "name")), HEALTH_S, NULL);
+	}
+	json_decref(vhosts);
+	return status;
+}
+
+/* "{resource_limit,memory,warren@host}", of all. */
+static char *alarm_terms(const json_t *alarms)
+{
+	struct buf b = BUF_EMPTY;
+	size_t i;
+	json_t *a;
+	json_array_foreach((json_t *)alarms, i, a)
+	{
+		char *text = mem_printf("%s{resource_limit,%s,%s}", i > 0 ? "," : "",
+			json_string_value(json_object_get(a, "resource")),
+			json_string_value(json_object_get(a, "node")));
+		buf_put_slice(&b, slice_str(text));
+		mem_free(text);
+	}
+	buf_put_u8(&b, '\0');
+	return (char *)b.p;
+}
+
+static int node_health_check(struct ctl *c)
+{
+	json_t *r;
+	ctl_say(c,
+		"This command is DEPRECATED.\n"
+		"It performs intrusive, opinionated health checks and requires a fully booted node.\n"
+		"Use check_running, check_local_alarms and the other checks instead\n"
+		"Timeout: %d seconds ...\nChecking health of node %s ...",
+		c->options.timeout_s > 0 ? (int)c->options.timeout_s : HEALTH_S, c->node);
+	int status = ask_everybody(c);
+	if (status == CTL_OK)
+		status = ctl_call(c, "cluster_status", NULL, HEALTH_S, &r);
+	if (status != CTL_OK)
+		return status;
+	char *terms = alarm_terms(json_object_get(r, "alarms"));
+	json_decref(r);
+	status = terms[0] == '\0'
+			 ? ctl_found(c, CTL_OK, NULL, "Health check passed")
+			 : ctl_error(c, CTL_SOFTWARE,
+				   "Error: health check failed. Message: resource alarm(s) in effect:[%s]",
+				   terms);
+	mem_free(terms);
+	return status;
 }
 
 /* ---- virtual hosts, the configuration, feature flags ---- */
@@ -333,8 +497,8 @@ static int check_virtual_hosts(struct ctl *c)
 {
 	ctl_say(c, "Checking if all vhosts are running on node %s ...", c->node);
 	int status = ctl_do(c, "list_vhosts", NULL);
-	if (status == CTL_OK)
-		ctl_say(c, "Node %s reported all vhosts as running", c->node);
+	if (status == CTL_OK && !c->options.silent)
+		ctl_found(c, CTL_OK, found_ok(), "Node %s reported all vhosts as running", c->node);
 	return status;
 }
 
@@ -403,6 +567,9 @@ const struct ctl_verb verbs_health[] = {
 		check_running},
 	{"check_virtual_hosts", CHECKS, "", "Fails if a virtual host is not available", 0, 0, 0,
 		check_virtual_hosts},
+	{"node_health_check", "Deprecated", "",
+		"Fails if the node does not answer all questions, or a node has an alarm", 0, 0, 0,
+		node_health_check},
 	{"is_booting", CHECKS, "", "Says whether the app is starting", 0, 0, 0, is_booting},
 	{"is_running", CHECKS, "", "Says whether the node serves clients", 0, 0, 0, is_running},
 	{"listeners", CHECKS, "", "Lists the node's listeners", 0, 0, 0, listeners},

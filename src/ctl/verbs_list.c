@@ -7,9 +7,10 @@
 
 #include "src/base/buf.h"
 #include "src/base/mem.h"
+#include "src/ctl/print.h"
 #include "src/ctl/verb.h"
 
-enum { COLUMNS_MAX = 64 };
+enum { COLUMNS_MAX = 64, CALL_S = 60, QUEUE_TIMEOUT_S = 15 };
 
 /* A list: which columns there are, and which are shown unless others are asked for. */
 struct listing {
@@ -20,6 +21,9 @@ struct listing {
 	const char *const *shown;
 	unsigned n_shown;
 };
+
+/* 0 and the rows, a reference; else an exit status, after having told the error. */
+typedef int rows_fn(struct ctl *c, json_t **ret);
 
 #define SHOWN(...)                     \
 	(const char *const[]){__VA_ARGS__}, \
@@ -56,7 +60,7 @@ static unsigned split_columns(char *text, const char *columns[COLUMNS_MAX])
 }
 
 static int list_columns(
-	struct ctl *c, const struct listing *l, json_t *args, char *text)
+	struct ctl *c, const struct listing *l, rows_fn *rows_of, json_t *args, char *text)
 {
 	const char *columns[COLUMNS_MAX];
 	unsigned n = split_columns(text, columns);
@@ -67,15 +71,32 @@ static int list_columns(
 		}
 	ctl_say(c, "%s%s%s", l->banner, l->end != NULL ? ctl_vhost(c) : "",
 		l->end != NULL ? l->end : "");
-	return ctl_list(c, l->verb, args, n > 0 ? columns : l->shown, n > 0 ? n : l->n_shown);
+	const char *const *shown = n > 0 ? columns : l->shown;
+	unsigned n_shown = n > 0 ? n : l->n_shown;
+	if (rows_of == NULL)
+		return ctl_list(c, l->verb, args, shown, n_shown);
+	json_t *rows;
+	int status = rows_of(c, &rows);
+	if (status != CTL_OK)
+		return status;
+	print_rows(rows, shown, n_shown, c->options.format,
+		!c->options.silent && !c->options.no_headers);
+	json_decref(rows);
+	return CTL_OK;
+}
+
+/* `rows_of` NULL: the rows of the verb. */
+static int list_of(struct ctl *c, const struct listing *l, rows_fn *rows_of, json_t *args)
+{
+	char *text = join_arguments(c);
+	int status = list_columns(c, l, rows_of, args, text);
+	mem_free(text);
+	return status;
 }
 
 static int list(struct ctl *c, const struct listing *l, json_t *args)
 {
-	char *text = join_arguments(c);
-	int status = list_columns(c, l, args, text);
-	mem_free(text);
-	return status;
+	return list_of(c, l, NULL, args);
 }
 
 static json_t *in_vhost(const struct ctl *c)
@@ -146,6 +167,64 @@ static int list_queues(struct ctl *c)
 	json_object_set_new(args, "led_here", json_boolean(c->options.local));
 	json_object_set_new(args, "head", json_boolean(asks_for_heads(c)));
 	return list(c, &l, args);
+}
+
+/* ---- queues that nobody leads ---- */
+
+/* The node's name ends c->node, or a port follows. */
+static bool has_member_here(const struct ctl *c, const json_t *row)
+{
+	size_t i, n = strcspn(c->node, ":");
+	json_t *member;
+	json_array_foreach(json_object_get(row, "members"), i, member)
+	{
+		if (json_string_length(member) == n &&
+			memcmp(json_string_value(member), c->node, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Those that nobody is known to lead now. */
+static int led_by_nobody(struct ctl *c, json_t **ret)
+{
+	json_t *rows;
+	int status = ctl_call(c, "list_queues",
+		json_pack("{sssb}", "vhost", ctl_vhost(c), "offline", true), CALL_S, &rows);
+	if (status != CTL_OK)
+		return status;
+	for (size_t i = json_array_size(rows); i-- > 0;) {
+		json_t *row = json_array_get(rows, i);
+		json_object_set(row, "recoverable_slaves", json_object_get(row, "members"));
+		if (c->options.local && !has_member_here(c, row))
+			json_array_remove(rows, i);
+	}
+	*ret = rows;
+	return CTL_OK;
+}
+
+/* Elections pass: a queue that is led again before the timeout is over has answered. */
+static int unresponsive_queues(struct ctl *c, json_t **ret)
+{
+	const char *text = c->options.queue_timeout;
+	double s = text != NULL ? strtod(text, NULL) / 1000 : QUEUE_TIMEOUT_S;
+	double until = ctl_now_s() + s;
+	for (;; ctl_nap()) {
+		int status = led_by_nobody(c, ret);
+		if (status != CTL_OK || json_array_size(*ret) == 0 || ctl_now_s() >= until)
+			return status;
+		json_decref(*ret);
+	}
+}
+
+static int list_unresponsive_queues(struct ctl *c)
+{
+	const struct listing l = {NULL, "Listing unresponsive queues for vhost ", " ...",
+		" name durable auto_delete arguments pid recoverable_slaves ", SHOWN("name")};
+	const char *text = c->options.queue_timeout;
+	if (text != NULL && (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0'))
+		return ctl_misuse(c, "Invalid options for this command:\n--queue-timeout : %s", text);
+	return list_of(c, &l, unresponsive_queues, NULL);
 }
 
 static int list_exchanges(struct ctl *c)
@@ -328,6 +407,10 @@ const struct ctl_verb verbs_list[] = {
 	{"list_queues", LISTS, "[<column> ...]", "Lists queues in a virtual host", 0, VERB_ANY,
 		OPTION_VHOST | OPTION_HEADERS | OPTION_ONLINE | OPTION_OFFLINE | OPTION_LOCAL,
 		list_queues},
+	{"list_unresponsive_queues", LISTS, "[<column> ...]",
+		"Lists queues that nobody leads for so long (15 s)", 0, VERB_ANY,
+		OPTION_VHOST | OPTION_HEADERS | OPTION_LOCAL | OPTION_QUEUE_TIMEOUT,
+		list_unresponsive_queues},
 	{"delete_queue", "Queues", "<queue>", "Deletes a queue", 1, 1,
 		OPTION_VHOST | OPTION_IF_UNUSED | OPTION_IF_EMPTY, delete_queue},
 	{"sync_queue", "Queues", "<queue>", "Lets a queue's unsynchronised mirrors catch up", 1, 1,

@@ -12,7 +12,7 @@
 #include "src/ctl/print.h"
 #include "src/ctl/verb.h"
 
-enum { POLL_MS = 100 };
+enum { POLL_MS = 100, REAL_DIGITS = 15 };
 static const double WAIT_S = 300;
 
 void ctl_nap(void)
@@ -35,11 +35,22 @@ double ctl_deadline_s(const struct ctl *c)
 
 int print_result_json(json_t *result)
 {
-	char *text = json_dumps(result, JSON_COMPACT);
+	char *text = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
 	puts(text);
 	free(text);
 	json_decref(result);
 	return CTL_OK;
+}
+
+const struct ctl_unit *ctl_unit(const struct ctl *c)
+{
+	static const struct ctl_unit units[] = {{"gb", 1e9}, {"mb", 1e6}, {"bytes", 1}};
+	const char *wanted = c->options.unit != NULL ? c->options.unit : units[0].name;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (strcasecmp(units[i].name, wanted) == 0)
+			return &units[i];
+	ctl_misuse(c, "unit '%s' is not supported. Please use one of: bytes, mb, gb", wanted);
+	return NULL;
 }
 
 /* ---- ping, await ---- */
@@ -52,9 +63,7 @@ static int ping(struct ctl *c)
 		"Timeout: %d ms.",
 		c->node, (int)(timeout * 1000));
 	int status = ctl_do(c, "ping", NULL);
-	if (status == CTL_OK)
-		ctl_say(c, "Ping succeeded");
-	return status;
+	return status == CTL_OK ? ctl_found(c, CTL_OK, NULL, "Ping succeeded") : status;
 }
 
 int ctl_start_timed_out(struct ctl *c)
@@ -113,7 +122,7 @@ void print_alarms(const json_t *alarms)
 			json_string_value(json_object_get(a, "node")));
 }
 
-void print_listeners(const json_t *listeners)
+void print_listeners(const json_t *listeners, bool nodes)
 {
 	size_t i;
 	json_t *l;
@@ -123,13 +132,61 @@ void print_listeners(const json_t *listeners)
 		int port = 0;
 		json_unpack(l, "{s?ss?ss?ss?ss?i}", "node", &node, "interface", &host, "protocol",
 			&protocol, "purpose", &purpose, "port", &port);
-		printf("Node: %s, interface: %s, port: %d, protocol: %s, purpose: %s\n", node, host,
-			port, protocol, purpose);
+		if (nodes)
+			printf("Node: %s, interface: ", node);
+		else
+			printf("Interface: ");
+		printf("%s, port: %d, protocol: %s, purpose: %s\n", host, port, protocol, purpose);
 	}
+}
+
+/* As RabbitMQ rounds: 0.05, 12.3457, 1.0. */
+static void print_size(const json_t *bytes, const struct ctl_unit *unit)
+{
+	char text[64];
+	double n = (double)json_integer_value(bytes) / unit->bytes;
+	int at = snprintf(text, sizeof text, unit->bytes > 1 ? "%.4f" : "%.0f", n);
+	while (strchr(text, '.') != NULL && text[at - 1] == '0' && text[at - 2] != '.')
+		text[--at] = '\0';
+	printf("%s %s", text, unit->name);
+}
+
+static void print_amount(const char *label, const json_t *bytes, const struct ctl_unit *unit)
+{
+	if (bytes == NULL)
+		return;
+	printf("%s: ", label);
+	print_size(bytes, unit);
+	puts("");
+}
+
+static void print_memory_and_disk(const json_t *r, const struct ctl_unit *unit)
+{
+	const json_t *limit = json_object_get(r, "vm_memory_high_watermark_limit");
+	const json_t *setting = json_object_get(r, "vm_memory_high_watermark_setting");
+	const json_t *share = json_object_get(setting, "relative");
+	const json_t *total = json_object_get(json_object_get(r, "memory"), "total");
+	puts("\nMemory\n");
+	print_amount("Total memory used", json_object_get(total, "rss"), unit);
+	puts("Calculation strategy: rss");
+	if (limit == NULL)
+		return; /* the app does not run */
+	printf("Memory high watermark setting: ");
+	if (share != NULL)
+		printf("%g of available memory", json_number_value(share));
+	else
+		print_size(limit, unit);
+	print_amount(", computed to", limit, unit);
+	puts("\nFree Disk Space\n");
+	print_amount("Low free disk space watermark", json_object_get(r, "disk_free_limit"), unit);
+	print_amount("Free disk space", json_object_get(r, "disk_free"), unit);
 }
 
 static int status(struct ctl *c)
 {
+	const struct ctl_unit *unit = ctl_unit(c);
+	if (unit == NULL)
+		return CTL_USAGE;
 	json_t *r;
 	json_int_t pid = 0, uptime = 0, queues = 0, vhosts = 0;
 	const char *version = "", *dir = "";
@@ -149,11 +206,14 @@ static int status(struct ctl *c)
 	printf("Is serving clients?: %s\n",
 		json_is_true(json_object_get(r, "ready")) ? "true" : "false");
 	printf("\nData directory\n\nNode data directory: %s\n", dir);
+	printf("\nLog file(s)\n\n * %s\n",
+		json_string_value(json_array_get(json_object_get(r, "log_files"), 0)));
 	print_alarms(json_object_get(r, "alarms"));
+	print_memory_and_disk(r, unit);
 	printf("\nTotals\n\nQueue count: %lld\nVirtual host count: %lld\n", (long long)queues,
 		(long long)vhosts);
 	printf("\nListeners\n\n");
-	print_listeners(json_object_get(r, "listeners"));
+	print_listeners(json_object_get(r, "listeners"), false);
 	json_decref(r);
 	return CTL_OK;
 }
@@ -214,24 +274,17 @@ static void print_memory(json_t *kinds, double unit, const char *name)
 
 static int memory_breakdown(struct ctl *c)
 {
-	static const struct {
-		const char *name;
-		double bytes;
-	} units[] = {{"gb", 1e9}, {"mb", 1e6}, {"bytes", 1}};
-	const char *wanted = c->options.unit != NULL ? c->options.unit : units[0].name;
-	size_t i = 0;
 	json_t *r;
-	while (i < sizeof units / sizeof *units && strcasecmp(units[i].name, wanted) != 0)
-		i++;
-	if (i == sizeof units / sizeof *units)
-		return ctl_misuse(c, "unit '%s' is not supported. Please use one of: bytes, mb, gb", wanted);
+	const struct ctl_unit *unit = ctl_unit(c);
+	if (unit == NULL)
+		return CTL_USAGE;
 	int status = ctl_call(c, "memory_breakdown", NULL, 60, &r);
 	if (status != CTL_OK)
 		return status;
 	if (c->options.format == FORMAT_JSON)
 		return print_result_json(r);
 	ctl_say(c, "Reporting memory breakdown on node %s...", c->node);
-	print_memory(r, units[i].bytes, units[i].name);
+	print_memory(r, unit->bytes, unit->name);
 	json_decref(r);
 	return CTL_OK;
 }
@@ -362,6 +415,6 @@ const struct ctl_verb verbs_node[] = {
 	{"ping", "Monitoring, observability and health checks", "",
 		"Checks that the node's process runs and can be asked", 0, 0, 0, ping},
 	{"status", "Monitoring, observability and health checks", "", "Displays a node's status",
-		0, 0, 0, status},
+		0, 0, OPTION_UNIT, status},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
 };

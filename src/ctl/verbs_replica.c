@@ -199,23 +199,40 @@ static int transfer_leadership(struct ctl *c)
 	return CTL_OK;
 }
 
+/* 0 and a row per node, a reference; else an exit status, after having told the error. */
+static int rebalance_queues(struct ctl *c, const char *type, json_t **rows)
+{
+	double until = settled_by_s(c);
+	json_t *args = patterns(c);
+	json_object_set_new(args, "type", json_string(type));
+	int status = ask(c, "rebalance", args, rows);
+	if (status == CTL_OK)
+		settle(c, false, until);
+	return status;
+}
+
 static int rebalance(struct ctl *c)
 {
 	static const char *const columns[] = {"Node name", "Number of quorum queues",
 		"Number of replicated classic queues"};
 	const char *type = ctl_arg(c, 0);
-	double until = settled_by_s(c);
-	json_t *args = patterns(c), *rows;
+	json_t *rows;
 	bool all = strcmp(type, "all") == 0;
 	if (all || strcmp(type, "classic") == 0 || strcmp(type, "quorum") == 0)
 		ctl_say(c, "Re-balancing leaders of %s queues...",
 			all ? "all replicated" : type);
-	json_object_set_new(args, "type", json_string(type));
-	int status = ask(c, "rebalance", args, &rows);
-	if (status != CTL_OK)
-		return status;
-	settle(c, false, until);
-	return show(c, rows, columns, LEN(columns));
+	int status = rebalance_queues(c, type, &rows);
+	return status == CTL_OK ? show(c, rows, columns, LEN(columns)) : status;
+}
+
+static int post_upgrade(struct ctl *c)
+{
+	json_t *rows;
+	ctl_say(c, "Executing post upgrade tasks...\nRebalancing queue masters...");
+	int status = rebalance_queues(c, "all", &rows);
+	if (status == CTL_OK)
+		json_decref(rows);
+	return status;
 }
 
 /* ---- maintenance ---- */
@@ -269,24 +286,28 @@ static int check_critical(struct ctl *c, const char *type, const char *good, con
 	size_t i;
 	json_t *rows = critical(c, type, &status), *row;
 	if (rows == NULL) {
-		if (status == CTL_OK)
-			ctl_say(c,
-				"Node %s seems to be the only one in a single node cluster, the check "
-				"does not apply",
+		if (status == CTL_OK && !c->options.silent)
+			printf("Node %s seems to be the only one in a single node cluster, the check "
+			       "does not apply\n",
 				c->node);
 		return status;
 	}
+	fflush(stdout);
 	json_array_foreach(rows, i, row)
 	{
 		const char *vhost = "", *name = "";
 		json_unpack(row, "{s?ss?s}", "vhost", &vhost, "name", &name);
-		printf(bad, name, vhost, c->node);
-		putchar('\n');
+		if (!c->options.silent) {
+			fprintf(stderr, bad, name, vhost, c->node);
+			fputc('\n', stderr);
+		}
 	}
 	status = json_array_size(rows) == 0 ? CTL_OK : CTL_UNAVAILABLE;
 	json_decref(rows);
-	if (status == CTL_OK)
-		ctl_say(c, good, c->node);
+	if (status == CTL_OK && !c->options.silent) {
+		printf(good, c->node);
+		putchar('\n');
+	}
 	return status;
 }
 
@@ -366,6 +387,8 @@ const struct ctl_verb verbs_replica[] = {
 		"Puts the node into maintenance: no clients, and queues are led elsewhere", 0, 0, 0,
 		drain},
 	{"revive", "Operations", "", "Ends the node's maintenance", 0, 0, 0, revive},
+	{"post_upgrade", "Operations", "", "Rebalances all queues, as after a rolling upgrade", 0, 0, 0,
+		post_upgrade},
 	{"quorum_status", CHECKS, "<queue>", "Displays the members of a queue as they see themselves", 1,
 		1, OPTION_VHOST, quorum_status},
 	{"check_if_node_is_quorum_critical", CHECKS, "",

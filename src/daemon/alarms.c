@@ -20,12 +20,12 @@ uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole)
 
 static bool over(bool raised, uint64_t used, uint64_t limit)
 {
-	return limit != 0 && used > (raised ? limit - limit / MARGIN : limit);
+	return used > (raised ? limit - limit / MARGIN : limit);
 }
 
 static bool under(bool raised, uint64_t left, uint64_t limit)
 {
-	return limit != 0 && left < (raised ? limit + limit / MARGIN : limit);
+	return left < (raised ? limit + limit / MARGIN : limit);
 }
 
 enum session_alarm alarms_judge(
@@ -53,7 +53,7 @@ uint64_t alarms_memory_used(void)
 	return (uint64_t)(resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t disk_free(const char *path)
+uint64_t alarms_disk_free(const char *path)
 {
 	struct statvfs fs;
 	if (statvfs(path, &fs) != 0)
@@ -72,7 +72,8 @@ static void tell(const struct alarms *a, enum session_alarm which, const char *n
 static void alarms_check(struct alarms *a)
 {
 	enum session_alarm before = a->raised;
-	a->raised = alarms_judge(a, alarms_memory_used(), disk_free(a->data_dir), store_blocked(a->store));
+	a->raised = alarms_judge(
+		a, alarms_memory_used(), alarms_disk_free(a->data_dir), store_blocked(a->store));
 	enum session_alarm changed = before ^ a->raised;
 	if (changed & SESSION_ALARM_MEMORY)
 		tell(a, SESSION_ALARM_MEMORY, "memory");
@@ -124,17 +125,36 @@ uint64_t alarms_machine_memory(void)
 	return machine;
 }
 
+static void set_limit(struct alarms *a, enum session_alarm which, const struct config_amount *limit)
+{
+	bool memory = which == SESSION_ALARM_MEMORY;
+	*(memory ? &a->memory_limit : &a->disk_limit) = *limit;
+	*(memory ? &a->memory_bytes : &a->disk_free_bytes) =
+		alarms_amount(limit, alarms_machine_memory());
+}
+
+static void tell_limits(const struct alarms *a)
+{
+	log_info("alarm", "memory high watermark set to %lu MiB, disk free limit to %lu MiB",
+		(unsigned long)(a->memory_bytes >> 20), (unsigned long)(a->disk_free_bytes >> 20));
+}
+
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config)
 {
-	uint64_t memory = alarms_machine_memory();
-	a->memory_bytes = alarms_amount(&config->memory_limit, memory);
-	a->disk_free_bytes = alarms_amount(&config->disk_free_limit, memory);
+	set_limit(a, SESSION_ALARM_MEMORY, &config->memory_limit);
+	set_limit(a, SESSION_ALARM_DISK, &config->disk_free_limit);
 	a->worker = w;
 	a->timer = timer_new(w, alarms_on_timer, a);
 	store_watch(a->store, alarms_on_store, a);
-	log_info("alarm", "memory high watermark set to %lu MiB, disk free limit to %lu MiB",
-		(unsigned long)(a->memory_bytes >> 20), (unsigned long)(a->disk_free_bytes >> 20));
+	tell_limits(a);
 	alarms_check(a); /* before the first client comes */
+}
+
+void alarms_limit(struct alarms *a, enum session_alarm which, const struct config_amount *limit)
+{
+	set_limit(a, which, limit);
+	tell_limits(a);
+	alarms_check(a);
 }
 
 void alarms_stop(struct alarms *a)

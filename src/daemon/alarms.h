@@ -24,7 +24,8 @@ struct alarms {
 	struct worker *worker; /* that they are checked on */
 	struct store *store;
 	const char *data_dir;
-	uint64_t memory_bytes;    /* watermark; 0: none */
+	struct config_amount memory_limit, disk_limit; /* as they were set */
+	uint64_t memory_bytes;    /* watermark; 0: the alarm is always raised */
 	uint64_t disk_free_bytes; /* limit; 0: none */
 	enum session_alarm raised; /* this node's */
 	struct alarms_other *others;
@@ -36,6 +37,8 @@ struct alarms {
 /* Checks now and from now on; `changed` is called on the worker's thread whenever this node's alarms are others. */
 void alarms_start(struct alarms *a, struct worker *w, const struct config *config);
 void alarms_stop(struct alarms *a);
+/* Another limit for one of the alarms, which is raised or cleared at once; until alarms_start(). */
+void alarms_limit(struct alarms *a, enum session_alarm which, const struct config_amount *limit);
 /* Another node says that it has these; NONE also when its link is down. Whether that is news. */
 bool alarms_of_other(struct alarms *a, uint64_t node, enum session_alarm raised);
 /* Of all nodes together. */
@@ -52,6 +55,9 @@ uint64_t alarms_amount(const struct config_amount *amount, uint64_t whole);
 
 /* Bytes that the alarm compares: this process's, without pages of files. */
 uint64_t alarms_memory_used(void);
+
+/* Bytes that are free on the file system of `path`; UINT64_MAX: unknown. */
+uint64_t alarms_disk_free(const char *path);
 
 /* Bytes of memory of the machine, or of the container if that has less. */
 uint64_t alarms_machine_memory(void);

@@ -17,6 +17,7 @@
 
 #include "src/base/buf.h"
 #include "src/base/mem.h"
+#include "src/base/size.h"
 #include "src/cluster/discovery.h"
 
 /* ---- the keys ---- */
@@ -260,49 +261,26 @@ static bool take_number(const char **text, uint64_t *ret)
 	return true;
 }
 
-struct unit {
+static const struct {
 	const char *name;
-	uint64_t factor;
-};
-
-/* Units as RabbitMQ reads them: "k" and "KiB" are 1024, "KB" is 1000, in any case. */
-static const struct unit size_units[] = {
-	{"", 1},
-	{"b", 1},
-	{"k", 1ull << 10},
-	{"kib", 1ull << 10},
-	{"kb", 1000},
-	{"m", 1ull << 20},
-	{"mib", 1ull << 20},
-	{"mb", 1000 * 1000},
-	{"g", 1ull << 30},
-	{"gib", 1ull << 30},
-	{"gb", 1000 * 1000 * 1000},
-	{"t", 1ull << 40},
-	{"tib", 1ull << 40},
-	{"tb", 1000ull * 1000 * 1000 * 1000},
-	{NULL, 0},
-};
-
-static const struct unit time_units[] = {
+	uint64_t ms;
+} time_units[] = {
 	{"", 1},
 	{"ms", 1},
 	{"s", 1000},
 	{"m", 60 * 1000},
 	{"h", 60 * 60 * 1000},
 	{"d", DAY_MS},
-	{NULL, 0},
 };
 
-static bool parse_units(const char *value, const struct unit *units, uint64_t *ret)
+static bool parse_duration(const char *value, uint64_t *ret)
 {
 	uint64_t v;
 	if (!take_number(&value, &v))
 		return false;
-	for (; units->name != NULL; units++) {
-		if (strcasecmp(value, units->name) == 0)
-			return !__builtin_mul_overflow(v, units->factor, ret);
-	}
+	for (size_t i = 0; i < sizeof time_units / sizeof *time_units; i++)
+		if (strcasecmp(value, time_units[i].name) == 0)
+			return !__builtin_mul_overflow(v, time_units[i].ms, ret);
 	return false;
 }
 
@@ -342,7 +320,7 @@ static const char *parse_duration_ms(
 {
 	(void)name;
 	uint64_t v;
-	if (!parse_units(value, time_units, &v))
+	if (!parse_duration(value, &v))
 		return "a time in milliseconds, or with a unit (ms, s, m, h, d)";
 	if (!in_range(r, v))
 		return "a time in range (milliseconds)";
@@ -354,7 +332,7 @@ static const char *parse_size(const struct row *r, void *field, const char *name
 {
 	(void)name;
 	uint64_t v;
-	if (!parse_units(value, size_units, &v))
+	if (!size_parse(value, &v))
 		return "a size in bytes, or with a unit (KB, KiB, MB, MiB, GB, GiB, TB, TiB)";
 	if (!in_range(r, v))
 		return "a size in range (bytes)";
@@ -491,10 +469,6 @@ static const char *parse_level(
 {
 	(void)r;
 	(void)name;
-	if (strcmp(value, "notice") == 0)
-		value = "info";
-	else if (strcmp(value, "critical") == 0)
-		value = "error";
 	int level = log_level_of(value);
 	if (level < 0)
 		return "debug, info, warning, error or none";

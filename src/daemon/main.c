@@ -63,6 +63,7 @@ static int main_run(const struct options *o)
 			.name = o->node_name != NULL ? o->node_name : main_default_name(name),
 			.data_dir = o->data_dir != NULL ? o->data_dir : DEFAULT_DATA_DIR,
 		};
+		log_begin();
 		log_set_level(config.log_level);
 		rc = node_run(&node);
 	}

@@ -377,6 +377,23 @@ static bool node_alarms_at(void *arg, size_t i, uint64_t *ret_node, enum session
 	return true;
 }
 
+static void node_limit(void *arg, enum session_alarm which, struct api_limit *ret)
+{
+	const struct node *n = arg;
+	const struct alarms *a = &n->app.alarms;
+	bool memory = which == SESSION_ALARM_MEMORY;
+	const struct config_amount *amount = memory ? &a->memory_limit : &a->disk_limit;
+	*ret = (struct api_limit){amount->relative, amount->share,
+		memory ? a->memory_bytes : a->disk_free_bytes};
+}
+
+static void node_set_limit(void *arg, enum session_alarm which, const struct api_limit *to)
+{
+	struct node *n = arg;
+	alarms_limit(&n->app.alarms, which,
+		&(struct config_amount){to->relative, to->share, to->bytes});
+}
+
 static bool node_listener_at(void *arg, unsigned i, struct api_listener *ret)
 {
 	struct node *n = arg;
@@ -441,6 +458,9 @@ static void node_open_api(struct node *n)
 		.memory = alarms_memory_used,
 		.stop = node_on_stop_wanted,
 		.alarms = node_alarms_at,
+		.limit = node_limit,
+		.set_limit = node_set_limit,
+		.disk_free = alarms_disk_free,
 		.listener = node_listener_at,
 		.settings = node_settings,
 		.arg = n});

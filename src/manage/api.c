@@ -19,7 +19,7 @@ struct api {
 static const struct api_verb *const tables[] = {
 	api_access_verbs, api_policy_verbs, api_settings_verbs, api_topology_verbs,
 	api_queue_verbs, api_traffic_verbs, api_node_verbs, api_cluster_verbs, api_member_verbs,
-	api_replica_verbs, api_memory_verbs};
+	api_replica_verbs, api_memory_verbs, api_tune_verbs};
 
 static const char *const error_names[] = {
 	[API_BAD_REQUEST] = "bad_request",

@@ -33,6 +33,13 @@ struct api_listener {
 	unsigned port;
 };
 
+/* What an alarm is raised at: bytes, or a share of the machine's memory. */
+struct api_limit {
+	bool relative;
+	double share;   /* if so */
+	uint64_t bytes; /* that it is, or comes to */
+};
+
 /* What serves clients; the API runs without it, too. */
 enum api_app { API_APP_STOPPED, API_APP_STARTING, API_APP_RUNNING, API_APP_STOPPING };
 
@@ -75,6 +82,11 @@ struct api_node {
 	void (*stop)(void *arg);         /* the process is to end */
 	/* Resource alarms, of this node (0) or of those that it is linked with (from 1): false behind the last. */
 	bool (*alarms)(void *arg, size_t i, uint64_t *ret_node, enum session_alarm *ret);
+	/* While the app runs: where the memory or the disk alarm is raised. */
+	void (*limit)(void *arg, enum session_alarm which, struct api_limit *ret);
+	/* Likewise: another limit, until the app starts again; the alarm follows at once. */
+	void (*set_limit)(void *arg, enum session_alarm which, const struct api_limit *to);
+	uint64_t (*disk_free)(const char *path); /* bytes on the file system of `path` */
 	/* The i-th open listener; false behind the last. */
 	bool (*listener)(void *arg, unsigned i, struct api_listener *ret);
 	/* A call per key of the configuration; the texts are valid inside it. */
@@ -165,6 +177,6 @@ struct queue_request *api_queue_request(
 
 extern const struct api_verb api_access_verbs[], api_policy_verbs[], api_settings_verbs[],
 	api_topology_verbs[], api_queue_verbs[], api_traffic_verbs[], api_node_verbs[], api_cluster_verbs[],
-	api_member_verbs[], api_replica_verbs[], api_memory_verbs[]; /* each ends with a NULL name */
+	api_member_verbs[], api_replica_verbs[], api_memory_verbs[], api_tune_verbs[]; /* each ends with a NULL name */
 
 #endif

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "src/base/buf.h"
+#include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/broker/command.h"
 #include "src/manage/api.h"
@@ -100,6 +101,23 @@ static bool is_drained(struct api_call *c)
 	return n != NULL && n->drained;
 }
 
+/* RabbitMQ's names; a free disk of which nothing is known is not told. */
+static void put_limits(struct api_call *c, json_t *r)
+{
+	const struct api_node *node = api_node(c);
+	struct api_limit memory, disk;
+	uint64_t free = node->disk_free(node->data_dir);
+	node->limit(node->arg, SESSION_ALARM_MEMORY, &memory);
+	node->limit(node->arg, SESSION_ALARM_DISK, &disk);
+	json_object_set_new(r, "vm_memory_high_watermark_limit", json_integer((json_int_t)memory.bytes));
+	json_object_set_new(r, "vm_memory_high_watermark_setting",
+		memory.relative ? json_pack("{sf}", "relative", memory.share)
+				: json_pack("{sI}", "absolute", (json_int_t)memory.bytes));
+	json_object_set_new(r, "disk_free_limit", json_integer((json_int_t)disk.bytes));
+	if (free != UINT64_MAX)
+		json_object_set_new(r, "disk_free", json_integer((json_int_t)free));
+}
+
 static void status(struct api_call *c)
 {
 	const struct api_node *node = api_node(c);
@@ -110,6 +128,12 @@ static void status(struct api_call *c)
 		PACKAGE_VERSION, "data_dir", node->data_dir, "ready", api_ready(c));
 	json_object_set_new(r, "is_under_maintenance", json_boolean(is_drained(c)));
 	json_object_set_new(r, "alarms", alarms(c, true));
+	json_object_set_new(r, "memory",
+		json_pack("{sss{sI}}", "strategy", "rss", "total", "rss", (json_int_t)node->memory()));
+	json_object_set_new(r, "log_files",
+		json_pack("[s]", log_file() != NULL ? log_file() : "<stderr>"));
+	if (api_ready(c))
+		put_limits(c, r);
 	json_object_set_new(r, "listeners", listeners(node));
 	json_object_set_new(r, "queues", json_integer(b != NULL ? (json_int_t)b->n_queues : 0));
 	json_object_set_new(r, "vhosts", json_integer(b != NULL ? (json_int_t)b->n_vhosts : 0));

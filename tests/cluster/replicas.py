@@ -253,15 +253,30 @@ class Replicas(unittest.TestCase):
         self.third.kill()
         wait_until(lambda: self.status("q")[self.third.name] == "nodedown", MOVE, "the third one is down")
         r = self.first.ctl("-q", "check_if_node_is_quorum_critical", check=False)
-        self.assertEqual((r.returncode, r.stdout),
-                         (69, "queue 'q' in vhost '/' would lose quorum if node %s is stopped\n" % self.first.name))
+        self.assertEqual((r.returncode, r.stdout, r.stderr),
+                         (69, "", "queue 'q' in vhost '/' would lose quorum if node %s is stopped\n" % self.first.name))
         r = self.first.ctl("-q", "check_if_node_is_mirror_sync_critical", check=False)
         self.assertEqual(r.returncode, 69)
-        self.assertIn("classic mirrored queue 'm' in vhost '/'", r.stdout)
+        self.assertIn("classic mirrored queue 'm' in vhost '/'", r.stderr)
         r = self.first.ctl("await_online_quorum_plus_one", "-t", "0.5", check=False)
         self.assertEqual(r.returncode, 75)
         self.third.start()
         self.first.ctl("await_online_quorum_plus_one")
+
+    def test_unresponsive_queues(self):
+        def unresponsive(timeout_ms, *options, node=self.first):
+            return node.ctl("-q", "list_unresponsive_queues", "--queue-timeout", str(timeout_ms), *options)
+        self.declare("here", node=self.first, messages=1)
+        self.declare("there", node=self.third, messages=1)
+        self.assertEqual(unresponsive(MOVE * 1000), "")
+        self.third.kill()
+        wait_until(lambda: self.row("there")["state"] == "down", MOVE, "the queue is down")
+        self.assertEqual(unresponsive(0, "name", "recoverable_slaves"),
+                         "name\trecoverable_slaves\nthere\t[%s]\n" % self.third.name)
+        self.assertEqual(unresponsive(0, "--local"), "")
+        self.third.start()
+        # It answers before the time is over.
+        self.assertEqual(unresponsive(MOVE * 1000), "")
 
     def test_another_name_and_address(self):
         """A node that moved comes back by starting it, with everything it had."""

@@ -105,7 +105,8 @@ class Verbs(OneNode):
         self.assertEqual(c.expect_close()[:2], (320, "CONNECTION_FORCED - bye"))
 
     def test_node(self):
-        self.expect("ping", "-q", out="")
+        self.expect("ping", "-q", out="Ping succeeded\n")
+        self.expect("ping", "--formatter", "json", out='{"message":"Ping succeeded"}\n')
         self.expect("await_startup", out="")
         status = self.expect("status").stdout
         self.assertIn("\nOS PID: %d\n" % self.broker.process.pid, status)
@@ -172,14 +173,33 @@ class Verbs(OneNode):
         self.expect("-q", "check_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_booting")
-        self.expect("-q", "check_local_alarms", out="")
-        self.expect("-q", "check_alarms", out="")
-        self.expect("-q", "alarms", out="")
-        self.expect("-q", "check_virtual_hosts", out="")
-        self.expect("-q", "check_port_connectivity", out="")
-        self.expect("-q", "check_port_listener", str(self.broker.port), out="")
-        self.assertIn("No listener for port 1 is active", self.expect("check_port_listener", "1", status=UNAVAILABLE).stdout)
-        self.expect("-q", "check_protocol_listener", "amqp", out="")
+        self.expect("-q", "is_booting", "--formatter", "json",
+                    out='{"message":"Warren on node %s is fully booted (check with is_running), stopped or has not '
+                        'started booting yet","result":false}\n' % NODE)
+        self.expect("-q", "check_local_alarms", out="Node %s reported no local alarms\n" % NODE)
+        self.expect("-q", "check_alarms", out="Node %s reported no alarms, local or clusterwide\n" % NODE)
+        self.expect("-q", "alarms", out="Node %s reported no alarms, local or clusterwide\n" % NODE)
+        self.expect("alarms", "--formatter", "json", out='{"alarms":[],"node":"%s","result":"ok"}\n' % NODE)
+        self.expect("-q", "check_virtual_hosts", out="Node %s reported all vhosts as running\n" % NODE)
+        for verb in "check_local_alarms", "check_alarms", "check_virtual_hosts":
+            self.expect("-s", verb, out="")
+            self.expect(verb, "--formatter", "json", out='{"result":"ok"}\n')
+        connected = self.expect("-q", "check_port_connectivity").stdout
+        self.assertRegex(connected, r"^Successfully connected to ports \d+, %d on node %s\.\n$" % (self.broker.port, NODE))
+        listeners = json.loads(self.expect("listeners", "--formatter", "json").stdout)
+        self.assertEqual((sorted(x["protocol"] for x in listeners["listeners"]), listeners["node"], listeners["result"]),
+                         (["amqp", "clustering"], NODE, "ok"))
+        self.expect("-q", "check_port_listener", str(self.broker.port),
+                    out="A listener for port %d is running on node %s.\n" % (self.broker.port, NODE))
+        r = self.expect("check_port_listener", "1", status=UNAVAILABLE)
+        self.assertRegex(r.stderr, "^No listener for port 1 is active on node %s. Found listeners that use the "
+                         "following ports: " % NODE)
+        r = json.loads(self.expect("check_port_listener", "1", "--formatter", "json", status=UNAVAILABLE, out="").stderr)
+        self.assertEqual((sorted(r), r["missing"], r["result"]),
+                         (["listeners", "missing", "ports", "result"], "1", "error"))
+        self.expect("check_port_listener", "one", status=DATA)
+        self.expect("-q", "check_protocol_listener", "amqp",
+                    out="A listener for protocol amqp is running on node %s.\n" % NODE)
         self.expect("check_protocol_listener", "mqtt", status=UNAVAILABLE,
                     err="Error:\nNo listener for protocol mqtt is active on node %s. Found listeners for the following "
                         "protocols: clustering, amqp\n" % NODE)
@@ -281,7 +301,7 @@ class Verbs(OneNode):
             c.close()
             self.assertEqual(tool.communicate(timeout=60)[0], "Stopping warren application on node %s ...\n" % NODE)
             self.assertEqual(tool.returncode, OK)
-            self.expect("ping", "-q", out="")
+            self.expect("ping", "-q", out="Ping succeeded\n")
             if cycle == 0:
                 self.expect("list_queues", status=UNAVAILABLE, err=not_ready)
                 self.assertIn("Is serving clients?: false\n", self.expect("status").stdout)

@@ -21,7 +21,7 @@ static void an_alarm_is_raised_above_the_limit_and_cleared_a_little_below(void *
 
 static void disk_space_is_judged_the_other_way_round(void **state)
 {
-	struct alarms a = {.disk_free_bytes = 3200};
+	struct alarms a = {.memory_bytes = UINT64_MAX, .disk_free_bytes = 3200};
 	(void)state;
 	assert_int_equal(alarms_judge(&a, 1 << 30, 3200, false), SESSION_ALARM_NONE);
 	assert_int_equal(alarms_judge(&a, 1 << 30, 3199, false), SESSION_ALARM_DISK);
@@ -38,11 +38,13 @@ static void a_store_that_cannot_write_is_a_disk_alarm_whatever_is_free(void **st
 	assert_int_equal(alarms_judge(&a, 2, UINT64_MAX, true), SESSION_ALARM_BOTH);
 }
 
-static void without_a_limit_there_is_no_alarm(void **state)
+static void a_disk_limit_of_0_is_none_and_a_watermark_of_0_always_an_alarm(void **state)
 {
 	struct alarms a = {0};
 	(void)state;
-	assert_int_equal(alarms_judge(&a, UINT64_MAX, 0, false), SESSION_ALARM_NONE);
+	assert_int_equal(alarms_judge(&a, 1, 0, false), SESSION_ALARM_MEMORY);
+	a.raised = SESSION_ALARM_MEMORY;
+	assert_int_equal(alarms_judge(&a, 1, 0, false), SESSION_ALARM_MEMORY);
 }
 
 static void an_amount_is_bytes_or_a_share(void **state)
@@ -86,7 +88,7 @@ int main(void)
 		cmocka_unit_test(alarms_of_other_nodes_come_and_go),
 		cmocka_unit_test(disk_space_is_judged_the_other_way_round),
 		cmocka_unit_test(a_store_that_cannot_write_is_a_disk_alarm_whatever_is_free),
-		cmocka_unit_test(without_a_limit_there_is_no_alarm),
+		cmocka_unit_test(a_disk_limit_of_0_is_none_and_a_watermark_of_0_always_an_alarm),
 		cmocka_unit_test(an_amount_is_bytes_or_a_share),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

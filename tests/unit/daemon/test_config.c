@@ -334,6 +334,10 @@ static void test_levels(void **state)
 	assert_int_equal(f->c.log_level, LOG_DEBUG);
 	assert_int_equal(parse(f, "log.console.level = critical"), 0);
 	assert_int_equal(f->c.log_level, LOG_ERROR);
+	assert_int_equal(parse(f, "log.console.level = emergency"), 0);
+	assert_int_equal(f->c.log_level, LOG_ERROR);
+	assert_int_equal(parse(f, "log.console.level = notice"), 0);
+	assert_int_equal(f->c.log_level, LOG_INFO);
 	assert_int_equal(parse(f, "log.console.level = loud"), -1);
 }
 
