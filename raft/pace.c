@@ -3,6 +3,7 @@
 
 enum {
 	SLOW_MS = 8,       /* a burst that takes so much longer than the quickest was too large */
+	SPARED = 2,        /* of a pause, in times of the burst before it */
 	HURRY_SHARE = 4,   /* no such part of what goes over may gather meanwhile */
 	LATE_BURSTS = 128, /* after so many the quickest may be one of these only: links and disks change */
 };
@@ -53,7 +54,7 @@ unsigned pace_end(struct pace *p, uint64_t now, size_t sent, size_t gathered)
 	learn(p, took);
 	size_burst(p, took);
 	/* Less and less, not none at once: that others would notice. */
-	uint64_t pause = took < PACE_PAUSE_MAX_MS ? took : PACE_PAUSE_MAX_MS;
+	uint64_t pause = SPARED * took < PACE_PAUSE_MAX_MS ? SPARED * took : PACE_PAUSE_MAX_MS;
 	uint64_t spared = PACE_GATHERED_MAX - gathered;
 	return (unsigned)((pause * spared + PACE_GATHERED_MAX - 1) / PACE_GATHERED_MAX);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The pace of a copy that streams to another member beside everybody's work: in bursts, the next one
- * when the last is durable there and as much time again has passed, and small ones where that takes
- * long for others need the disk, too. Half of the time these have it to themselves; the more the log
+ * when the last is durable there and twice as much time again has passed, and small ones where that takes
+ * long for others need the disk, too. Two thirds of the time these have it to themselves; the more the log
  * of the copied group gathers meanwhile, which has to go over as well, the less. A copy that is not
  * much faster than what gathers would never end: then nobody is spared.
  *
