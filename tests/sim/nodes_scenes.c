@@ -85,9 +85,11 @@ static bool is_agreed(struct sim_world *w, void *arg)
 	return life_agrees(a->life, a->why, sizeof a->why);
 }
 
+/* Whoever leads may have to copy a queue first to who was away, or there is no majority. */
 static void expect_agreement(struct nodes_life *l, uint64_t ms)
 {
 	struct agreement a = {.life = l};
+	ms += life_copy_ms(l);
 	if (!world_until(&l->world, is_agreed, &a, ms))
 		promise_broken(&l->world.promises, "no agreement after %lu ms: %s", (unsigned long)ms, a.why);
 }
