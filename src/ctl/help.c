@@ -47,6 +47,10 @@ static const struct {
 	{OPTION_PID, "[--pid|-P <pid>]"},
 	{OPTION_QUEUE_TIMEOUT, "[--queue-timeout <milliseconds>]"},
 	{OPTION_ALL, "[--all|-a]"},
+	{OPTION_USER, "[--user <username>]"},
+	{OPTION_IDEMPOTENT, "[--idempotent]"},
+	{OPTION_WAIT, "[--no-wait]"},
+	{OPTION_LIST, "[--list-commands]"},
 	{OPTION_PATTERNS, "[--vhost-pattern <pattern>] [--queue-pattern <pattern>]"},
 };
 
@@ -72,12 +76,9 @@ static bool group_is_new(unsigned at)
 	return true;
 }
 
-void help_all(const struct ctl *c)
+static void list_commands(void)
 {
 	const struct ctl_verb *v;
-	printf("Usage\n\n%s [--node <node>] [--timeout <timeout>] [--quiet] <command> [<command "
-	       "options>]\n\nAvailable commands:\n",
-		c->program);
 	for (unsigned i = 0; (v = verb_at(i)) != NULL; i++) {
 		if (!group_is_new(i))
 			continue;
@@ -86,6 +87,14 @@ void help_all(const struct ctl *c)
 			if (strcmp(verb_at(k)->group, v->group) == 0)
 				printf("   %-29s %s\n", verb_at(k)->name, verb_at(k)->summary);
 	}
+}
+
+void help_all(const struct ctl *c)
+{
+	printf("Usage\n\n%s [--node <node>] [--timeout <timeout>] [--quiet] <command> [<command "
+	       "options>]\n\nAvailable commands:\n",
+		c->program);
+	list_commands();
 	printf("\nUse '%s help <command>' to learn more about a specific command\n", c->program);
 }
 
@@ -119,7 +128,10 @@ static int help(struct ctl *c)
 	const char *name = ctl_arg(c, 0);
 	const struct ctl_verb *v = name != NULL ? verb_find(name) : NULL;
 	if (name == NULL) {
-		help_all(c);
+		if ((c->options.given & OPTION_LIST) != 0)
+			list_commands();
+		else
+			help_all(c);
 		return CTL_OK;
 	}
 	if (v == NULL) {
@@ -152,7 +164,8 @@ static int autocomplete(struct ctl *c)
 const struct ctl_verb verbs_help[] = {
 	{"autocomplete", "Help", "[<string>]", "Prints the commands that begin so", 0, 1, 0,
 		autocomplete},
-	{"help", "Help", "[<command>]", "Displays usage information for a command", 0, 1, 0, help},
+	{"help", "Help", "[<command>]", "Displays usage information for a command", 0, 1, OPTION_LIST,
+		help},
 	{"version", "Help", "", "Displays the version of this tool", 0, 0, 0, version},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
 };

@@ -35,6 +35,10 @@ enum {
 	OPT_UNIT,
 	OPT_QUEUE_TIMEOUT,
 	OPT_NO_QUIET,
+	OPT_IDEMPOTENT,
+	OPT_WAIT,
+	OPT_NO_WAIT,
+	OPT_LIST,
 	OPT_VERSION,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
@@ -70,6 +74,10 @@ static const struct option long_options[] = {
 	{"pid", required_argument, NULL, 'P'},
 	{"queue-timeout", required_argument, NULL, OPT_QUEUE_TIMEOUT},
 	{"all", no_argument, NULL, 'a'},
+	{"idempotent", no_argument, NULL, OPT_IDEMPOTENT},
+	{"wait", no_argument, NULL, OPT_WAIT},
+	{"no-wait", no_argument, NULL, OPT_NO_WAIT},
+	{"list-commands", no_argument, NULL, OPT_LIST},
 	{"global", no_argument, NULL, OPT_GLOBAL},
 	{"description", required_argument, NULL, OPT_DESCRIPTION},
 	{"tags", required_argument, NULL, OPT_TAGS},
@@ -119,6 +127,9 @@ static const struct {
 	{OPTION_PID, "--pid"},
 	{OPTION_QUEUE_TIMEOUT, "--queue-timeout"},
 	{OPTION_ALL, "--all"},
+	{OPTION_IDEMPOTENT, "--idempotent"},
+	{OPTION_WAIT, "--wait"},
+	{OPTION_LIST, "--list-commands"},
 };
 
 const char *options_name(unsigned kinds)
@@ -202,6 +213,18 @@ static bool take_flag(struct options *o, int option)
 		return true;
 	case 'a':
 		given(o, OPTION_ALL);
+		return true;
+	case OPT_IDEMPOTENT:
+		o->idempotent = true;
+		given(o, OPTION_IDEMPOTENT);
+		return true;
+	case OPT_WAIT:
+	case OPT_NO_WAIT:
+		o->no_wait = option == OPT_NO_WAIT;
+		given(o, OPTION_WAIT);
+		return true;
+	case OPT_LIST:
+		given(o, OPTION_LIST);
 		return true;
 	case OPT_FORCE:
 		o->force = true;

@@ -33,6 +33,9 @@ enum option_kind {
 	OPTION_PID = 1 << 18,       /* -P, --pid */
 	OPTION_QUEUE_TIMEOUT = 1 << 19, /* --queue-timeout */
 	OPTION_ALL = 1 << 20,       /* -a, --all */
+	OPTION_IDEMPOTENT = 1 << 21, /* --idempotent */
+	OPTION_WAIT = 1 << 22,      /* --wait, --no-wait */
+	OPTION_LIST = 1 << 23,      /* --list-commands */
 };
 
 struct options {
@@ -42,7 +45,7 @@ struct options {
 	const char *user, *queue_pattern, *vhost_pattern, *unit, *pid, *queue_timeout;
 	const char *cookie_file, *cacertfile, *certfile, *keyfile;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
-	bool force, errors_only;
+	bool force, errors_only, idempotent, no_wait;
 	bool format_given;
 	double timeout_s; /* 0: the verb's own */
 	bool no_time;     /* -t 0: nothing is waited for */

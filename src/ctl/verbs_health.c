@@ -526,13 +526,6 @@ static int environment(struct ctl *c)
 	return CTL_OK;
 }
 
-static int list_feature_flags(struct ctl *c)
-{
-	static const char *const columns[] = {"name", "state"};
-	ctl_say(c, "Listing feature flags ...");
-	return ctl_list(c, "list_feature_flags", NULL, columns, 2);
-}
-
 static int enable_feature_flag(struct ctl *c)
 {
 	struct call call;
@@ -578,7 +571,5 @@ const struct ctl_verb verbs_health[] = {
 		0, environment},
 	{"enable_feature_flag", "Feature flags", "<flag | all>",
 		"Succeeds if there is such a flag: all are enabled", 1, 1, 0, enable_feature_flag},
-	{"list_feature_flags", "Feature flags", "", "Lists feature flags", 0, 0, OPTION_HEADERS,
-		list_feature_flags},
 	{NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
 };

@@ -2,6 +2,7 @@
  *
  * Lists, and what is done to queues and connections.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +121,13 @@ static int list_vhosts(struct ctl *c)
 	return list(c, &l, NULL);
 }
 
+static int list_feature_flags(struct ctl *c)
+{
+	const struct listing l = {"list_feature_flags", "Listing feature flags ...", NULL,
+		" name state stability provided_by desc doc_url ", SHOWN("name", "state")};
+	return list(c, &l, NULL);
+}
+
 static int list_permissions(struct ctl *c)
 {
 	const char *const columns[] = {"user", "configure", "write", "read"};
@@ -185,22 +193,20 @@ static bool has_member_here(const struct ctl *c, const json_t *row)
 	return false;
 }
 
-/* Those that nobody is known to lead now. */
-static int led_by_nobody(struct ctl *c, json_t **ret)
+/* Those that nobody is known to lead now, as call.result. As ctl_try(). */
+static int led_by_nobody(struct ctl *c, struct call *call)
 {
-	json_t *rows;
-	int status = ctl_call(c, "list_queues",
-		json_pack("{sssb}", "vhost", ctl_vhost(c), "offline", true), CALL_S, &rows);
-	if (status != CTL_OK)
-		return status;
+	json_t *args = json_pack("{sssb}", "vhost", ctl_vhost(c), "offline", true);
+	if (ctl_try(c, call, "list_queues", args, CALL_S) != 0)
+		return -1;
+	json_t *rows = call->result;
 	for (size_t i = json_array_size(rows); i-- > 0;) {
 		json_t *row = json_array_get(rows, i);
 		json_object_set(row, "recoverable_slaves", json_object_get(row, "members"));
 		if (c->options.local && !has_member_here(c, row))
 			json_array_remove(rows, i);
 	}
-	*ret = rows;
-	return CTL_OK;
+	return 0;
 }
 
 /* Elections pass: a queue that is led again before the timeout is over has answered. */
@@ -209,12 +215,17 @@ static int unresponsive_queues(struct ctl *c, json_t **ret)
 	const char *text = c->options.queue_timeout;
 	double s = text != NULL ? strtod(text, NULL) / 1000 : QUEUE_TIMEOUT_S;
 	double until = ctl_now_s() + s;
+	struct call call;
 	for (;; ctl_nap()) {
-		int status = led_by_nobody(c, ret);
-		if (status != CTL_OK || json_array_size(*ret) == 0 || ctl_now_s() >= until)
-			return status;
-		json_decref(*ret);
+		if (led_by_nobody(c, &call) != 0)
+			return ctl_error(c, call_exit(&call), "%s", call.message);
+		if (json_array_size(call.result) == 0 || ctl_now_s() >= until)
+			break;
+		json_decref(call.result);
 	}
+	fputs(call.missing, stderr);
+	*ret = call.result;
+	return CTL_OK;
 }
 
 static int list_unresponsive_queues(struct ctl *c)
@@ -386,7 +397,9 @@ static int close_all_user_connections(struct ctl *c)
 #define LISTS "Monitoring, observability and health checks"
 
 const struct ctl_verb verbs_list[] = {
-	{"list_users", "Users", "", "Lists users and their tags", 0, 0, 0, list_users},
+	{"list_users", "Users", "", "Lists users and their tags", 0, 0, OPTION_HEADERS, list_users},
+	{"list_feature_flags", "Feature flags", "[<column> ...]", "Lists feature flags", 0, VERB_ANY,
+		OPTION_HEADERS, list_feature_flags},
 	{"list_permissions", "Access Control", "", "Lists permissions in a virtual host", 0, 0,
 		OPTION_VHOST | OPTION_HEADERS, list_permissions},
 	{"list_user_permissions", "Access Control", "<username>",

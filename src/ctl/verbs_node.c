@@ -368,37 +368,56 @@ static int report(struct ctl *c)
 
 /* ---- the end ---- */
 
-static int stop(struct ctl *c)
+static int await_end(struct ctl *c, pid_t pid, double until)
 {
-	ctl_say(c, "Stopping and halting node %s ...", c->node);
-	return ctl_do(c, "stop", NULL);
-}
-
-/* Waits for the end of the process. */
-static int shutdown_node(struct ctl *c)
-{
-	json_t *r;
-	ctl_say(c, "Shutting down node %s ...", c->node);
-	double until = ctl_deadline_s(c);
-	int rc = ctl_call(c, "stop", NULL, 60, &r);
-	if (rc != CTL_OK)
-		return rc;
-	pid_t pid = (pid_t)json_integer_value(json_object_get(r, "pid"));
-	json_decref(r);
-	while (pid > 0 && kill(pid, 0) == 0) {
+	for (; pid > 0 && kill(pid, 0) == 0; ctl_nap())
 		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_TIMEOUT, "process %d has not ended yet", (int)pid);
-		ctl_nap();
-	}
 	return CTL_OK;
+}
+
+/* 0 and the number of the process that ends; else an exit status, after having told the error. */
+static int ask_to_end(struct ctl *c, pid_t *ret)
+{
+	struct call call;
+	if (ctl_try(c, &call, "stop", NULL, 60) == 0) {
+		*ret = (pid_t)json_integer_value(json_object_get(call.result, "pid"));
+		json_decref(call.result);
+		return CTL_OK;
+	}
+	*ret = 0;
+	if (c->options.idempotent && strcmp(call.error, "unreachable") == 0)
+		return ctl_found(c, CTL_OK, NULL, "Node %s is no longer running", c->node);
+	return ctl_error(c, call_exit(&call), "%s", call.message);
+}
+
+/* With a file of the process's number RabbitMQ waits for its end; the node knows its number. */
+static int stop(struct ctl *c)
+{
+	pid_t pid;
+	ctl_say(c, "Stopping and halting node %s ...", c->node);
+	double until = ctl_deadline_s(c);
+	int status = ask_to_end(c, &pid);
+	return status == CTL_OK && ctl_arg(c, 0) != NULL ? await_end(c, pid, until) : status;
+}
+
+static int shutdown_node(struct ctl *c)
+{
+	pid_t pid;
+	ctl_say(c, "Shutting down node %s ...", c->node);
+	double until = ctl_deadline_s(c);
+	int status = ask_to_end(c, &pid);
+	return status == CTL_OK && !c->options.no_wait ? await_end(c, pid, until) : status;
 }
 
 const struct ctl_verb verbs_node[] = {
 	{"await_startup", "Nodes", "", "Waits until the node serves clients", 0, 0, 0,
 		await_startup},
-	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0, 0,
-		shutdown_node},
-	{"stop", "Nodes", "[<pidfile>]", "Stops the node", 0, 1, 0, stop},
+	{"shutdown", "Nodes", "", "Stops the node and waits for the end of its process", 0, 0,
+		OPTION_WAIT, shutdown_node},
+	{"stop", "Nodes", "[<pidfile>]",
+		"Stops the node; with a file of its pid, waits for the end of its process", 0, 1,
+		OPTION_IDEMPOTENT, stop},
 	{"reload_certificates", "Operations", "",
 		"Reads the certificates and keys of TLS again, for new connections", 0, 0, 0,
 		reload_certificates},

@@ -192,6 +192,25 @@ class Operate(OneNode):
         self.expect("wait", "-q", "--pid", str(process.pid), node=OTHER, status=UNAVAILABLE,
                     err="Error:\nprocess_not_running\n")
 
+    def test_the_end_of_a_process(self):
+        path = os.path.join(self.directory, "other.pid")
+        process = self.start_other()
+        with open(path, "w") as f:
+            f.write("%d\n" % process.pid)
+        self.expect("wait", path, "-q", "-t", str(SECONDS), node=OTHER)
+        # Its end is waited for until somebody has taken the status of the process: that is us.
+        tool = subprocess.Popen([program(), "-n", OTHER, "stop", path], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+        self.assertEqual(tool.communicate(timeout=SECONDS)[0], "Stopping and halting node %s ...\n" % OTHER)
+        self.assertEqual(tool.returncode, OK)
+        self.expect("stop", "-q", node=OTHER, status=UNAVAILABLE)
+        self.expect("stop", "--idempotent", node=OTHER, out="Stopping and halting node {0} ...\nNode {0} is no longer "
+                    "running\n".format(OTHER))
+        process = self.start_other()
+        self.expect("wait", "--pid", str(process.pid), "-q", "-t", str(SECONDS), node=OTHER)
+        self.expect("shutdown", "--no-wait", node=OTHER, out="Shutting down node %s ...\n" % OTHER)
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+
     def test_waiting_for_a_pid_file(self):
         path = os.path.join(self.directory, "pid")
         self.expect("wait", path, "-q", "-t", "0.3", status=TIMEOUT)
@@ -230,6 +249,14 @@ class Operate(OneNode):
 
     def test_after_an_upgrade(self):
         self.expect("post_upgrade", out="Executing post upgrade tasks...\nRebalancing queue masters...\n")
+
+    def test_columns_and_headers(self):
+        self.expect("list_users", "-q", "--no-table-headers", out="guest\t[administrator]\n")
+        self.assertIn("quorum_queue\tstable\tenabled\n", self.expect("list_feature_flags", "name", "stability", "state").stdout)
+        self.misused("Info key(s) bogus are not supported", "list_feature_flags", "name", "bogus")
+        names = self.expect("help", "--list-commands").stdout
+        self.assertIn("   list_users ", names)
+        self.assertNotIn("Usage", names)
 
     def test_csv_is_quoted(self):
         self.expect("list_users", "-s", "--formatter", "csv", out='"user","tags"\n"guest","[administrator]"\n')
