@@ -509,7 +509,10 @@ static void group_gone(struct group *g)
 {
 	const struct group_app *app = g->app;
 	void *arg = g->arg;
-	store_log_close(g->log);
+	if (app->log_left != NULL && !g->drop)
+		app->log_left(arg, g->log);
+	else
+		store_log_close(g->log);
 	entry_cache_drop_owner(&g->groups->cache, &g->cached);
 	HASH_DEL(g->groups->by_id, g);
 	drop_batches(g);

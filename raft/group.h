@@ -61,6 +61,9 @@ struct group_app {
 	void (*leading)(void *arg, bool yes, uint64_t term);
 	/* The group is closed; its memory is gone after this returns. */
 	void (*closed)(void *arg);
+	/* Optional: right before that, if the log is not dropped, its log, which is the application's from now on:
+	 * to be closed, or given to a group_open() of the same member. Without it the log is closed. */
+	void (*log_left)(void *arg, struct store_log *log);
 	/* Optional: for another member, the whole state as of the last applied entry, such as
 	 * restore() takes it, and all entries that are needed, as live() says them. Without it
 	 * snapshot() with `previous` 0 is asked. */

@@ -439,12 +439,12 @@ static void start_hard(struct io_start *s, uint64_t term, uint64_t vote)
 }
 
 /* The first configuration as entry 1 of term 1: the same bytes on all its voters. */
-static void start_first_entry(struct io_start *s, struct raft_buffer conf)
+static void start_first_entry(struct io_start *s, uint64_t term, struct raft_buffer conf)
 {
 	s->first = 1;
 	s->entries = raft_malloc(sizeof *s->entries);
 	s->n_entries = 1;
-	s->entries[0] = (struct raft_entry){.term = 1, .type = RAFT_CHANGE, .buf = conf};
+	s->entries[0] = (struct raft_entry){.term = term, .type = RAFT_CHANGE, .buf = conf};
 	struct store_entry e = stored_entry(&s->entries[0]);
 	s->append.done = start_append_done;
 	s->writes++;
@@ -613,14 +613,19 @@ static struct io_start *io_start_new(struct group *g)
 	return s;
 }
 
+/* More than there are elections while a group goes on that was given up. */
+#define APART_TERMS ((uint64_t)1 << 20)
+
 static void open_first(
 	struct group *g, const struct group_spec *spec, const struct store_load *load)
 {
 	struct io_start *s = io_start_new(g);
 	g->haste.born = spec->n_members > 1;
-	/* Hard state without an entry: the process ended between the two. */
-	start_hard(s, load->term != 0 ? load->term : 1, load->vote);
-	start_first_entry(s, encode_members(g, spec));
+	if (spec->apart)
+		start_hard(s, load->term + APART_TERMS, 0);
+	else /* hard state without an entry: the process ended between the two */
+		start_hard(s, load->term != 0 ? load->term : 1, load->vote);
+	start_first_entry(s, spec->apart ? s->term : 1, encode_members(g, spec));
 	note_loaded(g, s);
 }
 
@@ -634,9 +639,6 @@ static void open_joining(struct group *g, const struct store_load *load)
 	note_loaded(g, s);
 	group_todo(g); /* starts it */
 }
-
-/* More than there are elections while a group goes on that was given up. */
-#define APART_TERMS ((uint64_t)1 << 20)
 
 /* A configuration of this member alone follows what is here, in a term that this member has not seen.
  * It commits the former entries as any new leader does: none of them is lost, also of those that the

@@ -202,7 +202,8 @@ struct store_log *memory_log_open(struct store_port *port, uint64_t group);
 
 /* The functions below work on both kinds; owner thread. None fails; see the top of the file. */
 
-/* Reads what is stored; before any request is submitted. 0, STORE_DAMAGED or STORE_IO. */
+/* Reads what is stored; before any request is submitted, or when all have completed and it has another user. 0,
+ * STORE_DAMAGED or STORE_IO. */
 int store_log_load(struct store_log *log, struct store_load *ret_load);
 /* After a restart, once the snapshot is restored: of the entries at or below the snapshot only those
  * in `live` (sorted; copied) are still needed. Until then all that were found on disk count as

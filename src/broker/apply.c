@@ -11,9 +11,6 @@
 #include "src/broker/codec.h"
 #include "src/broker/command.h"
 
-/* Of each command but for those that have had another: commands_2. */
-#define VERSION 1
-
 bool apply_refuse(struct broker_result *ret, enum broker_code code, enum broker_resource resource)
 {
 	ret->code = code;
@@ -342,6 +339,7 @@ static void set_cluster_name(struct broker *b, struct reader *r, struct broker_r
 
 typedef void (*command_fn)(struct broker *b, struct reader *r, struct broker_result *ret);
 
+/* By number; commands_2 and commands_3 have those of later versions. */
 static const command_fn commands[] = {
 	[BROKER_ADD_VHOST] = add_vhost,
 	[BROKER_DELETE_VHOST] = delete_vhost,
@@ -384,14 +382,19 @@ static const command_fn commands[] = {
 };
 
 static const command_fn commands_2[sizeof commands / sizeof *commands] = {
-	[BROKER_NODE_DOWN] = apply_node_down,
+	[BROKER_NODE_DOWN] = apply_node_down_2,
 	[BROKER_MEMBER_GONE] = apply_member_gone,
+};
+
+static const command_fn commands_3[sizeof commands / sizeof *commands] = {
+	[BROKER_NODE_DOWN] = apply_node_down,
 };
 
 static command_fn find_command(uint16_t number, uint8_t version)
 {
+	static const command_fn *const versions[] = {NULL, commands, commands_2, commands_3};
 	bool known = number < sizeof commands / sizeof *commands;
-	const command_fn *of = version == VERSION ? commands : version == 2 ? commands_2 : NULL;
+	const command_fn *of = version < sizeof versions / sizeof *versions ? versions[version] : NULL;
 	return known && of != NULL ? of[number] : NULL;
 }
 

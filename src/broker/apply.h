@@ -39,6 +39,7 @@ APPLY(apply_set_vhost_metadata);
 APPLY(apply_node_up);
 APPLY(apply_node_down);
 APPLY(apply_node_down_1);
+APPLY(apply_node_down_2);
 APPLY(apply_join_node);
 APPLY(apply_forget_node);
 APPLY(apply_set_node_type);

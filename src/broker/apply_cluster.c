@@ -4,6 +4,7 @@
  */
 #include "src/broker/apply.h"
 #include "src/broker/codec.h"
+#include "src/broker/command.h"
 
 /* ---- what ends with a node's incarnation ---- */
 
@@ -102,6 +103,7 @@ static void begin_incarnation(struct broker_node *n, uint64_t incarnation)
 	broker_row_touch(b, &n->row);
 	broker_node_set_drained(n, false);
 	delete_queues_of_past_owners(b);
+	broker_members_part(b, &(struct broker_parting){.ended = n, .back = true});
 	broker_members_lose(b, n->number, true);
 	if (alone)
 		delete_transient_exchanges(b);
@@ -123,29 +125,51 @@ void apply_node_up(struct broker *b, struct reader *r, struct broker_result *ret
 	begin_incarnation(n, incarnation);
 }
 
-static void end_incarnation(
-	struct broker *b, struct reader *r, struct broker_result *ret, bool parts)
+static bool end_incarnation(struct broker *b, struct broker_node *n, uint64_t incarnation)
 {
-	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
-	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
-	if (n == NULL || !n->up || incarnation != n->incarnation)
-		return;
+	if (!n->up || incarnation != n->incarnation)
+		return false;
 	n->up = false;
 	broker_row_touch(b, &n->row);
 	delete_queues_of_past_owners(b);
-	if (parts)
-		broker_members_part(b, n);
-	broker_members_lose(b, n->number, true);
+	return true;
+}
+
+/* Who is absent and was to survive is asked about again when it is back, also in old news. */
+static void part_from(
+	struct broker *b, struct reader *r, struct broker_result *ret, bool names_absent)
+{
+	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
+	struct broker_parting p = {0};
+	unsigned n_absent = names_absent ? get_u16le(r) : 0;
+	p.all_absent = n_absent == BROKER_ALL_ABSENT;
+	p.absent = get_slice(r, p.all_absent ? 0 : n_absent * sizeof(uint64_t));
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n == NULL)
+		return;
+	if (end_incarnation(b, n, incarnation))
+		p.ended = n;
+	broker_members_part(b, &p);
+	if (p.ended != NULL)
+		broker_members_lose(b, n->number, true);
 }
 
 void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
 {
-	end_incarnation(b, r, ret, true);
+	part_from(b, r, ret, true);
+}
+
+void apply_node_down_2(struct broker *b, struct reader *r, struct broker_result *ret)
+{
+	part_from(b, r, ret, false);
 }
 
 void apply_node_down_1(struct broker *b, struct reader *r, struct broker_result *ret)
 {
-	end_incarnation(b, r, ret, false);
+	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
+	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
+	if (n != NULL && end_incarnation(b, n, incarnation))
+		broker_members_lose(b, n->number, true);
 }
 
 void apply_join_node(struct broker *b, struct reader *r, struct broker_result *ret)

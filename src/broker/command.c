@@ -160,11 +160,15 @@ void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, st
 	broker_put_name(out, address);
 }
 
-void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation)
+void broker_put_node_down(
+	struct buf *out, uint64_t node, uint64_t incarnation, const uint64_t *absent, uint16_t n)
 {
-	begin_version(out, BROKER_NODE_DOWN, 2);
+	begin_version(out, BROKER_NODE_DOWN, 3);
 	buf_put_u64le(out, node);
 	buf_put_u64le(out, incarnation);
+	buf_put_u16le(out, n);
+	for (unsigned i = 0; n != BROKER_ALL_ABSENT && i < n; i++)
+		buf_put_u64le(out, absent[i]);
 }
 
 void broker_put_join_node(struct buf *out, uint64_t node, struct slice name, struct slice address,

@@ -58,8 +58,8 @@ enum broker_command {
 	BROKER_SET_VHOST_METADATA = 26, /* NOT_FOUND */
 	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; REFUSED: the table is empty */
 	BROKER_FORGET_NODE = 28,        /* NOT_FOUND; RUNNING; LAST_DISC */
-	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND. (Version 1: no member is
-					 * lost.) */
+	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND. (Version 2: nobody
+					 * is absent. Version 1: no member is lost.) */
 	BROKER_SET_NODE_TYPE = 30,      /* NOT_FOUND; RUNNING; LAST_DISC; UNCHANGED */
 	BROKER_MEMBER_PROMOTED = 31,    /* NOT_FOUND queue or member; OK also if it votes already */
 	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving, or a
@@ -126,9 +126,12 @@ void broker_put_set_cluster_name(struct buf *out, struct slice name);
  * the node as the first one, a disc node. Name and address replace what was known. */
 void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, struct slice name,
 	struct slice address);
-/* This incarnation of the node is over, or has to be taken for it: the same goes. Nothing happens if
- * a newer one is known. */
-void broker_put_node_down(struct buf *out, uint64_t node, uint64_t incarnation);
+/* This incarnation of the node is over, or has to be taken for it: the same goes, but nothing if
+ * a newer one is known. Of two voters on two nodes the one goes on whose node is up, while the other's is down; none
+ * on one of the `n` nodes `absent`, of which is not known now whether they are there. May be told again when that is known. */
+enum { BROKER_ALL_ABSENT = UINT16_MAX }; /* as n: nothing is known of any */
+void broker_put_node_down(
+	struct buf *out, uint64_t node, uint64_t incarnation, const uint64_t *absent, uint16_t n);
 /* Takes a node in. It counts as down until its NODE_UP. */
 void broker_put_join_node(struct buf *out, uint64_t node, struct slice name, struct slice address,
 	enum broker_node_type type);

@@ -438,11 +438,12 @@ static bool is_wanted(
 	return n != NULL && wants(w, n) && m->memory == in_memory_on(q, n);
 }
 
-/* Some member votes that is wanted. */
+/* Some member votes that is wanted, and can: while its node is down the others may be all that there is. */
 static bool stands(const struct broker_queue *q, const struct wanted *w)
 {
 	for (size_t i = 0; i < q->n_members; i++)
-		if (broker_member_votes(q, &q->members[i]) && is_wanted(q, w, &q->members[i]))
+		if (broker_member_votes(q, &q->members[i]) && is_wanted(q, w, &q->members[i]) &&
+			node_of(q, &q->members[i])->up)
 			return true;
 	return false;
 }
@@ -475,6 +476,8 @@ static bool engage(struct broker_queue *q, const struct wanted *w)
 		add(q, n, initial ? BROKER_MEMBER_INITIAL : BROKER_MEMBER_JOINING);
 		changed = true;
 	}
+	for (size_t i = 0; fresh && broker_members_initial(q) > 1 && i < q->n_members; i++)
+		q->members[i].unproven = q->members[i].state == BROKER_MEMBER_INITIAL;
 	return changed;
 }
 
@@ -554,7 +557,7 @@ void broker_member_promote(struct broker_queue *q, struct broker_member *m)
 {
 	count(q, -1);
 	m->state = BROKER_MEMBER_VOTER;
-	m->heir = false;
+	m->heir = m->unproven = false;
 	if (m->chosen == 0)
 		m->chosen = 1;
 	if (m->first) {
@@ -673,7 +676,8 @@ static bool lose(struct broker_queue *q, uint16_t node, bool memory_only)
 	return changed;
 }
 
-/* The other one, if the group's voters are these two and no others: whoever else is there has no vote. */
+/* The other one, if the group's voters are these two and no others, or that one alone: whoever else is there has no
+ * vote. */
 static const struct broker_member *other_of_two(
 	const struct broker_queue *q, const struct broker_member *m)
 {
@@ -689,40 +693,87 @@ static const struct broker_member *other_of_two(
 	return other;
 }
 
-/* What they have in memory is lost with the node, which the others' logs know nothing of: those queues
- * are not parted. */
-bool broker_member_is_survived(const struct broker_queue *q, const struct broker_member *m)
+/* Who would go on without it; or NULL. */
+static const struct broker_member *survivor_of(const struct broker_queue *q, const struct broker_member *m)
 {
-	if (m == NULL || broker_queue_in_memory(q) || !broker_member_votes(q, m) ||
-		q->n_members >= BROKER_MEMBERS_MAX)
-		return false;
+	if (m->chosen == 0 || m->lost || !broker_member_may_vote(q, m) || q->n_members >= BROKER_MEMBERS_MAX)
+		return NULL;
 	const struct broker_member *other = other_of_two(q, m);
 	const struct broker_node *n = other != NULL ? node_of(q, other) : NULL;
-	return n != NULL && n->up;
+	return n != NULL && n->up ? other : NULL;
 }
 
-static void part(struct broker_queue *q, struct broker_member *m, const struct broker_node *n)
+bool broker_member_is_survived(const struct broker_queue *q, const struct broker_member *m)
 {
-	bool first = m == q->members;
+	return m != NULL && survivor_of(q, m) != NULL;
+}
+
+/* In place of one that voted, whose log it begins with: on a node that keeps logs on disk still. `m` is worth nothing
+ * then. */
+static void add_heir(struct broker_queue *q, const struct broker_member *m)
+{
+	const struct broker_node *n = node_of(q, m);
+	bool first = m == q->members, unproven = m->unproven;
+	if (m->memory || n == NULL || in_memory_on(q, n))
+		return;
+	add(q, n, BROKER_MEMBER_JOINING);
+	struct broker_member *heir = &q->members[q->n_members - 1];
+	heir->heir = true;
+	heir->first = first;
+	heir->unproven = unproven;
+}
+
+static void part(struct broker_queue *q, struct broker_member *m)
+{
+	bool voted = broker_member_votes(q, m);
 	count(q, -1);
 	m->state = BROKER_MEMBER_LEAVING;
 	m->lost = true;
-	add(q, n, BROKER_MEMBER_JOINING); /* m may be somewhere else now */
-	q->members[q->n_members - 1].heir = !q->members[q->n_members - 1].memory;
-	q->members[q->n_members - 1].first = first;
+	if (voted)
+		add_heir(q, m);
 	put_leader_first(q);
 	reshape(q);
 	count(q, 1);
 	broker_queue_changed(q);
 }
 
-void broker_members_part(struct broker *b, const struct broker_node *n)
+/* Its process has ended, or what it does is worth nothing any more. */
+static bool is_over(const struct broker_queue *q, const struct broker_member *m, const struct broker_parting *p)
 {
-	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next) {
-		struct broker_member *m = broker_member_on(q, n->number);
-		if (broker_member_is_survived(q, m))
-			part(q, m, n);
-	}
+	const struct broker_node *n = node_of(q, m);
+	return n == NULL || !n->up || (m->memory && n == p->ended);
+}
+
+static bool is_absent(const struct broker_parting *p, const struct broker_node *n)
+{
+	struct reader r = reader_of(p->absent);
+	while (reader_left(&r) > 0)
+		if (get_u64le(&r) == n->id)
+			return true;
+	return false;
+}
+
+/* Who is absent may be up: then that is said again, and it survives. But where the other one's log was in memory
+ * nobody has to be waited for. */
+static bool is_parted(const struct broker_queue *q, const struct broker_member *m, const struct broker_parting *p)
+{
+	const struct broker_member *other = is_over(q, m, p) ? survivor_of(q, m) : NULL;
+	const struct broker_node *n = other != NULL ? node_of(q, other) : NULL;
+	if (n == NULL)
+		return false;
+	if (m->memory)
+		return n != p->ended;
+	return p->back ? n == p->ended : !p->all_absent && !is_absent(p, n);
+}
+
+void broker_members_part(struct broker *b, const struct broker_parting *p)
+{
+	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next)
+		for (size_t i = 0; i < q->n_members; i++)
+			if (is_parted(q, &q->members[i], p)) {
+				part(q, &q->members[i]);
+				break;
+			}
 }
 
 static bool has_voter(const struct broker_queue *q)
@@ -733,15 +784,16 @@ static bool has_voter(const struct broker_queue *q)
 	return false;
 }
 
-/* Whose log is what a lost member has left; one that has been replaced, and has not gone, if there is no other. */
+/* Whose log is what a lost member has left; if there is no other, one that has been replaced, or that has voted, and has
+ * not gone. */
 static struct broker_member *heir_of(const struct broker_queue *q)
 {
 	struct broker_member *leaving = NULL;
 	for (size_t i = 0; i < q->n_members; i++) {
 		struct broker_member *m = &q->members[i];
-		if (!m->heir || m->lost || node_of(q, m) == NULL)
+		if ((!m->heir && m->chosen == 0) || m->lost || m->memory || node_of(q, m) == NULL)
 			continue;
-		if (m->state == BROKER_MEMBER_JOINING)
+		if (m->heir && m->state == BROKER_MEMBER_JOINING)
 			return m;
 		leaving = m;
 	}
@@ -765,6 +817,7 @@ static bool inherit(struct broker_queue *q)
 		m->chosen = 1;
 	}
 	heir->state = BROKER_MEMBER_VOTER;
+	heir->heir = true;
 	heir->chosen = 1;
 	put_leader_first(q);
 	reshape(q);

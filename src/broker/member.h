@@ -18,7 +18,7 @@
  * member on disk, whatever its policy says. A member in memory lives as long as its node's
  * incarnation: it is given when the node is up and leaves when it is down.
  *
- * Of two members that vote one may be lost: its node is called down, while the other's is up. It leaves,
+ * Of two members that vote one may be lost: its node is called down, while the other's is up, or comes back. It leaves,
  * and never counts again. If its log is on disk another member joins on its node, which begins with that log.
  * So that the metadata know who might have a vote in the group, its leader asks for it (MEMBER_CHOSEN) before
  * it promotes a member. docs/architecture.md, "Two voters", has the reasons.
@@ -57,6 +57,7 @@ struct broker_member {
 	bool lost;     /* leaving: it was one of two, and the other one goes on without it */
 	bool heir;     /* its log is what the lost member on its node has left; of one that votes: all that there is */
 	bool first;    /* that was the first one, and so is this when it votes */
+	bool unproven; /* of a first configuration with others (or an heir of one): its log may never have been begun */
 };
 
 /* At most so many. */
@@ -127,8 +128,15 @@ void broker_member_dismiss(struct broker_queue *q, struct broker_member *m);
 bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n);
 /* It is no member any more; tells the watch. */
 void broker_member_remove(struct broker_queue *q, struct broker_member *m);
-/* A node is called down: of two members that vote, those on it are lost. Tells the watch. */
-void broker_members_part(struct broker *b, const struct broker_node *n);
+/* What a NODE_UP or a NODE_DOWN says about who goes on without whom. */
+struct broker_parting {
+	const struct broker_node *ended; /* an incarnation of it is over; NULL: none that was not already */
+	bool back;                       /* and it is up with another one: nothing is said of other nodes */
+	bool all_absent;                 /* neither */
+	struct slice absent;             /* ids, u64 each, of nodes that may be up or not */
+};
+/* Of two members that vote, one on a node that is down is lost, if the other's is there. Tells the watch. */
+void broker_members_part(struct broker *b, const struct broker_parting *p);
 /* A node's members in memory are gone with its incarnation, or all of them with the node: they are
  * leaving, and queues that are left without a voting member are deleted. All others are placed anew,
  * by what the table of nodes says now; tells the watch of those that changed. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values, each after a version (6; 5 is the same with no other flag of a member than memory, 4 without drained and by hand, too):
+ * Values, each after a version (7; 6 is the same with no member that is unproven, 5 with no other flag of a member than memory,
+ * 4 without drained and by hand, too):
  *
  *   global      cluster-id:64 next-group:64 next-number:64 next-member:64 next-node:16 cluster-name:name
  *   node        number:16 type:8 up:8 (1: up, 2: drained) incarnation:64 name:name address:name
@@ -10,7 +11,8 @@
  *   queue       vhost-number:64 name:name flags:8 owner-node:64 owner-incarnation:64
  *               owner-serial:64 home-node:64 home-incarnation:64 created-ms:64 arguments:long
  *               begun:8 (1: begun, 2: reshaped, 4: by hand) members:8 { id:64 node:16 state:8
- *               flags:8 (1: memory, 2: lost, 4: heir, 8: chosen follows, 16: first) [chosen:64] }*
+ *               flags:8 (1: memory, 2: lost, 4: heir, 8: chosen follows, 16: first, 32: unproven)
+ *               [chosen:64] }*
  *   binding     source-number:64 kind:8 destination-number:64 key:name arguments:long
  *   user        name:name hash:long algorithm:8 tags:long max-connections:64 max-channels:64
  *   permission  user-number:64 vhost-number:64 configure:long write:long read:long
@@ -29,7 +31,7 @@
 #include "src/broker/hash.h"
 #include "src/broker/proposer.h"
 
-enum { VERSION = 6, OLDEST_VERSION = 4, CHOSEN_VERSION = 6 };
+enum { VERSION = 7, OLDEST_VERSION = 4, CHOSEN_VERSION = 6 };
 
 /* ---- from the state ---- */
 
@@ -84,7 +86,8 @@ static void put_member(struct buf *out, const struct broker_member *m)
 	buf_put_u64le(out, m->id);
 	buf_put_u16le(out, m->node);
 	buf_put_u8(out, m->state);
-	buf_put_u8(out, (uint8_t)(m->memory | m->lost << 1 | m->heir << 2 | chosen << 3 | m->first << 4));
+	buf_put_u8(out, (uint8_t)(m->memory | m->lost << 1 | m->heir << 2 | chosen << 3 | m->first << 4 |
+				     m->unproven << 5));
 	if (chosen)
 		buf_put_u64le(out, m->chosen);
 }
@@ -446,7 +449,8 @@ static bool load_exchange(struct broker *b, uint64_t number, struct reader *r)
 static bool member_ok(const struct broker_queue *q, const struct broker_member *m)
 {
 	const struct broker *b = q->vhost->broker;
-	if ((m->lost && m->state != BROKER_MEMBER_LEAVING) || ((m->lost || m->heir) && m->memory))
+	bool strange = m->heir || (m->lost && !broker_queue_in_memory(q));
+	if ((m->lost && m->state != BROKER_MEMBER_LEAVING) || (m->memory && strange))
 		return false;
 	if (m->id == 0 || m->id >= b->next_member || !node_number_ok(b, m->node) ||
 		broker_member_find(q, m->id) != NULL)
@@ -469,12 +473,13 @@ static bool load_members(struct broker_queue *q, uint8_t version, struct reader 
 		struct broker_member m = {.id = get_u64le(r)};
 		m.node = get_u16le(r);
 		m.state = broker_get_enum(r, BROKER_MEMBER_STATES);
-		unsigned flags = broker_get_enum(r, 32);
+		unsigned flags = broker_get_enum(r, 64);
 		m.chosen = flags & 8 ? get_u64le(r) : chosen_unwritten(&m, version);
 		m.memory = flags & 1;
 		m.lost = flags & 2;
 		m.heir = flags & 4;
 		m.first = flags & 16;
+		m.unproven = flags & 32;
 		if (r->bad || !member_ok(q, &m))
 			return false;
 		broker_member_load(q, &m);

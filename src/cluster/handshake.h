@@ -35,7 +35,7 @@
 #include "src/base/buf.h"
 
 enum {
-	HANDSHAKE_VERSION = 2, /* the newest that this program speaks, and the oldest */
+	HANDSHAKE_VERSION = 3, /* the newest that this program speaks, and the oldest */
 	HANDSHAKE_NAME_MAX = 255,
 	HANDSHAKE_PRODUCT_MAX = 63,
 	HANDSHAKE_TEXT_MAX = 255,

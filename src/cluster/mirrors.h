@@ -22,7 +22,7 @@
  *   led here, and this node is in maintenance  hand over; nobody hands over to such a node
  *
  * Where it is not led: the survivor of two voters (broker_member_survives()) begins anew without the other, if
- * that leads no more. A queue in memory whose group has lost most of its voters, and has no leader for
+ * that leads no more. A queue in memory whose group has lost most of its voters, has no survivor, and no leader for
  * 10 s, is deleted.
  *
  * It looks at a queue when something happens to it (its row changes, it begins to be led here, a step

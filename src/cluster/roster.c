@@ -15,6 +15,7 @@ enum {
 	LEAVE_LOOK_MS = 10,
 	LEAVE_MS = 5000, /* a step of leaving takes no longer; it takes milliseconds */
 	MEMBERS_MAX = 256,
+	NODES_MAX = 256,
 	NEAR = 16, /* entries that a standby may lack when it is promoted */
 };
 
@@ -28,7 +29,7 @@ struct known {
 	uint64_t incarnation; /* of the link, or of the last one */
 	bool broke;           /* the last link was closed, not silent */
 	uint64_t unlinked_ms; /* since; counts anew with each leadership */
-	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed in this leadership */
+	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed, or seen, in this leadership */
 	uint64_t down_ms;     /* since when the table says so, as far as was seen; 0: it does not */
 	bool replaced;        /* REPLACE_MEMBERS was proposed for it */
 	bool forgotten;       /* FORGET_NODE was proposed for it */
@@ -42,6 +43,7 @@ struct roster {
 	uint64_t due_ms;     /* timing: when the next look is due */
 	bool leading;
 	bool alone;          /* the others are not forgotten yet */
+	bool parting;        /* leading: it is to be said again who is there, and who is down */
 	bool told_up;        /* NODE_UP of this incarnation was proposed */
 	bool declared;       /* declared_down() was called */
 	bool (*leaves)(struct roster *m); /* leaving: what is waited for, while true; or NULL */
@@ -130,8 +132,10 @@ void roster_remember(
 static void look_at_down(struct roster *m, struct known *k, const struct broker_node *n)
 {
 	if (n->up) {
+		/* Members on other nodes may not have been replaced, since there was none that votes. */
+		for (size_t i = 0; i < m->n_known && k->down_ms != 0; i++)
+			m->known[i].replaced = false;
 		k->down_ms = 0;
-		k->replaced = false;
 	} else if (k->down_ms == 0) {
 		k->down_ms = now_ms(m);
 	}
@@ -229,7 +233,7 @@ static void forget_all_others(struct roster *m)
 		struct buf down = BUF_EMPTY;
 		if (n->id == m->config.node)
 			continue;
-		broker_put_node_down(&down, n->id, n->incarnation);
+		broker_put_node_down(&down, n->id, n->incarnation, NULL, 0);
 		propose(m, &down);
 		forget(m, n);
 	}
@@ -271,13 +275,45 @@ static bool is_dead(const struct roster *m, const struct known *k)
 	return r.yes;
 }
 
+static bool is_linked(const struct roster *m, uint64_t node)
+{
+	const struct known *k = known_find(m, node);
+	return k != NULL && k->linked;
+}
+
+/* Beside who is down those are named that are not linked: the next moment they may be down, too. */
+static void propose_down(struct roster *m, const struct broker_node *down)
+{
+	const struct broker *b = the_broker(m);
+	uint64_t absent[NODES_MAX];
+	uint16_t n = 0;
+	struct buf c = BUF_EMPTY;
+	for (size_t i = 0; i < b->n_nodes && n < NODES_MAX; i++) {
+		const struct broker_node *x = b->nodes[i];
+		if (x != down && x->up && x->id != m->config.node && !is_linked(m, x->id))
+			absent[n++] = x->id;
+	}
+	broker_put_node_down(&c, down->id, down->incarnation, absent, n);
+	propose(m, &c);
+}
+
 static void tell_down(struct roster *m, struct known *k, const struct broker_node *n)
 {
-	struct buf b = BUF_EMPTY;
 	k->told_down = n->incarnation;
 	log_warning("cluster", "node %.*s is down", SLICE_FMT(n->name));
-	broker_put_node_down(&b, n->id, n->incarnation);
-	propose(m, &b);
+	propose_down(m, n);
+}
+
+/* Who was absent and is linked may go on without those that are down. */
+static void look_at_parting(struct roster *m)
+{
+	const struct broker *b = the_broker(m);
+	for (size_t i = 0; m->parting && i < b->n_nodes; i++)
+		if (!b->nodes[i]->up) {
+			m->parting = false;
+			propose_down(m, b->nodes[i]);
+		}
+	m->parting = false;
 }
 
 /* Returns whether time alone may change something. */
@@ -288,13 +324,18 @@ static bool look_at_links(struct roster *m)
 	for (size_t i = 0; i < m->n_known; i++) {
 		struct known *k = &m->known[i];
 		const struct broker_node *n = broker_node_find(b, k->node);
-		if (n == NULL || !n->up || k->linked || k->told_down == n->incarnation)
+		if (n == NULL || k->told_down == n->incarnation || (n->up && k->linked))
 			continue;
-		if (now_ms(m) - k->unlinked_ms >= m->config.down_ms || is_dead(m, k))
+		if (!n->up) { /* by its own word, or another leader's: what that has heard of others is theirs */
+			k->told_down = n->incarnation;
+			m->parting = true;
+		} else if (now_ms(m) - k->unlinked_ms >= m->config.down_ms || is_dead(m, k)) {
 			tell_down(m, k, n);
-		else
+		} else {
 			waits = true;
+		}
 	}
+	look_at_parting(m);
 	return waits;
 }
 
@@ -339,12 +380,6 @@ static uint64_t wanted_id(const struct roster *m, const struct broker_node *n)
 			       : k != NULL && k->linked ? k->incarnation
 							: 0;
 	return ram && incarnation == 0 ? 0 : roster_member_id(n->id, incarnation, ram);
-}
-
-static bool is_linked(const struct roster *m, uint64_t node)
-{
-	const struct known *k = known_find(m, node);
-	return k != NULL && k->linked;
 }
 
 static void on_changed(void *arg, int status)
@@ -590,7 +625,6 @@ static void begin_leaving(struct roster *m, bool (*leaves)(struct roster *m), vo
 
 void roster_leave(struct roster *m, void (*done)(void *arg), void *arg)
 {
-	struct buf b = BUF_EMPTY;
 	bool others = m->home != NULL && the_broker(m)->n_nodes > 1 &&
 		      catalog_leader(m->config.catalog) != 0;
 	begin_leaving(m, is_not_told_down, done, arg);
@@ -598,8 +632,7 @@ void roster_leave(struct roster *m, void (*done)(void *arg), void *arg)
 		m->leave_until_ms = now_ms(m);
 		return;
 	}
-	broker_put_node_down(&b, m->config.node, m->config.incarnation);
-	propose(m, &b);
+	propose_down(m, broker_node_find(the_broker(m), m->config.node));
 }
 
 void roster_hand_over(struct roster *m, void (*done)(void *arg), void *arg)
@@ -649,8 +682,10 @@ void roster_leading(struct roster *m, bool yes)
 void roster_link_up(struct roster *m, uint64_t node, uint64_t incarnation)
 {
 	struct known *k = known_get(m, node);
+	const struct broker_node *n = broker_node_find(the_broker(m), node);
 	k->linked = true;
 	k->incarnation = incarnation;
+	m->parting |= m->leading && n != NULL && n->up && n->incarnation == incarnation;
 	m->config.found(m->config.arg, node);
 	roster_applied(m);
 }

@@ -7,7 +7,7 @@
  *     standby, promoted when it is up and has caught up (disc nodes), one change at a time
  *   - demotes the other of two voters when it takes leave: down by its own word, and still linked
  *   - tells who is down: at once when a link broke and nobody listens at the node's address any more,
- *     else after down_ms without a link
+ *     else after down_ms without a link; with that, who else is not linked, and again when that is over
  *   - forgets, first of all, the other nodes if all of them are lost (`alone`)
  *   - has the members of queues replaced that are on a node which has been down for replace_ms
  *

@@ -69,6 +69,18 @@ static uint64_t preferred(
 	return n > 0 ? first[0].id : 0;
 }
 
+/* Nobody else is in the cluster, by its table or by an operator's word. */
+static bool is_last_node(const struct broker_queue *q)
+{
+	return q->vhost->broker->n_nodes == 1;
+}
+
+/* It goes on without others, which may have gone on without it. */
+static bool is_apart(const struct broker_queue *q, const struct broker_member *m)
+{
+	return (is_last_node(q) && q->reshaped) || broker_member_inherits(q, m);
+}
+
 static void open_queue(struct shard *s, struct broker_queue *q)
 {
 	struct queue_config config;
@@ -79,7 +91,7 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 		return;
 	arguments_queue_config(q, &config);
 	unsigned n = first_members(q, m, first);
-	bool survives = broker_member_survives(q, m), alone = survives || q->vhost->broker->n_nodes == 1;
+	bool alone = broker_member_survives(q, m) || is_last_node(q);
 	if (alone) {
 		first[0] = (struct group_member){m->id, s->node->identity.node_id, true};
 		n = 1;
@@ -88,12 +100,12 @@ static void open_queue(struct shard *s, struct broker_queue *q)
 						    .self = m->id,
 						    .memory = m->memory,
 						    .begun = q->begun,
-						    .unwritten = survives && m->state == BROKER_MEMBER_INITIAL,
+						    .unwritten = alone && m->unproven,
 						    .config = &config,
 						    .members = first,
 						    .n_members = n,
 						    .alone = alone,
-						    .apart = broker_member_inherits(q, m),
+						    .apart = is_apart(q, m),
 						    .preferred = preferred(q, first, n)});
 	if (rc != 0)
 		log_error("queue", "queue '%.*s' in vhost '%.*s' (group %lu) cannot be opened: %s",

@@ -90,7 +90,7 @@ static void cluster_knows(struct api_call *c)
 		answer_known(c, true);
 		return;
 	}
-	broker_put_node_down(&b, id, 0);
+	broker_put_node_down(&b, id, 0, NULL, BROKER_ALL_ABSENT);
 	api_propose(c, &b, on_known);
 }
 
@@ -283,7 +283,7 @@ static void cluster_leave(struct api_call *c)
 		fail_last_disc(c);
 		return;
 	}
-	broker_put_node_down(&b, id, n->incarnation);
+	broker_put_node_down(&b, id, n->incarnation, NULL, BROKER_ALL_ABSENT);
 	api_propose(c, &b, on_leaver_down);
 }
 

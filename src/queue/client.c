@@ -951,23 +951,6 @@ static void client_end_fragile(struct queue_client *qc)
 	}
 }
 
-void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
-	uint32_t attempt, uint64_t term)
-{
-	struct queue_client *qc = clients_find(qs, group);
-	if (qc == NULL || qc->state != CLIENT_RESUMING || qc->leader != from ||
-		qc->attempt != attempt)
-		return;
-	if (term > qc->term)
-		qc->term = term;
-	client_follow(qc, from);
-	qc->moves = 0;
-	client_cancel_orphans(qc);
-	if (qc->served != 0 && qc->served != from)
-		client_end_fragile(qc);
-	qc->served = from;
-}
-
 /* Those that are there now; who is told may ask more. */
 static void client_answer_all(struct queue_client *qc, enum machine_status status)
 {
@@ -1060,6 +1043,43 @@ static void client_unavailable(struct queue_client *qc)
 	while (qc->consumers != NULL)
 		client_cancelled(qc, qc->consumers);
 	client_wake_waiters(qc);
+}
+
+/* The first that the leader may not have: of what is sent again to it. */
+static uint64_t client_first(const struct queue_client *qc)
+{
+	return qc->skip_from != 0 ? qc->skip_from : qc->heard + 1;
+}
+
+/* What was applied is not: an operator has given up who had it. The queue goes on from `last`, and what it knows of
+ * this client's consumers is not theirs. */
+static void client_rewind(struct queue_client *qc, uint64_t last)
+{
+	client_drop_backlog(qc);
+	qc->next_seq++; /* so that there is something to pass over, and to hear of */
+	qc->skip_from = last + 1;
+	client_unavailable(qc);
+}
+
+void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
+	uint32_t attempt, uint64_t term, uint64_t last)
+{
+	struct queue_client *qc = clients_find(qs, group);
+	if (qc == NULL || qc->state != CLIENT_RESUMING || qc->leader != from ||
+		qc->attempt != attempt)
+		return;
+	if (term > qc->term)
+		qc->term = term;
+	if (last < client_first(qc) - 1) {
+		client_rewind(qc, last);
+		return;
+	}
+	client_follow(qc, from);
+	qc->moves = 0;
+	client_cancel_orphans(qc);
+	if (qc->served != 0 && qc->served != from)
+		client_end_fragile(qc);
+	qc->served = from;
 }
 
 void queue_clients_unavailable(struct queue_clients *qs, uint64_t from, uint64_t group)

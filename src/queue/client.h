@@ -181,9 +181,11 @@ void queue_clients_cancelled(
 void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t to);
 /* The host leads, since that term. */
 void queue_clients_led(struct queue_clients *qs, uint64_t from, uint64_t group, uint64_t term);
-/* The answer of a host that leads to resume number `attempt`; what follows is new. */
+/* The answer of a host that leads to resume number `attempt`; what follows is new. It has applied everything up to
+ * sequence `last`: if that is less than what was heard of, the queue was given up where that is known, and all that is
+ * outstanding is answered as by queue_clients_unavailable(). */
 void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t group,
-	uint32_t attempt, uint64_t term);
+	uint32_t attempt, uint64_t term, uint64_t last);
 /* The queue does not exist any more: everything outstanding is answered, consumers are cancelled.
  * From the own node only. */
 void queue_clients_gone(struct queue_clients *qs, uint64_t group);

@@ -191,11 +191,11 @@ void dispatch_led(struct dispatch *o, uint64_t client, uint64_t group, uint64_t 
 }
 
 void dispatch_resumed(
-	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term)
+	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term, uint64_t last)
 {
 	struct event_mail *mail = find_mail(o, client);
 	if (mail != NULL)
-		event_put_resumed(mail, group, attempt, term);
+		event_put_resumed(mail, group, attempt, term, last);
 }
 
 void dispatch_gone(struct dispatch *o, uint64_t client, uint64_t group)

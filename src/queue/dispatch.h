@@ -43,7 +43,7 @@ void dispatch_cancelled(struct dispatch *o, uint64_t client, uint64_t group, uin
 void dispatch_moved(struct dispatch *o, uint64_t client, uint64_t group, uint64_t to);
 void dispatch_led(struct dispatch *o, uint64_t client, uint64_t group, uint64_t term);
 void dispatch_resumed(
-	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term);
+	struct dispatch *o, uint64_t client, uint64_t group, uint32_t attempt, uint64_t term, uint64_t last);
 void dispatch_gone(struct dispatch *o, uint64_t client, uint64_t group);
 void dispatch_unavailable(struct dispatch *o, uint64_t client, uint64_t group);
 

@@ -31,6 +31,7 @@ struct event {
 	bool has_message;
 	uint32_t attempt;
 	uint64_t group;
+	uint64_t last;  /* of resumed */
 	uint64_t value; /* seq of refused and applied, node of moved, term of led and resumed */
 	struct machine_delivery delivery;
 	struct machine_answer answer;
@@ -84,7 +85,7 @@ static void event_run(struct queue_clients *to, uint64_t from, const struct even
 		queue_clients_led(to, from, e->group, e->value);
 		break;
 	case EVENT_RESUMED:
-		queue_clients_resumed(to, from, e->group, e->attempt, e->value);
+		queue_clients_resumed(to, from, e->group, e->attempt, e->value, e->last);
 		break;
 	case EVENT_GONE:
 		queue_clients_gone(to, e->group);
@@ -260,6 +261,7 @@ static bool octets_get(
 	case EVENT_RESUMED:
 		e->value = get_u64le(r);
 		e->attempt = get_u32le(r);
+		e->last = get_u64le(r);
 		break;
 	case EVENT_UNAVAILABLE:
 		break;
@@ -379,17 +381,20 @@ void event_put_led(struct event_mail *em, uint64_t group, uint64_t term)
 	event_put_value(em, EVENT_LED, group, term);
 }
 
-void event_put_resumed(struct event_mail *em, uint64_t group, uint32_t attempt, uint64_t term)
+void event_put_resumed(
+	struct event_mail *em, uint64_t group, uint32_t attempt, uint64_t term, uint64_t last)
 {
 	if (em->octets) {
-		uint8_t *p = octets_put(em, EVENT_RESUMED, group, 12);
+		uint8_t *p = octets_put(em, EVENT_RESUMED, group, 20);
 		store_u64le(p, term);
 		store_u32le(p + 8, attempt);
+		store_u64le(p + 12, last);
 		return;
 	}
 	struct event *e = event_new(em, EVENT_RESUMED, group);
 	e->value = term;
 	e->attempt = attempt;
+	e->last = last;
 }
 
 void event_put_cancelled(struct event_mail *em, uint64_t group, uint32_t consumer)

@@ -48,7 +48,8 @@ void event_put_applied(struct event_mail *em, uint64_t group, uint64_t seq);
 void event_put_cancelled(struct event_mail *em, uint64_t group, uint32_t consumer);
 void event_put_moved(struct event_mail *em, uint64_t group, uint64_t to);
 void event_put_led(struct event_mail *em, uint64_t group, uint64_t term);
-void event_put_resumed(struct event_mail *em, uint64_t group, uint32_t attempt, uint64_t term);
+void event_put_resumed(
+	struct event_mail *em, uint64_t group, uint32_t attempt, uint64_t term, uint64_t last);
 /* Never as octets: a node hears of it from the metadata. */
 void event_put_gone(struct event_mail *em, uint64_t group);
 void event_put_unavailable(struct event_mail *em, uint64_t group);

@@ -59,6 +59,13 @@ struct queue_host {
 	bool failed; /* an entry that it needs cannot be read: not served any more */
 	struct list failing; /* in queue_hosts.failing: its clients are to be told so */
 	struct list closing; /* in queue_hosts.closing */
+	struct store_log *left; /* closed: its log in memory, or NULL */
+};
+
+/* What a member in memory has left, for it to be opened again. */
+struct left_log {
+	uint64_t group, member;
+	struct store_log *log; /* NULL: nothing */
 };
 
 struct queue_hosts {
@@ -70,6 +77,7 @@ struct queue_hosts {
 	struct list lazy;         /* struct queue_host.lazy */
 	struct timer *lazy_timer; /* set while `lazy` is not empty */
 	struct list closing;      /* struct queue_host.closing: a few */
+	struct left_log left;     /* inside config.closed() */
 	unsigned open; /* hosts not yet closed, those closing included */
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -451,7 +459,8 @@ void queue_hosts_submit(struct queue_hosts *hs, uint64_t group, struct blob *blo
 
 static void host_resume(struct queue_host *h, struct resume *r)
 {
-	dispatch_resumed(h->all->dispatch, r->client, h->id, r->attempt, h->term);
+	dispatch_resumed(h->all->dispatch, r->client, h->id, r->attempt, h->term,
+		machine_last_seq(h->machine, r->client));
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint64_t last;
 		uint32_t consumer = resume_next(r, &last);
@@ -779,23 +788,56 @@ bool queue_hosts_configure(
 	return true;
 }
 
+static void host_log_left(void *arg, struct store_log *log)
+{
+	struct queue_host *h = arg;
+	if (h->durable)
+		store_log_close(log);
+	else
+		h->left = log;
+}
+
+/* The log of the member that is to be opened. */
+static struct store_log *log_of(struct queue_hosts *hs, const struct queue_hosting *q)
+{
+	struct left_log *left = &hs->left;
+	struct store_log *log = left->log;
+	if (!q->memory)
+		return store_log_open(hs->config.port, q->group);
+	if (log == NULL || left->group != q->group || left->member != q->self)
+		return memory_log_open(hs->config.port, q->group);
+	left->log = NULL;
+	return log;
+}
+
+static void tell_closed(struct queue_hosts *hs, const struct left_log *left)
+{
+	hs->left = *left;
+	hs->config.closed(hs->config.arg, left->group);
+	if (hs->left.log != NULL)
+		store_log_close(hs->left.log);
+	hs->left = (struct left_log){0};
+}
+
 static void host_closed(void *arg)
 {
 	struct queue_host *h = arg;
 	struct queue_hosts *hs = h->all;
+	struct left_log left = {h->id, h->self, h->left};
 	machine_free(h->machine);
 	buf_done(&h->config);
 	host_drop_early(h);
 	expected_done(&h->expected);
 	buf_done(&h->turned_away);
 	list_remove(&h->closing);
-	uint64_t id = h->id;
-	bool was_open = h->group != NULL;
+	bool tell = h->group != NULL && hs->config.closed != NULL, last = --hs->open == 0 && hs->closed != NULL;
 	mem_free(h);
-	if (--hs->open == 0 && hs->closed != NULL)
+	if (tell && !last)
+		tell_closed(hs, &left);
+	else if (left.log != NULL)
+		store_log_close(left.log);
+	if (last)
 		hs->closed(hs->closed_arg);
-	else if (was_open && hs->config.closed != NULL)
-		hs->config.closed(hs->config.arg, id);
 }
 
 static const struct group_app host_app = {
@@ -808,6 +850,7 @@ static const struct group_app host_app = {
 	.live = host_live,
 	.leading = host_leading,
 	.closed = host_closed,
+	.log_left = host_log_left,
 };
 
 /* ---- registry ---- */
@@ -884,8 +927,7 @@ int queue_hosts_open(struct queue_hosts *hs, const struct queue_hosting *q)
 		.alone = q->alone,
 		.apart = q->apart,
 		.begun = !q->memory && q->begun && q->n_members == 1 && !q->unwritten,
-		.log = q->memory ? memory_log_open(hs->config.port, q->group)
-				 : store_log_open(hs->config.port, q->group),
+		.log = log_of(hs, q),
 		.app = &host_app,
 		.arg = h,
 	};

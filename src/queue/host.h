@@ -52,7 +52,8 @@ struct queue_hosts_config {
 	void (*failed)(void *arg, uint64_t group, uint64_t entry, int error);
 	/* This node leads the queue, and serves it, from now on / not any more. May be NULL. */
 	void (*leads)(void *arg, uint64_t group, bool yes);
-	/* A queue is closed: it could be opened again. May be NULL. */
+	/* A queue is closed: it could be opened again, and only inside this call the same member in memory with what
+	 * it had. May be NULL. */
 	void (*closed)(void *arg, uint64_t group);
 	/* Publishes a dead letter: calls queue_hosts_dead_done() when all its targets have it or it
 	 * has none, or queue_hosts_dead_again() later if there is no room for it now. Slices are valid inside the call. */
@@ -80,10 +81,10 @@ unsigned queue_hosts_count(const struct queue_hosts *hs);
 struct queue_hosting {
 	uint64_t group;
 	uint64_t self; /* raft id of the member */
-	bool memory;   /* its log */
+	bool memory;   /* its log: empty, unless the member is opened again inside config.closed() */
 	/* A queue with one member: config.begin() was heeded once, so its log must be there. */
 	bool begun;
-	bool unwritten; /* its first configuration had others: its log may not be there all the same */
+	bool unwritten; /* its log may never have been begun all the same */
 	const struct queue_config *config; /* proposed by the leader if it is another one */
 	/* The group's first configuration, see struct group_spec; none: the member joins. */
 	const struct group_member *members;

@@ -31,8 +31,9 @@ def body(queue, number):
 
 
 class Publisher:
-    def __init__(self, queue, ports, rate=800):
+    def __init__(self, queue, ports, rate=800, durable=True):
         self.queue, self.ports, self.rate = queue, ports, rate
+        self.flags = DURABLE if durable else 0
         self.sent = 0         # numbers below it were published
         self.confirmed = -1   # numbers up to it were confirmed
         self.settled = -1     # numbers up to it were taken from the queue
@@ -61,7 +62,7 @@ class Publisher:
     def publish(self, raw):
         """Until the connection is lost or nothing is wanted. All of the window that was not confirmed goes again."""
         try:
-            raw.declare(1, self.queue, DURABLE)
+            raw.declare(1, self.queue, self.flags)
             raw.call(1, (85, 10), b"\0", (85, 11))
             base = self.confirmed  # delivery tag N is number base + N
             following = base + 1

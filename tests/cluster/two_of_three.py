@@ -25,14 +25,15 @@ TWO = {"ha-mode": "exactly", "ha-params": 2, "ha-sync-mode": "automatic"}
 
 
 class TwoOfThree(unittest.TestCase):
-    def begin(self, *settings):
-        self.cluster = c = Cluster(3, settings)
+    def begin(self, *settings, nodes=3, durable=True):
+        self.cluster = c = Cluster(nodes, settings)
         self.publishers = []
         self.addCleanup(self.tear_down)
         c.form()
         c.nodes[0].ctl("set_policy", "two", "^two-", json.dumps(TWO))
         ports = [n.port for n in c.nodes]
-        self.publishers += [Publisher("two-%d" % i, ports[i:] + ports[:i]) for i in range(3)]
+        self.publishers += [Publisher("two-%d" % i, ports[i:] + ports[:i], durable=durable)
+                            for i in range(nodes)]
         self.flows()
         self.whole()
 
@@ -99,6 +100,44 @@ class TwoOfThree(unittest.TestCase):
             self.gap(p, "the survivor dies, too")
             pair[1 - which].start()
             self.cluster.wait_running(3)
+            self.whole()
+            self.check()
+
+    def test_the_survivor_in_memory_goes_on(self):
+        """A queue that is not durable lives with what is in it as long as one of the two has it all."""
+        self.begin(durable=False)
+        for i, which in enumerate((0, 1, 0, 1)):
+            p = self.publishers[i % 3]
+            pair = self.pair(p)
+            if i < 2:
+                pair[which].kill()
+            else:
+                pair[which].stop()
+            self.gap(p, "the %s %s" % (("leader", "mirror")[which], "dies" if i < 2 else "stops"))
+            pair[which].start()
+            self.cluster.wait_running(3)
+            self.whole()
+            # Another one has a copy of all by then.
+            pair[1 - which].kill()
+            self.gap(p, "the survivor dies, too")
+            pair[1 - which].start()
+            self.cluster.wait_running(3)
+            self.whole()
+            self.check()
+
+    def test_of_two_nodes_the_queue_in_memory_waits_for_the_other(self):
+        """They have no metadata meanwhile; who comes back has nothing of what it had."""
+        self.begin(nodes=2, durable=False)
+        for which in (0, 1, 0):
+            for p in self.publishers:
+                p.pause()
+            pair = self.pair(self.publishers[0])
+            pair[which].kill()
+            pair[which].start()
+            self.cluster.wait_running(2)
+            for p in self.publishers:
+                p.go_on()
+            self.gap(self.publishers[0], "the %s has begun anew" % ("leader", "mirror")[which])
             self.whole()
             self.check()
 

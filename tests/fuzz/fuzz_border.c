@@ -445,7 +445,7 @@ static void put_event(struct world *w, struct event_mail *mail)
 		break;
 	case 10:
 	case 11:
-		event_put_resumed(mail, group, (uint32_t)number(&w->in, 8), seq);
+		event_put_resumed(mail, group, (uint32_t)number(&w->in, 8), seq, number(&w->in, 8));
 		break;
 	default:
 		event_put_led(mail, group, number(&w->in, 8));

@@ -387,7 +387,8 @@ static void put_cluster(struct run *r)
 		broker_put_forget_node(b, id);
 		break;
 	case 3:
-		broker_put_node_down(b, id, broker_node_incarnation(r->broker, id));
+		broker_put_node_down(b, id, broker_node_incarnation(r->broker, id),
+			(const uint64_t[]){1 + what / 16 % 4}, what / 8 % 2);
 		break;
 	case 4:
 		broker_put_set_node_type(b, id, what / 8 % BROKER_NODE_TYPES);

@@ -257,6 +257,7 @@ static bool live(uint64_t seed, const struct scene *scene, unsigned seconds, boo
 	if (scene != NULL) {
 		o.nodes = scene->nodes;
 		o.discovers = scene->discovers;
+		o.workers = scene->workers > 0 ? scene->workers : o.workers;
 		o.replace_ms = o.replace_ms > 0 ? o.replace_ms : 5000;
 	}
 	if (life_begin(&t.life, &o,

@@ -138,6 +138,20 @@ struct sim_node *life_leader(struct nodes_life *l, unsigned queue)
 	return NULL;
 }
 
+struct sim_node *life_member(struct nodes_life *l, unsigned queue, const struct sim_node *but)
+{
+	struct sim_node *via = life_some(l);
+	const struct broker_queue *q = via != NULL ? sim_queue_find(via, queue) : NULL;
+	for (unsigned i = 0; q != NULL && i < l->world.o.nodes; i++) {
+		struct sim_node *n = &l->world.nodes[i];
+		const struct broker_node *row =
+			broker_node_find(sim_node_broker(via), n->box.identity.node_id);
+		if (n != but && row != NULL && broker_member_on(q, row->number) != NULL)
+			return n;
+	}
+	return NULL;
+}
+
 unsigned life_voters(struct nodes_life *l, unsigned queue)
 {
 	struct sim_node *n = life_leader(l, queue);
@@ -260,6 +274,28 @@ static bool is_led_by_one(struct nodes_life *l, unsigned queue, char *why, size_
 	return true;
 }
 
+void life_describe(struct nodes_life *l, unsigned queue, char *why, size_t n)
+{
+	struct sim_node *via = life_some(l);
+	const struct broker_queue *q = via != NULL ? sim_queue_find(via, queue) : NULL;
+	uint64_t id;
+	size_t at = (size_t)snprintf(why, n, "q%u (group %lu) has no leader;", queue,
+		q != NULL ? (unsigned long)q->group : 0ul);
+	for (unsigned i = 0; q != NULL && i < q->n_members && at < n; i++)
+		at += (size_t)snprintf(why + at, n - at, " %lu@%u %s%s%s",
+			(unsigned long)q->members[i].id, q->members[i].node,
+			broker_member_state_name(q->members[i].state),
+			q->members[i].lost ? " lost" : q->members[i].heir ? " heir" : "",
+			q->members[i].memory ? " in memory" : "");
+	for (unsigned i = 0; i < l->world.o.nodes && at < n; i++) {
+		struct group *g = group_on(l, i, queue, &id);
+		if (g != NULL)
+			at += (size_t)snprintf(why + at, n - at, "; n%u has %lu, term %lu, leader %lu", i,
+				(unsigned long)id, (unsigned long)group_term(g),
+				(unsigned long)group_leader(g));
+	}
+}
+
 /* The members by the metadata are settled, and so says the group. */
 static bool has_its_members(struct nodes_life *l, unsigned queue, char *why, size_t n)
 {
@@ -270,22 +306,7 @@ static bool has_its_members(struct nodes_life *l, unsigned queue, char *why, siz
 	if (q == NULL || (!q->begun && q->n_members == 1))
 		return true;
 	if (leader == NULL) {
-		size_t at = (size_t)snprintf(why, n, "q%u (group %lu) has no leader;", queue,
-			(unsigned long)q->group);
-		for (unsigned i = 0; i < q->n_members && at < n; i++)
-			at += (size_t)snprintf(why + at, n - at, " %lu@%u %s%s",
-				(unsigned long)q->members[i].id, q->members[i].node,
-				broker_member_state_name(q->members[i].state),
-				q->members[i].memory ? " in memory" : "");
-		for (unsigned i = 0; i < l->world.o.nodes && at < n; i++) {
-			struct queue_hosts *hs = hosts_of(&l->world.nodes[i], queue, &group);
-			struct group *g = hs != NULL ? queue_hosts_group(hs, group) : NULL;
-			if (g != NULL)
-				at += (size_t)snprintf(why + at, n - at, "; n%u has %lu, term %lu, "
-									 "leader %lu",
-					i, (unsigned long)queue_hosts_member(hs, group),
-					(unsigned long)group_term(g), (unsigned long)group_leader(g));
-		}
+		life_describe(l, queue, why, n);
 		return false;
 	}
 	struct queue_hosts *hs = hosts_of(leader, queue, &group);
@@ -333,19 +354,25 @@ static void describe_open(struct nodes_life *l, unsigned queue, uint64_t open, u
 		(unsigned long)c.unacked, c.consumers);
 }
 
+/* The queue may be gone with what was in it. */
+static bool may_be_gone(const struct nodes_life *l, unsigned queue)
+{
+	return l->deleted[queue] || (queue == QUEUE_TRANSIENT && !l->remembers);
+}
+
 static bool has_come(struct nodes_life *l, unsigned queue, char *why, size_t n)
 {
 	uint64_t which = 0, open = promises_open(&l->world.promises, queue, &which);
-	if (open > 0 && !l->deleted[queue] && queue != QUEUE_TRANSIENT)
+	if (open > 0 && !may_be_gone(l, queue))
 		describe_open(l, queue, open, which, why, n);
-	return open == 0 || l->deleted[queue] || queue == QUEUE_TRANSIENT;
+	return open == 0 || may_be_gone(l, queue);
 }
 
 static bool is_there(struct nodes_life *l, unsigned queue, char *why, size_t n)
 {
 	for (unsigned i = 0; i < l->world.o.nodes; i++) {
 		bool found = sim_queue_find(&l->world.nodes[i], queue) != NULL;
-		if (found || !l->declared[queue] || queue == QUEUE_TRANSIENT)
+		if (found || !l->declared[queue] || may_be_gone(l, queue))
 			continue;
 		snprintf(why, n, "q%u was declared, and is not there", queue);
 		return false;

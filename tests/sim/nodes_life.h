@@ -25,6 +25,7 @@ struct nodes_life {
 	uint64_t tended[SIM_NODES]; /* lives of nodes that have got their clients */
 	unsigned publishers, consumers; /* per node and queue, in percent */
 	unsigned queues;                /* that clients use */
+	bool remembers; /* of the queue that is not durable some member is always there: what was confirmed has to come */
 	bool deleted[QUEUES];
 	bool declared[QUEUES]; /* somebody was told so */
 };
@@ -45,6 +46,10 @@ void life_mirror(struct nodes_life *l, struct sim_node *n, unsigned queue, const
 struct sim_node *life_some(struct nodes_life *l);
 /* The node that leads the queue, or NULL. */
 struct sim_node *life_leader(struct nodes_life *l, unsigned queue);
+/* Says who the members are of a queue that nobody leads. */
+void life_describe(struct nodes_life *l, unsigned queue, char *why, size_t n);
+/* A node that has a member of the queue by the metadata, other than this one; or NULL. */
+struct sim_node *life_member(struct nodes_life *l, unsigned queue, const struct sim_node *but);
 /* Members of the queue's group that vote, as its leader and the metadata know. */
 unsigned life_voters(struct nodes_life *l, unsigned queue);
 bool life_failed(const struct nodes_life *l);

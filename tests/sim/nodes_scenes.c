@@ -15,6 +15,7 @@ enum {
 	START_MS = 30000,   /* the same when all have been started */
 	STOP_MS = 40000,    /* in which a node ends that is told to */
 	MANY = 150,         /* queues at rest */
+	FEW = 20,           /* queues that are declared when a node has just gone */
 };
 
 static struct sim *sim_of(struct nodes_life *l)
@@ -61,8 +62,11 @@ static bool has_voters(struct sim_world *w, void *arg)
 static void expect_led(struct nodes_life *l, unsigned queue)
 {
 	struct queue_of q = {.life = l, .queue = queue};
-	if (!world_until(&l->world, is_led, &q, LEADER_MS))
-		promise_broken(&l->world.promises, "q%u has no leader after %u ms", queue, LEADER_MS);
+	char why[512];
+	if (world_until(&l->world, is_led, &q, LEADER_MS))
+		return;
+	life_describe(l, queue, why, sizeof why);
+	promise_broken(&l->world.promises, "after %u ms %s", LEADER_MS, why);
 }
 
 static void expect_voters(struct nodes_life *l, unsigned queue, unsigned voters)
@@ -261,6 +265,67 @@ static void two_mirrors_cut(struct nodes_life *l)
 				cut_both(l, k, m, false);
 		a_while(l);
 	}
+}
+
+/* Both members' nodes die at a time, and one of them is back: the queue goes on, whichever it is. */
+static void both_of_two(struct nodes_life *l)
+{
+	for (unsigned i = 0; i < 3 && !life_failed(l); i++) {
+		struct queue_of q = {.life = l, .queue = QUEUE_TWO};
+		expect_led(l, QUEUE_TWO);
+		expect_voters(l, QUEUE_TWO, 2);
+		a_while(l);
+		struct sim_node *a = life_leader(l, QUEUE_TWO), *b = life_member(l, QUEUE_TWO, a);
+		if (life_failed(l) || a == NULL || b == NULL)
+			return;
+		bool dark = sim_chance(sim_of(l), 50), swap = sim_chance(sim_of(l), 50);
+		sim_node_kill(a, dark);
+		sim_node_kill(b, dark);
+		world_run(&l->world, sim_between(sim_of(l), 1, 16000));
+		sim_node_start(swap ? a : b);
+		world_until(&l->world, is_led, &q, START_MS);
+		expect_led(l, QUEUE_TWO);
+		a_while(l);
+		sim_node_start(swap ? b : a);
+	}
+}
+
+static bool serves(struct sim_world *w, void *arg)
+{
+	(void)w;
+	return sim_node_serves(arg);
+}
+
+/* A queue in memory on two nodes: they die or stop in turn, and it lives with what was in it as long as one of them
+ * has it all. Two nodes alone have no metadata meanwhile. */
+static void two_in_memory(struct nodes_life *l)
+{
+	l->remembers = true;
+	life_mirror(l, node(l, 0), QUEUE_TRANSIENT, "exactly", 2, true);
+	for (unsigned i = 0; i < 5 && !life_failed(l); i++) {
+		expect_led(l, QUEUE_TRANSIENT);
+		expect_voters(l, QUEUE_TRANSIENT, 2);
+		a_while(l);
+		struct sim_node *n = life_leader(l, QUEUE_TRANSIENT);
+		if (sim_chance(sim_of(l), 50))
+			n = life_member(l, QUEUE_TRANSIENT, n);
+		if (life_failed(l) || n == NULL)
+			return;
+		if (sim_chance(sim_of(l), 70))
+			sim_node_kill(n, sim_chance(sim_of(l), 50));
+		else
+			sim_node_stop(n);
+		world_run(&l->world, sim_chance(sim_of(l), 30) ? 1 : sim_between(sim_of(l), 1, 15000));
+		if (!n->up && l->world.o.nodes > 2)
+			expect_led(l, QUEUE_TRANSIENT);
+		expect_down(l, n);
+		if (life_failed(l))
+			return;
+		sim_node_start(n);
+		if (!world_until(&l->world, serves, n, START_MS)) /* from then on it has no vote */
+			promise_broken(&l->world.promises, "%s does not serve", n->name);
+	}
+	expect_agreement(l, START_MS);
 }
 
 /* All are stopped, and started in each order there is of three. */
@@ -750,6 +815,200 @@ static void forced(struct nodes_life *l)
 			come_anew(l, node(l, i), BROKER_NODE_DISC);
 }
 
+/* All are gone but one, whose worker has stood still while others led its queue and gave another member a vote: it
+ * goes on by itself, and soon knows of no others. */
+static bool is_alone(struct sim_world *w, void *arg)
+{
+	struct queue_of *q = arg;
+	struct sim_node *n = life_leader(q->life, q->queue);
+	(void)w;
+	return n != NULL && sim_queue_find(n, q->queue)->n_members == 1;
+}
+
+static void give_up_queue(struct nodes_life *l, unsigned queue)
+{
+	struct sim_node *n = life_some(l);
+	const struct broker_queue *q = n != NULL ? sim_queue_find(n, queue) : NULL;
+	if (q != NULL)
+		promises_give_up(&l->world.promises, queue, q->group);
+}
+
+/* All lose their power at a time, and this one is all that is left. */
+static void force(struct nodes_life *l, struct sim_node *n)
+{
+	for (unsigned i = 0; i < l->world.o.nodes; i++)
+		if (node(l, i) != n)
+			sim_node_kill(node(l, i), true);
+	for (unsigned q = 0; q < QUEUES + FEW; q++)
+		give_up_queue(l, q);
+	promises_forget_group(&l->world.promises, 0);
+	sim_node_kill(n, true);
+	sim_node_give_up_others(n);
+	sim_node_start(n);
+}
+
+/* A queue on all nodes that is not on worker 0, which has the metadata. */
+static unsigned declare_beside(struct nodes_life *l)
+{
+	for (unsigned q = QUEUES_KEPT; q < QUEUES; q++) {
+		life_mirror(l, node(l, 0), q, "all", 0, true);
+		life_declare(l, node(l, 0), q);
+		world_run(&l->world, 500);
+		const struct broker_queue *found = sim_queue_find(node(l, 0), q);
+		if (found != NULL && found->group % l->world.o.workers != 0)
+			return q;
+	}
+	return QUEUES;
+}
+
+/* Queues that had no member on the node that is left. */
+static void without_others(struct nodes_life *l, struct sim_node *n)
+{
+	for (unsigned q = 0; q < QUEUES; q++)
+		if (sim_node_serves(n) && sim_queue_find(n, q) == NULL) {
+			l->deleted[q] = true;
+			l->declared[q] = false;
+		}
+}
+
+static void forced_behind(struct nodes_life *l)
+{
+	unsigned queue = declare_beside(l);
+	struct queue_of q = {.life = l, .queue = queue};
+	expect_all_vote(l);
+	expect_led(l, queue);
+	struct sim_node *leader = life_leader(l, queue);
+	if (life_failed(l) || leader == NULL)
+		return;
+	struct sim_node *n = node(l, leader->i + 1), *renewed = node(l, leader->i + 2);
+	uint64_t group = sim_queue_find(n, queue)->group;
+	sim_loop_stall(&n->node.shards[group % n->node.n_shards].worker, sim_of(l)->now_us + 600000000);
+	for (unsigned i = 0; i < 3 && !life_failed(l); i++) {
+		expect_led(l, queue);
+		leader = life_leader(l, queue);
+		sim_node_kill(leader, false);
+		expect_led(l, queue);
+		sim_node_start(leader);
+		world_run(&l->world, 2000);
+	}
+	expect_led(l, queue);
+	uint64_t id = renewed->box.identity.node_id;
+	sim_node_kill(renewed, false);
+	forget(l, id);
+	without(l, QUEUE_ONE);
+	come_anew(l, renewed, BROKER_NODE_DISC);
+	expect_voters(l, queue, l->world.o.nodes);
+	if (!life_failed(l))
+		force(l, n);
+	if (!world_until(&l->world, is_alone, &q, LEADER_MS))
+		promise_broken(&l->world.promises, "q%u is not alone with its only node", queue);
+	without(l, QUEUE_TWO);
+	without_others(l, n);
+	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
+		if (node(l, i) != n)
+			come_anew(l, node(l, i), BROKER_NODE_DISC);
+}
+
+/* Queues are declared everywhere while all lose their power, and one node is all that is left: it may have heard of a
+ * queue, and not have begun its log. */
+static void forced_early(struct nodes_life *l)
+{
+	struct sim_node *n = node(l, any(l));
+	expect_all_vote(l);
+	life_mirror(l, n, QUEUE_ONE, "all", 0, true);
+	expect_voters(l, QUEUE_ONE, l->world.o.nodes);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++)
+		life_mirror(l, n, q, "all", 0, true);
+	world_run(&l->world, 1000);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++) {
+		life_declare(l, node(l, q), q);
+		world_run(&l->world, 1 + q % 2);
+	}
+	force(l, n);
+	expect_led(l, QUEUE_ALL);
+	for (unsigned q = QUEUES; q < QUEUES + FEW && !life_failed(l); q++)
+		if (sim_queue_find(n, q) != NULL)
+			expect_led(l, q);
+	without(l, QUEUE_TWO);
+	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
+		if (node(l, i) != n)
+			come_anew(l, node(l, i), BROKER_NODE_DISC);
+}
+
+/* ---- who has gone on alone is given up, too ---- */
+
+/* Of a queue's two members one is lost, and the other one, which has gone on, is forgotten by an operator, while
+ * the lost one is back or comes back: that has what it had. */
+static void survivor_forgotten(struct nodes_life *l)
+{
+	without(l, QUEUE_ONE);
+	expect_led(l, QUEUE_TWO);
+	expect_voters(l, QUEUE_TWO, 2);
+	a_while(l);
+	struct sim_node *lost = life_leader(l, QUEUE_TWO);
+	if (sim_chance(sim_of(l), 50))
+		lost = life_member(l, QUEUE_TWO, lost);
+	if (life_failed(l) || lost == NULL)
+		return;
+	sim_node_kill(lost, sim_chance(sim_of(l), 50));
+	struct sim_node *survivor = life_member(l, QUEUE_TWO, lost);
+	expect_led(l, QUEUE_TWO);
+	for (unsigned t = 0; t < 200 && life_voters(l, QUEUE_TWO) > 1; t++)
+		world_run(&l->world, 100); /* it is called down */
+	world_run(&l->world, sim_between(sim_of(l), 1, 3000));
+	if (life_failed(l) || survivor == NULL)
+		return;
+	uint64_t id = survivor->box.identity.node_id;
+	sim_node_kill(survivor, sim_chance(sim_of(l), 50));
+	/* Of three, two are needed for the metadata. */
+	if (l->world.o.nodes < 5 || sim_chance(sim_of(l), 50)) {
+		world_run(&l->world, sim_between(sim_of(l), 1, 2000));
+		sim_node_start(lost);
+		world_run(&l->world, sim_between(sim_of(l), 1, 3000));
+	}
+	give_up_queue(l, QUEUE_TWO);
+	forget(l, id);
+	world_run(&l->world, sim_between(sim_of(l), 1, 2000));
+	if (!lost->up)
+		sim_node_start(lost);
+	expect_led(l, QUEUE_TWO);
+	expect_voters(l, QUEUE_TWO, 2);
+	come_anew(l, survivor, BROKER_NODE_DISC);
+	expect_agreement(l, AGREE_MS);
+}
+
+/* Likewise, and the lost one has never begun its log: queues were declared when it had just gone. */
+static void never_begun(struct nodes_life *l)
+{
+	struct sim_node *lost = node(l, any(l)), *survivor = node(l, lost->i + 1);
+	uint64_t id = survivor->box.identity.node_id;
+	unsigned queue = 0;
+	without(l, QUEUE_ONE);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++)
+		life_mirror(l, survivor, q, "exactly", 2, true);
+	expect_voters(l, QUEUE_TWO, 2);
+	a_while(l);
+	sim_node_kill(lost, true);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++)
+		life_declare(l, survivor, q);
+	world_run(&l->world, 500);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++)
+		if (life_member(l, q, survivor) == lost)
+			queue = q;
+	if (queue == 0)
+		return;
+	expect_led(l, queue);
+	for (unsigned q = QUEUES; q < QUEUES + FEW; q++)
+		give_up_queue(l, q);
+	give_up_queue(l, QUEUE_TWO);
+	sim_node_kill(survivor, true);
+	forget(l, id);
+	sim_node_start(lost);
+	expect_led(l, queue);
+	come_anew(l, survivor, BROKER_NODE_DISC);
+	expect_led(l, queue);
+}
+
 /* The cluster has been found by its nodes. One loses its disk, and finds it again; others may be away then: it
  * waits until they are there, and founds none. */
 static void discovered(struct nodes_life *l)
@@ -868,38 +1127,46 @@ static void idle(struct nodes_life *l)
 /* ---- all ---- */
 
 const struct scene nodes_scenes[] = {
-	{"home_down", 3, 0, home_down, false},
-	{"kills", 3, 0, kills, false},
-	{"kills_in_turn", 3, 0, kills_in_turn, false},
-	{"kills_of_five", 5, 0, kills, false},
-	{"two_mirrors", 3, 0, two_mirrors, false},
-	{"two_mirrors_of_five", 5, 0, two_mirrors, false},
-	{"two_mirrors_cut", 3, 0, two_mirrors_cut, false},
-	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut, false},
-	{"orders", 3, 0, orders, false},
-	{"power_loss", 3, 0, power_loss, false},
-	{"rolling", 3, 0, rolling, false},
-	{"deleted_while_stopping", 3, 0, deleted_while_stopping, false},
-	{"cut_off", 3, 0, cut_off, false},
-	{"unheard", 3, 0, unheard, false},
-	{"deaf", 3, 0, deaf, false},
-	{"ring", 3, 0, ring, false},
-	{"pairs", 3, 0, pairs, false},
-	{"lopsided", 3, 0, lopsided, false},
-	{"blinks", 3, 0, blinks, false},
-	{"lossy", 3, 0, lossy, false},
-	{"wiped", 3, 0, wiped, false},
-	{"replaced", 4, 0, replaced, false},
-	{"stalled", 3, 0, stalled, false},
-	{"full_disk", 3, 0, full_disk, false},
-	{"renewed", 3, 0, renewed, false},
-	{"retyped", 3, 1, retyped, false},
-	{"forced", 3, 0, forced, false},
-	{"discovered", 3, 0, discovered, true},
-	{"mirror_added", 3, 0, mirror_added, false},
-	{"sync_cancelled", 3, 0, sync_cancelled, false},
-	{"ram_node", 3, 1, ram_node, false},
-	{"idle", 3, 0, idle, false},
+	{"home_down", 3, 0, home_down, false, 0},
+	{"kills", 3, 0, kills, false, 0},
+	{"kills_in_turn", 3, 0, kills_in_turn, false, 0},
+	{"kills_of_five", 5, 0, kills, false, 0},
+	{"two_mirrors", 3, 0, two_mirrors, false, 0},
+	{"two_mirrors_of_five", 5, 0, two_mirrors, false, 0},
+	{"two_mirrors_cut", 3, 0, two_mirrors_cut, false, 0},
+	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut, false, 0},
+	{"both_of_two", 5, 0, both_of_two, false, 0},
+	{"two_in_memory", 3, 0, two_in_memory, false, 0},
+	{"two_in_memory_of_two", 2, 0, two_in_memory, false, 0},
+	{"orders", 3, 0, orders, false, 0},
+	{"power_loss", 3, 0, power_loss, false, 0},
+	{"rolling", 3, 0, rolling, false, 0},
+	{"deleted_while_stopping", 3, 0, deleted_while_stopping, false, 0},
+	{"cut_off", 3, 0, cut_off, false, 0},
+	{"unheard", 3, 0, unheard, false, 0},
+	{"deaf", 3, 0, deaf, false, 0},
+	{"ring", 3, 0, ring, false, 0},
+	{"pairs", 3, 0, pairs, false, 0},
+	{"lopsided", 3, 0, lopsided, false, 0},
+	{"blinks", 3, 0, blinks, false, 0},
+	{"lossy", 3, 0, lossy, false, 0},
+	{"wiped", 3, 0, wiped, false, 0},
+	{"replaced", 4, 0, replaced, false, 0},
+	{"stalled", 3, 0, stalled, false, 0},
+	{"full_disk", 3, 0, full_disk, false, 0},
+	{"renewed", 3, 0, renewed, false, 0},
+	{"retyped", 3, 1, retyped, false, 0},
+	{"forced", 3, 0, forced, false, 0},
+	{"forced_behind", 5, 0, forced_behind, false, 2},
+	{"forced_early", 3, 0, forced_early, false, 0},
+	{"survivor_forgotten", 5, 0, survivor_forgotten, false, 0},
+	{"survivor_of_three_forgotten", 3, 0, survivor_forgotten, false, 0},
+	{"never_begun", 5, 0, never_begun, false, 0},
+	{"discovered", 3, 0, discovered, true, 0},
+	{"mirror_added", 3, 0, mirror_added, false, 0},
+	{"sync_cancelled", 3, 0, sync_cancelled, false, 0},
+	{"ram_node", 3, 1, ram_node, false, 0},
+	{"idle", 3, 0, idle, false, 0},
 };
 
 const unsigned n_nodes_scenes = sizeof nodes_scenes / sizeof *nodes_scenes;

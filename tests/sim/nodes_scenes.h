@@ -13,6 +13,7 @@ struct scene {
 	unsigned nodes, n_ram;
 	void (*play)(struct nodes_life *l);
 	bool discovers; /* nobody forms the cluster */
+	unsigned workers; /* 0: as the seed decides */
 };
 
 extern const struct scene nodes_scenes[];

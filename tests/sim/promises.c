@@ -16,7 +16,6 @@ enum {
 	LARGE = 8192,             /* of a state so large: */
 	DIGEST_LARGE_EVERY = 256,
 	INDEXES_MAX = 1 << 22,
-	TERMS_MAX = 1 << 16,
 };
 
 static struct promises *the_promises;
@@ -189,22 +188,21 @@ static void on_live(void *arg, struct buf *live)
 	w->real->live(w->arg, live);
 }
 
+/* Terms are many where a group was given up (start_alone()). */
 static void check_leader(struct watched *w, uint64_t term)
 {
 	struct promised_group *g = w->group;
-	if (term >= TERMS_MAX)
-		return;
-	if (term >= g->n_leaders) {
-		size_t n = 2 * term + 16;
-		g->leaders = mem_realloc(g->leaders, n * sizeof *g->leaders);
-		memset(g->leaders + g->n_leaders, 0, (n - g->n_leaders) * sizeof *g->leaders);
-		g->n_leaders = n;
-	}
 	uint64_t who = (uint64_t)(w->node->i + 1) << 48 | w->life;
-	if (g->leaders[term] != 0 && g->leaders[term] != who)
-		promise_broken(the_promises, "two leaders of group %" PRIu64 " act in term %" PRIu64,
-			g->id, term);
-	g->leaders[term] = who;
+	for (size_t i = g->n_leaders; i-- > 0;) {
+		if (g->leaders[i].term != term)
+			continue;
+		if (g->leaders[i].who != who)
+			promise_broken(the_promises, "two leaders of group %" PRIu64 " act in term %" PRIu64,
+				g->id, term);
+		return;
+	}
+	g->leaders = mem_realloc(g->leaders, (g->n_leaders + 1) * sizeof *g->leaders);
+	g->leaders[g->n_leaders++] = (struct promised_leader){term, who};
 }
 
 static void on_leading(void *arg, bool yes, uint64_t term)
@@ -224,6 +222,12 @@ static void on_closed(void *arg)
 	struct watched *w = arg;
 	w->real->closed(w->arg);
 	mem_free(w);
+}
+
+static void on_log_left(void *arg, struct store_log *log)
+{
+	struct watched *w = arg;
+	w->real->log_left(w->arg, log);
 }
 
 static void on_whole(void *arg, struct buf *data, struct buf *live)
@@ -249,6 +253,7 @@ static struct group_app app_like(const struct group_app *real)
 		.live = on_live,
 		.leading = on_leading,
 		.closed = on_closed,
+		.log_left = real->log_left != NULL ? on_log_left : NULL,
 		.whole = real->whole != NULL ? on_whole : NULL,
 		.removed = real->removed != NULL ? on_removed : NULL};
 }
@@ -316,7 +321,7 @@ uint32_t promise_message(struct promises *p, uint32_t publisher)
 void promise_answered(struct promises *p, uint32_t publisher, uint32_t number, bool refused)
 {
 	struct promised_message *m = message(p, publisher, number);
-	if (m == NULL)
+	if (m == NULL || promises_given_up(p, p->publishers[publisher].queue))
 		return;
 	if (m->confirmed || m->refused)
 		promise_broken(p, "message %" PRIu32 " of publisher %" PRIu32 " is answered twice",
@@ -333,6 +338,8 @@ void promise_came(struct promises *p, uint32_t publisher, uint32_t number, uint3
 		return;
 	p->came++;
 	p->redelivered += returns > 0;
+	if (promises_given_up(p, p->publishers[publisher].queue))
+		return;
 	if (m->settled)
 		promise_broken(p, "message %" PRIu32 " of publisher %" PRIu32
 				  " comes though it is acknowledged", number, publisher);
@@ -357,10 +364,30 @@ void promise_settled(struct promises *p, uint32_t publisher, uint32_t number)
 		m->settled = true;
 }
 
+void promises_forget_group(struct promises *p, uint64_t group)
+{
+	struct promised_group *g = group_of(p, group);
+	if (g->n_entries > 0)
+		memset(g->entries, 0, g->n_entries * sizeof *g->entries);
+	g->last = 0;
+}
+
+void promises_give_up(struct promises *p, uint32_t queue, uint64_t group)
+{
+	promises_forget_group(p, group);
+	p->given_up |= UINT64_C(1) << queue;
+	world_trace(p->world, "q%" PRIu32 " is given up", queue);
+}
+
+bool promises_given_up(const struct promises *p, uint32_t queue)
+{
+	return queue < 64 && p->given_up >> queue & 1;
+}
+
 uint64_t promises_open(const struct promises *p, uint32_t queue, uint64_t *ret_which)
 {
 	uint64_t n = 0;
-	for (uint32_t i = 0; i < p->n_publishers; i++) {
+	for (uint32_t i = 0; i < p->n_publishers && !promises_given_up(p, queue); i++) {
 		const struct promised_publisher *pub = &p->publishers[i];
 		for (uint32_t k = 0; pub->queue == queue && k < pub->n; k++) {
 			if (!pub->messages[k].confirmed || pub->messages[k].taken)

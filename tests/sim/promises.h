@@ -26,13 +26,17 @@ struct promised_entry {
 	uint64_t digest; /* of the state after it; 0: not looked at */
 };
 
+struct promised_leader {
+	uint64_t term, who;
+};
+
 struct promised_group {
 	struct list link;
 	uint64_t id;
 	struct promised_entry *entries;
 	size_t n_entries;
 	uint64_t last; /* index applied anywhere */
-	uint64_t *leaders; /* by term: a hash of who acts; 0: nobody did */
+	struct promised_leader *leaders; /* of each term that had one */
 	size_t n_leaders;
 };
 
@@ -57,6 +61,7 @@ struct promises {
 	struct list groups;
 	struct promised_publisher *publishers;
 	uint32_t n_publishers;
+	uint64_t given_up; /* queues, a bit each */
 	bool failed;
 	char why[1024];
 	uint64_t applied, compared, digests, compared_digests, restored; /* how much was looked at */
@@ -75,6 +80,11 @@ void promise_answered(struct promises *p, uint32_t publisher, uint32_t number, b
 void promise_came(struct promises *p, uint32_t publisher, uint32_t number, uint32_t returns);
 void promise_taken(struct promises *p, uint32_t publisher, uint32_t number);
 void promise_settled(struct promises *p, uint32_t publisher, uint32_t number);
+/* An operator says that the group goes on with what one of its members has left: only its terms are still one
+ * history. Of a queue's messages, whatever was confirmed, nothing is promised any more. */
+void promises_forget_group(struct promises *p, uint64_t group);
+void promises_give_up(struct promises *p, uint32_t queue, uint64_t group);
+bool promises_given_up(const struct promises *p, uint32_t queue);
 /* How many of a queue's confirmed messages nobody has acknowledged; *ret_which says one of them. */
 uint64_t promises_open(const struct promises *p, uint32_t queue, uint64_t *ret_which);
 

@@ -243,9 +243,11 @@ static inline void put_some_node(struct dice *d, const struct broker *b, struct 
 		broker_put_node_up(out, node, incarnation + roll(d, 2), name, address);
 		break;
 	case 3:
-	case 4:
-		broker_put_node_down(out, node, incarnation);
+	case 4: {
+		uint64_t absent = some_node(d);
+		broker_put_node_down(out, node, incarnation, &absent, (uint16_t)roll(d, 2));
 		break;
+	}
 	case 5:
 	case 6:
 		broker_put_join_node(out, node, name, address, roll(d, BROKER_NODE_TYPES));

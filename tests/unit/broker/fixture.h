@@ -161,7 +161,7 @@ static inline struct broker_result node_up(struct broker *b, uint64_t node, uint
 static inline struct broker_result node_down(struct broker *b, uint64_t node)
 {
 	struct buf c = BUF_EMPTY;
-	broker_put_node_down(&c, node, broker_node_incarnation(b, node));
+	broker_put_node_down(&c, node, broker_node_incarnation(b, node), NULL, 0);
 	return apply(b, &c);
 }
 

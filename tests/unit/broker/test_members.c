@@ -377,7 +377,7 @@ static void an_old_nodes_end_is_no_news(void **state)
 	start_nodes(b, 1);
 	node_up(b, 1, 5);
 	struct buf c = BUF_EMPTY;
-	broker_put_node_down(&c, 1, 4);
+	broker_put_node_down(&c, 1, 4, NULL, 0);
 	assert_int_equal(apply(b, &c).code, BROKER_OK);
 	assert_true(broker_node_find(b, 1)->up);
 }
@@ -453,7 +453,7 @@ static void of_two_the_one_that_is_up_survives(void **state)
 	struct broker *b = *state;
 	start_nodes(b, 3);
 	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
 	uint64_t mirror = q->members[1].node, other = 5 - mirror;
 	assert_false(broker_member_survives(q, on(b, q, 1)));
 	node_down(b, 1);
@@ -464,7 +464,6 @@ static void of_two_the_one_that_is_up_survives(void **state)
 	assert_true(q->members[1].lost && !q->members[1].heir);
 	assert_true(q->members[2].heir && q->members[2].id > q->members[1].id);
 	assert_int_equal(q->members[2].state, BROKER_MEMBER_JOINING);
-	assert_false(broker_queue_has_lost(t));
 	/* Repeats, and the other one after it: nobody is left to go on. */
 	node_down(b, 1);
 	node_down(b, mirror);
@@ -494,6 +493,161 @@ static void of_two_the_one_that_is_up_survives(void **state)
 	assert_int_equal(q->n_members, 2);
 }
 
+/* The other one has in memory all that there is, whoever goes for the third time. */
+static void of_two_in_memory_the_other_survives(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *t = declare_on(b, "t", false, 1);
+	uint64_t mirror = broker_node_by_number(b, t->members[1].node)->id;
+	node_down(b, 1);
+	assert_true(broker_member_survives(t, on(b, t, mirror)));
+	assert_false(broker_member_inherits(t, on(b, t, mirror)));
+	assert_true(broker_queue_has_lost(t) && t->members[0].node == mirror);
+	for (size_t i = 0; i < t->n_members; i++)
+		assert_false(t->members[i].heir || t->members[i].first);
+	/* Who comes in its place has nothing until it is promoted. */
+	node_up(b, 1, 2);
+	assert_int_equal(t->n_members, 3);
+	assert_true(broker_member_survives(t, on(b, t, mirror)));
+	let_leave(b, t);
+	node_down(b, mirror);
+	assert_null(queue(b, "t"));
+}
+
+/* It has started anew before anybody called it down: nothing of what it had is left. */
+static void one_in_memory_that_is_back_has_nothing(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	node_up(b, 1, 2);
+	assert_members(b, t, "2i* 1l* 1j*");
+	assert_true(broker_member_survives(t, on(b, t, 2)));
+	assert_members(b, q, "1i 2i");
+	/* All lose their power: there is nobody to go on. */
+	node_up(b, 2, 2);
+	assert_null(queue(b, "t"));
+	assert_false(broker_queue_has_lost(q));
+}
+
+static struct broker_result node_down_without(struct broker *b, uint64_t node, uint64_t absent)
+{
+	struct buf c = BUF_EMPTY;
+	broker_put_node_down(&c, node, broker_node_incarnation(b, node), &absent, 1);
+	return apply(b, &c);
+}
+
+/* Both members' nodes go at a time: whichever is back first goes on. */
+static void of_two_that_are_down_the_one_that_comes_back_survives(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 5);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	node_down_without(b, 1, 2);
+	assert_false(broker_queue_has_lost(q));
+	assert_true(broker_queue_has_lost(t));
+	node_down(b, 2);
+	assert_members(b, q, "1i 2i");
+	assert_null(queue(b, "t"));
+	node_up(b, 5, 2);
+	assert_false(broker_queue_has_lost(q));
+	node_up(b, 1, 2);
+	assert_members(b, q, "1i 2l 2j");
+	assert_true(broker_member_survives(q, on(b, q, 1)) && on(b, q, 2)->heir);
+	node_up(b, 2, 2);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+}
+
+/* Who was only not linked goes on when that is known, by news that is old otherwise. */
+static void who_was_absent_survives_when_it_is_there(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 5);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	node_down_without(b, 1, 2);
+	node_down_without(b, 1, 2);
+	assert_false(broker_queue_has_lost(q));
+	struct buf c = BUF_EMPTY;
+	broker_put_node_down(&c, 1, 0, NULL, BROKER_ALL_ABSENT);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_false(broker_queue_has_lost(q));
+	node_up(b, 4, 2); /* which says nothing about it */
+	assert_false(broker_queue_has_lost(q));
+	node_down_without(b, 1, 3);
+	assert_true(broker_member_survives(q, on(b, q, 2)));
+}
+
+/* The end of an older life is no news of what the present one has. */
+static void an_older_lifes_end_parts_nobody_from_the_present_one(void **state)
+{
+	struct broker *b = *state;
+	struct buf c = BUF_EMPTY;
+	start_nodes(b, 2);
+	node_up(b, 1, 5);
+	set_ha(b, "all", 0);
+	struct broker_queue *t = declare_on(b, "t", false, 1), *q = declare_on(b, "q", true, 1);
+	broker_put_node_down(&c, 1, 4, NULL, 0);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_members(b, t, "1i* 2i*");
+	assert_members(b, q, "1i 2i");
+}
+
+/* One that was to go votes as long as nobody has removed it. */
+static void one_of_two_that_was_to_go_is_lost_with_its_node(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 2);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *both = declare_on(b, "both", true, 1);
+	clear_policy(b, BROKER_POLICY_USER, "ha");
+	assert_members(b, q, "1i 2l");
+	node_down(b, 2);
+	assert_true(broker_member_survives(q, on(b, q, 1)) && q->n_members == 2);
+	assert_true(broker_member_survives(both, on(b, both, 1)));
+	let_leave(b, q);
+	assert_members(b, q, "1i");
+}
+
+/* Its node is forgotten while the other one's is down. */
+static void who_comes_back_survives_one_that_is_forgotten(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 5);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	node_down_without(b, 1, 2);
+	node_down(b, 2);
+	assert_int_equal(forget_node(b, 2).code, BROKER_OK);
+	assert_members(b, q, "1i 0l");
+	node_up(b, 1, 2);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+}
+
+/* Whose log may not be there, though the queue has begun. */
+static void only_the_first_of_several_are_unproven(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	struct broker_queue *alone = declare_on(b, "alone", true, 1);
+	assert_false(alone->members[0].unproven);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	assert_false(on(b, alone, 1)->unproven || on(b, alone, 2)->unproven);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	assert_true(on(b, q, 1)->unproven && on(b, q, 2)->unproven);
+	node_down(b, 1);
+	assert_true(on(b, q, 1)->heir && on(b, q, 1)->unproven);
+	let_leave(b, q);
+	promote(b, q, 1);
+	assert_false(on(b, q, 1)->unproven);
+	node_down(b, 1);
+	assert_false(on(b, q, 1)->unproven);
+}
+
 static void others_than_two_are_not_parted(void **state)
 {
 	struct broker *b = *state;
@@ -521,6 +675,7 @@ static void a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir(void **sta
 	assert_members(b, q, "1v 0l 1l");
 	assert_true(broker_member_survives(q, &q->members[0]));
 	assert_true(broker_member_inherits(q, &q->members[0]));
+	assert_true(q->members[0].unproven);
 	let_leave(b, q);
 	assert_members(b, q, "1v");
 }
@@ -547,6 +702,43 @@ static void an_heir_that_is_replaced_inherits_before_it_has_gone(void **state)
 	assert_false(broker_queue_has_lost(q));
 	assert_int_equal(on(b, q, 1)->state, BROKER_MEMBER_VOTER);
 	assert_int_equal(on(b, q, other)->state, BROKER_MEMBER_JOINING);
+}
+
+/* Nor has one that was to go: it voted as long as the other one was there. */
+static void one_that_is_replaced_inherits_before_it_has_gone(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 5);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id;
+	node_down_without(b, 1, mirror);
+	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
+	assert_null(broker_member_on(q, broker_node_find(b, 1)->number));
+	node_down(b, mirror);
+	assert_int_equal(forget_node(b, mirror).code, BROKER_OK);
+	q = queue(b, "q");
+	assert_non_null(q);
+	assert_true(broker_member_inherits(q, on(b, q, 1)));
+	node_up(b, 1, 2);
+	let_leave(b, q);
+	assert_false(broker_queue_has_lost(q));
+}
+
+/* Nobody takes the place of one that votes while the others that do are down. */
+static void who_is_replaced_waits_for_another_that_can_vote(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 5);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id;
+	node_down_without(b, 1, mirror);
+	node_down(b, mirror);
+	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
+	assert_int_equal(on(b, q, 1)->state, BROKER_MEMBER_INITIAL);
+	node_up(b, 1, 2);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
 }
 
 /* Who has been chosen, or leaves, may have a vote. */
@@ -761,7 +953,7 @@ static void check_queue(const struct broker *b, const struct broker_queue *q, st
 		if (broker_queue_in_memory(q))
 			assert_true(m->memory);
 		assert_true(!m->lost || m->state == BROKER_MEMBER_LEAVING);
-		assert_false(m->memory && (m->lost || m->heir));
+		assert_false(m->memory && (m->heir || (m->lost && !broker_queue_in_memory(q))));
 		if (n != NULL && i == 0)
 			tally[n->id].leaders++;
 		if (m->state == BROKER_MEMBER_LEAVING)
@@ -1147,6 +1339,16 @@ int main(void)
 		TEST(a_forgotten_node_takes_its_members_along),
 		TEST(a_queue_that_was_only_there_is_gone),
 		TEST(of_two_the_one_that_is_up_survives),
+		TEST(of_two_in_memory_the_other_survives),
+		TEST(one_in_memory_that_is_back_has_nothing),
+		TEST(of_two_that_are_down_the_one_that_comes_back_survives),
+		TEST(who_was_absent_survives_when_it_is_there),
+		TEST(an_older_lifes_end_parts_nobody_from_the_present_one),
+		TEST(one_of_two_that_was_to_go_is_lost_with_its_node),
+		TEST(who_comes_back_survives_one_that_is_forgotten),
+		TEST(only_the_first_of_several_are_unproven),
+		TEST(one_that_is_replaced_inherits_before_it_has_gone),
+		TEST(who_is_replaced_waits_for_another_that_can_vote),
 		TEST(others_than_two_are_not_parted),
 		TEST(two_with_others_that_may_vote_are_not_parted),
 		TEST(two_with_another_that_has_no_vote_are_parted),

@@ -208,7 +208,7 @@ static void the_bytes_of_a_proposer(void **state)
 	broker_dirty_rows(b, find_proposer, &f);
 	broker_rows_clean(b);
 	assert_int_equal(f.changed, 1);
-	assert_true(slice_eq(buf_slice(&f.value), S("\6\55\1\0\0\0\0\0\0\2\0\0\0"
+	assert_true(slice_eq(buf_slice(&f.value), S("\7\55\1\0\0\0\0\0\0\2\0\0\0"
 						    "\0\0\4\1\0\0\0\0\0\0\0"
 						    "\2\4\0\0\0\0\0\0\0\0\0")));
 	f.changed = 0;

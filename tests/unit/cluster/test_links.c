@@ -652,8 +652,8 @@ static void test_another_version_is_refused_and_both_are_named(void **state)
 	player_greet(&pl);
 	assert_int_equal(pl.h.state, HANDSHAKE_FAILED);
 	assert_int_equal(pl.h.code, HANDSHAKE_VERSION_UNKNOWN);
-	const char text[] = "warren@n1 (Warren 0.0) speaks version 2 of the link protocol, "
-			    "warren@n2 (Warren 9.9) versions 3 to 4";
+	const char text[] = "warren@n1 (Warren 0.0) speaks version 3 of the link protocol, "
+			    "warren@n2 (Warren 9.9) versions 4 to 5";
 	assert_string_equal(pl.h.text, text);
 	WAIT(log_count(text) == 1);
 	player_end(&pl);

@@ -15,13 +15,19 @@ enum { GROUP = 5, SELF = 1, A = 2, B = 3, HINTS = 1000, HINTS_MAX = 3 };
 struct outside {
 	unsigned submits, resumes;
 	uint64_t to; /* the last one */
+	uint64_t first[8], end[8]; /* sequences of the sections submitted */
 };
 
 static void submit(void *arg, uint64_t group, uint64_t node, struct blob *blob, size_t n)
 {
 	struct outside *o = arg;
+	const uint8_t *section = blob->data + COMMAND_ENTRY_HEADER;
 	(void)group;
 	(void)n;
+	if (o->submits < 8) {
+		o->first[o->submits] = load_u64le(section + 8);
+		o->end[o->submits] = load_u64le(section + 8) + load_u32le(section + 24);
+	}
 	o->submits++;
 	o->to = node;
 	blob_unref(blob);
@@ -46,14 +52,19 @@ static uint64_t route(void *arg, uint64_t group, unsigned attempt)
 	return A;
 }
 
+static void publish(struct queue_clients *qs, struct queue_publisher *pub, uint64_t tag)
+{
+	static const uint8_t names[] = {0, 0};
+	struct message m = {.expiration_ms = ENQUEUE_NO_EXPIRATION, .envelope = slice_make(names, sizeof names)};
+	queue_publish(queue_clients_get(qs, GROUP), &m, pub, tag);
+	queue_clients_flush(qs);
+}
+
 static void begin(struct queue_clients **ret, struct outside *o)
 {
 	struct queue_border border = {.submit = submit, .resume = resume, .route = route, .arg = o};
-	static const uint8_t names[] = {0, 0};
-	struct message m = {.expiration_ms = ENQUEUE_NO_EXPIRATION, .envelope = slice_make(names, sizeof names)};
 	*ret = queue_clients_new(77, SELF, &border);
-	queue_publish(queue_clients_get(*ret, GROUP), &m, NULL, 0);
-	queue_clients_flush(*ret);
+	publish(*ret, NULL, 0);
 	assert_int_equal(o->submits, 1);
 	assert_int_equal(o->to, A);
 }
@@ -96,7 +107,7 @@ static void a_hint_that_was_right_is_followed_at_once_every_time(void **state)
 		queue_clients_moved(qs, from, GROUP, to);
 		assert_int_equal(o.resumes, i);
 		assert_int_equal(o.to, to);
-		queue_clients_resumed(qs, to, GROUP, i, i);
+		queue_clients_resumed(qs, to, GROUP, i, i, UINT64_MAX - 1);
 	}
 	queue_clients_free(qs);
 }
@@ -147,12 +158,68 @@ static void who_asks_more_when_its_queue_ends_is_answered(void **state)
 	queue_clients_free(qs);
 }
 
+struct heard {
+	struct queue_publisher pub;
+	struct queue_consumer consumer;
+	uint64_t confirmed, refused;
+	bool cancelled;
+};
+
+static void on_settled(struct queue_publisher *p, uint64_t tag, bool refused)
+{
+	struct heard *h = (struct heard *)((char *)p - offsetof(struct heard, pub));
+	*(refused ? &h->refused : &h->confirmed) |= UINT64_C(1) << tag;
+}
+
+static void on_cancelled(struct queue_consumer *c)
+{
+	((struct heard *)((char *)c - offsetof(struct heard, consumer)))->cancelled = true;
+}
+
+/* An operator has given up the node that had them: the next leader knows of the first of four sections. */
+static void who_was_told_more_than_the_next_leader_has_begins_anew_there(void **state)
+{
+	struct outside o = {0};
+	struct queue_clients *qs;
+	struct heard h = {.pub.settled = on_settled, .consumer.cancelled = on_cancelled};
+	(void)state;
+	begin(&qs, &o);
+	h.consumer.no = queue_clients_number(qs);
+	queue_attach(queue_clients_get(qs, GROUP), &h.consumer,
+		&(struct command_attach){.consumer = h.consumer.no}, NULL);
+	queue_clients_flush(qs);
+	publish(qs, &h.pub, 3);
+	queue_clients_applied(qs, A, GROUP, 3);
+	publish(qs, &h.pub, 4);
+	assert_int_equal(h.confirmed, 1 << 3);
+	queue_clients_led(qs, B, GROUP, 9);
+	queue_clients_resumed(qs, B, GROUP, 1, 9, 1);
+	assert_int_equal(h.refused, 1 << 4);
+	assert_true(h.cancelled);
+	assert_int_equal(queue_clients_backlog(qs), 0);
+	/* It passes over what was lost and what was given up, and is in step with the leader. */
+	unsigned before = o.submits;
+	publish(qs, &h.pub, 5);
+	while (o.resumes < 2)
+		queue_clients_tick(qs);
+	assert_int_equal(o.submits, before + 2);
+	assert_int_equal(o.first[before], 2);
+	assert_int_equal(o.first[before + 1], o.end[before]);
+	assert_true(o.end[before] > 5);
+	queue_clients_resumed(qs, A, GROUP, 2, 9, 1);
+	queue_clients_applied(qs, A, GROUP, o.end[before + 1] - 1);
+	assert_int_equal(h.confirmed, 1 << 3 | 1 << 5);
+	assert_int_equal(h.refused, 1 << 4);
+	queue_clients_free(qs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_that_send_to_each_other_are_followed_at_a_pace),
 		cmocka_unit_test(a_hint_that_was_right_is_followed_at_once_every_time),
 		cmocka_unit_test(who_asks_more_when_its_queue_ends_is_answered),
+		cmocka_unit_test(who_was_told_more_than_the_next_leader_has_begins_anew_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
