@@ -514,13 +514,14 @@ static void app_end_vigil(struct app *a)
 	a->vigil = NULL;
 }
 
-char *app_trouble(const struct app *a, bool *final)
+char *app_trouble(const struct node *n, bool *final)
 {
+	const struct app *a = &n->app;
 	*final = a->forgotten != NULL;
 	if (*final)
 		return mem_strdup(a->forgotten);
 	if (a->formation != NULL)
-		return mem_printf("it looks for its cluster: %s", formation_text(a->formation));
+		return mem_printf("%s looks for its cluster: %s", n->name, formation_text(a->formation));
 	return a->vigil != NULL ? vigil_text(a->vigil) : NULL;
 }
 

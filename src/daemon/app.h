@@ -74,7 +74,7 @@ void app_unprepare(struct node *n);
 /* Prepared, goes up. `done` (may be NULL) is called when clients are served, or not any more. */
 void app_start(struct node *n, app_done *done, void *arg);
 /* As api_node.trouble. */
-char *app_trouble(const struct app *a, bool *final);
+char *app_trouble(const struct node *n, bool *final);
 /* The node's data or membership are others now: what its cluster said is past. */
 void app_forget_trouble(struct app *a);
 /* Goes down, from whatever state but APP_DOWN. `done` (may be NULL) follows; so does

@@ -231,7 +231,7 @@ static bool node_blank(void *arg)
 static char *node_trouble(void *arg, bool *final)
 {
 	const struct node *n = arg;
-	return app_trouble(&n->app, final);
+	return app_trouble(n, final);
 }
 
 /* The new store's identity is this node's from now on, whether or not the app is started. */
