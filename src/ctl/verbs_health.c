@@ -17,6 +17,13 @@
 
 enum { CALL_S = 60, HEALTH_S = 70, CONNECT_S = 5, PORT_TEXT = 8 };
 
+/* A node whose app is stopped answers, but its alarms and listeners are nothing that a check could call good. 0, or
+ * an exit status after having told that. */
+static int require_app(struct ctl *c)
+{
+	return ctl_do(c, "list_feature_flags", NULL);
+}
+
 /* ---- does it run ---- */
 
 /* "running", "booting", "stopped"; NULL after an error, in *status. */
@@ -130,7 +137,9 @@ static int alarms_ask(struct ctl *c, bool local, struct alarms *ret)
 {
 	json_t *r, *a;
 	size_t i;
-	int status = ctl_call(c, local ? "status" : "cluster_status", NULL, CALL_S, &r);
+	int status = require_app(c);
+	if (status == CTL_OK)
+		status = ctl_call(c, local ? "status" : "cluster_status", NULL, CALL_S, &r);
 	if (status != CTL_OK)
 		return status;
 	*ret = (struct alarms){json_array(), json_array()};
@@ -246,7 +255,9 @@ static int check_local_alarms(struct ctl *c)
 static json_t *listeners_of(struct ctl *c, int *status)
 {
 	json_t *r;
-	*status = ctl_call(c, "status", NULL, CALL_S, &r);
+	*status = require_app(c);
+	if (*status == CTL_OK)
+		*status = ctl_call(c, "status", NULL, CALL_S, &r);
 	if (*status != CTL_OK)
 		return NULL;
 	json_t *listeners = json_incref(json_object_get(r, "listeners"));

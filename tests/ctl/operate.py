@@ -123,7 +123,16 @@ class Operate(OneNode):
         self.assertEqual(self.status()["disk_free_limit"], 1 << 20)
         self.ctl("stop_app")
         self.assertNotIn("disk_free_limit", self.status())
-        self.expect("set_disk_free_limit", "2MiB", status=UNAVAILABLE)
+        not_ready = "Error:\nthis command requires the 'warren' app to be running on the target node. " \
+                    "Start it with 'warrenctl start_app'.\n"
+        for verb in (["set_disk_free_limit", "2MiB"], ["check_local_alarms"], ["check_alarms"], ["alarms"], ["listeners"],
+                     ["check_port_connectivity"], ["check_port_listener", "1"], ["check_virtual_hosts"],
+                     ["node_health_check"], ["list_unresponsive_queues"]):
+            self.expect("-q", *verb, status=UNAVAILABLE, out="", err=not_ready)
+        self.expect("-q", "check_running", status=UNAVAILABLE, out="", err="Error:\nWarren on node %s is not running or has "
+                    "not fully booted yet (check with is_booting)\n" % NODE)
+        self.expect("-q", "ping")
+        self.expect("-q", "log_location")
         self.ctl("start_app")
         self.assertEqual(self.status()["disk_free_limit"], 50000000)
 
