@@ -388,6 +388,7 @@ void group_tick(struct group *g)
 		return;
 	}
 	install_tick(g);
+	group_net_tick(g);
 	stall_tick(g);
 	group_fsm_tick(g);
 	if (freeze_tick(g) && group_may_tick(g)) {

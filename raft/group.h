@@ -155,6 +155,7 @@ struct group_member_state {
 	bool installing; /* a snapshot is on its way to it */
 	uint64_t match; /* on the leader: what it is known to have; elsewhere only of this member */
 	uint64_t lag;   /* entries that it lacks of the leader's */
+	bool in_step;   /* on the leader: it lacks next to nothing, or what is under way to it */
 };
 /* The members by the newest configuration, at most `max` of them; returns how many there are. */
 unsigned group_members(const struct group *g, struct group_member_state *ret, unsigned max);

@@ -9,8 +9,12 @@
  *     begins with. That table and the array of entries grow with the log and never shrink; with
  * this bound a group that was once busy with tiny entries rests in what a new one needs.
  *
- * It is put off while it would take from the log what another member lacks, which would need a whole state
- * then. So much may gather for that:
+ * What is on its way to members that keep up trails, so that none of it has to come as a state if a link
+ * breaks: on a long one that is more than what trails anyway. So does what a member lacks that was lost a
+ * moment ago.
+ *
+ * A snapshot is put off while it would take from the log what another member lacks, which would need a whole
+ * state then. So much may gather for that:
  *   - LAGGARD_BYTES for members that lag and gain on us;
  *   - while a state streams, BROUGHT_FACTOR times that, or as much as the stream has sent; one that is
  *     slower than what gathers is given up;
@@ -91,17 +95,45 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 	return 0; /* always: raft would apply the entry again, for ever */
 }
 
-static unsigned trailing(const struct group *g)
+/* Of an entry in the log. */
+static size_t mean_bytes(const struct group *g)
 {
-	const struct group_fsm *f = &g->fsm;
-	if (group_io_alone(g))
-		return TRAILING_ALONE;
-	size_t each = f->log_entries > 0 ? f->log_bytes / f->log_entries : 1;
-	size_t n = TRAILING_BYTES / (each > 0 ? each : 1);
+	size_t each = g->fsm.log_entries > 0 ? g->fsm.log_bytes / g->fsm.log_entries : 0;
+	return each > 0 ? each : 1;
+}
+
+static size_t laggard_bytes(const struct group *g)
+{
+	size_t n = g->groups->config.laggard_bytes;
+	return n != 0 ? n : LAGGARD_BYTES;
+}
+
+/* Entries that trail in any case. */
+static unsigned trailing_least(const struct group *g)
+{
+	size_t n = TRAILING_BYTES / mean_bytes(g);
 	unsigned max = g->groups->config.trailing_entries;
 	if (max != 0 && n > max)
 		return max;
 	return n < TRAILING_MIN ? TRAILING_MIN : n > TRAILING_MAX ? TRAILING_MAX : (unsigned)n;
+}
+
+/* Entries that those members lack who keep up: on long links many are under way. They trail. */
+static unsigned under_way(struct group *g)
+{
+	size_t room = g->fsm.pressed ? TRAILING_BYTES : laggard_bytes(g);
+	if (g->groups->config.trailing_entries != 0 || !RULE(g, under_way_stays))
+		return 0;
+	return (unsigned)group_net_under_way(g, room / mean_bytes(g));
+}
+
+static unsigned trailing(struct group *g)
+{
+	unsigned least = trailing_least(g), n;
+	if (group_io_alone(g))
+		return TRAILING_ALONE;
+	n = under_way(g) + 1; /* what is before the first is named with it */
+	return n > least ? n : least;
 }
 
 /* R10: a snapshot would store a configuration that may yet be rolled back. After a restart only we
@@ -114,17 +146,17 @@ static bool configuration_may_go(const struct group *g)
 	       RULE(g, r10_busy);
 }
 
-static size_t laggard_bytes(const struct group *g)
-{
-	size_t n = g->groups->config.laggard_bytes;
-	return n != 0 ? n : LAGGARD_BYTES;
-}
-
 /* Of a member that lags a snapshot would take what it lacks, and then it would need a whole state. */
 static bool strands(struct group *g)
 {
 	size_t room = g->fsm.pressed ? 0 : laggard_bytes(g);
-	return group_net_is_followed(g, (trailing(g) + 1) / 2, room) && RULE(g, laggards_stay);
+	unsigned near = (trailing_least(g) + 1) / 2, trails = under_way(g);
+	return group_net_is_followed(g, trails > near ? trails : near, room) && RULE(g, laggards_stay);
+}
+
+size_t group_fsm_room_for_waiting(const struct group *g)
+{
+	return laggard_bytes(g);
 }
 
 size_t group_fsm_room_for_stream(const struct group *g)
@@ -189,12 +221,14 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	if (is_put_off(g))
 		return RAFT_BUSY;
 	bool at_command = f->command == raft_last_applied(&g->raft);
+	unsigned trails = trailing(g);
+	size_t far_bytes = trails > trailing_least(g) ? trails * mean_bytes(g) : 0;
 	f->applied = raft_last_applied(&g->raft);
 	struct fsm_snapshot *state = MEM_NEW(struct fsm_snapshot);
 	g->app->snapshot(g->arg, f->snapshot_index, &state->data, &state->live, &state->rows);
 	raft_set_snapshot_threshold(&g->raft, UINT_MAX);
 	f->wanted = f->pressed = false;
-	raft_set_snapshot_trailing(&g->raft, trailing(g));
+	raft_set_snapshot_trailing(&g->raft, trails);
 	f->taken = state;
 	f->snapshot_bytes = state->data.n + state->live.n + state->rows.n;
 	f->log_bytes = 0;
@@ -202,6 +236,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	log_budget_clear(&g->groups->log_budget, &f->share);
 	if (at_command) /* it trails */
 		log_budget_add(&g->groups->log_budget, &f->share, f->last_bytes);
+	log_budget_add(&g->groups->log_budget, &f->share, far_bytes);
 	static uint8_t descriptor; /* nobody reads it */
 	f->buf = (struct raft_buffer){.base = &descriptor, .len = sizeof descriptor};
 	*bufs = &f->buf;

@@ -50,6 +50,8 @@ void group_fsm_want_snapshot(struct group *g);
 void group_fsm_press(struct group *g);
 /* Every tick: a snapshot that was put off is taken though nothing comes any more. */
 void group_fsm_tick(struct group *g);
+/* Bytes that may wait for links of all groups of the worker together, when the log has let them go. */
+size_t group_fsm_room_for_waiting(const struct group *g);
 /* Bytes that the log may have while a snapshot streams, whatever that has sent so far. */
 size_t group_fsm_room_for_stream(const struct group *g);
 /* Bytes that it may have now that a member has got a snapshot, until that has the rest. */

@@ -31,6 +31,10 @@ enum {
 	APPEND_ENTRIES = 1024,
 	APPENDS_IN_LINK = 2,           /* messages of one group that a link has for one member */
 	GAIN_MS = 3000, /* a member that lags has to gain on us */
+	KEEP_UP_MS = 5000, /* behind us by so much, or lost for so long, it keeps up with us */
+	NEAR = 16,         /* entries; who lacks no more is in step, however long they take */
+	WAITING_OVERHEAD = 256, /* of an entry besides its bytes */
+	WAITING_LEAST = 1024 * 1024, /* bytes of entries that may always wait for a member */
 	COMPLAIN_MS = 60000, /* between two complaints of a group */
 	RESEND_MS = 500, /* entries are sent again so long after the link took them, without an answer */
 	INBOX_BYTES = 4 * 1024 * 1024, /* beyond, messages are dropped: the leader repeats */
@@ -101,7 +105,38 @@ void group_net_lead(struct group *g)
 		p->sent = 0;
 		p->frozen = false;
 		p->lag = (struct lag){0};
+		p->delay = (struct delay){0};
 	}
+}
+
+static uint64_t lacks(const struct group *g, const struct peer *p)
+{
+	return g->io.terms.last > p->match ? g->io.terms.last - p->match : 0;
+}
+
+static bool keeps_up(const struct group *g, const struct peer *p, uint64_t ms)
+{
+	return p->install == NULL && delay_within(&p->delay, ms, groups_now(g->groups));
+}
+
+bool group_net_in_step(struct group *g, const struct peer *p)
+{
+	return p->install == NULL && p->match > 0 &&
+	       (lacks(g, p) <= NEAR || keeps_up(g, p, groups_election_ms(g->groups)));
+}
+
+uint64_t group_net_under_way(struct group *g, uint64_t room)
+{
+	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	uint64_t most = 0;
+	for (unsigned i = 0; g->leading_raft && i < conf->n; i++) {
+		const struct peer *p = group_net_peer(g, conf->servers[i].id);
+		bool counts = p != NULL && conf->servers[i].role != RAFT_SPARE && keeps_up(g, p, KEEP_UP_MS);
+		uint64_t n = counts ? lacks(g, p) : 0;
+		if (n > most && n <= room)
+			most = n;
+	}
+	return most;
 }
 
 static bool gains(struct lag *lag, uint64_t n, uint64_t now)
@@ -117,7 +152,7 @@ static bool gains(struct lag *lag, uint64_t n, uint64_t now)
 static bool is_waited_for(struct group *g, struct peer *p, uint64_t near, size_t room)
 {
 	struct lag *lag = &p->lag;
-	uint64_t n = g->io.terms.last > p->match ? g->io.terms.last - p->match : 0;
+	uint64_t n = lacks(g, p);
 	if (n <= near || p->install != NULL || !groups_linked(g->groups, p->node)) {
 		*lag = (struct lag){0};
 		return false;
@@ -175,6 +210,7 @@ struct letter {
 	struct raft_io_send *req;
 	raft_io_send_cb cb;
 	struct outgoing *out; /* of which it is a part */
+	struct peer *streams; /* it is a part of a snapshot for that one */
 	uint8_t bytes[];      /* parts, then head */
 };
 
@@ -188,12 +224,20 @@ static void letter_free(struct letter *l)
 	mem_free(l);
 }
 
+static void part_done(struct group *g, struct peer *p)
+{
+	p->parts_in_link--;
+	p->part_ms = groups_now(g->groups);
+}
+
 static void letter_done(struct net_message *m, bool lost)
 {
 	struct letter *l = LIST_ENTRY(m, struct letter, m);
 	struct group *g = l->g;
 	if (g != NULL) {
 		list_remove(&l->link);
+		if (l->streams != NULL)
+			part_done(g, l->streams);
 		if (l->out != NULL)
 			append_part_done(g, l, lost);
 		else if (l->req != NULL)
@@ -277,10 +321,11 @@ static void post_simple(struct group *g, const struct raft_message *message, con
 	struct letter *l = letter_new(g, node, NULL, 0, 0);
 	l->req = req;
 	l->cb = cb;
+	l->m.urgent = w->kind != WIRE_TIMEOUT_NOW; /* which is for who has all that was sent before */
 	letter_post(l, wire_encode(letter_head(l), w, 0));
 }
 
-void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
+static struct letter *letter_of(struct group *g, uint64_t node, const struct wire *w, struct slice list,
 	const struct net_part *parts, unsigned n_parts)
 {
 	struct letter *l = letter_new(g, node, parts, n_parts, list.n);
@@ -290,7 +335,25 @@ void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct
 	size_t n = wire_encode(letter_head(l), w, list.n + parts_n);
 	if (list.n > 0)
 		memcpy(letter_head(l) + n, list.p, list.n);
-	letter_post(l, n + list.n);
+	l->m.head.n = n + list.n;
+	return l;
+}
+
+void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
+	const struct net_part *parts, unsigned n_parts)
+{
+	struct letter *l = letter_of(g, node, w, list, parts, n_parts);
+	l->m.urgent = true;
+	letter_post(l, l->m.head.n);
+}
+
+void group_net_stream(struct group *g, struct peer *p, const struct wire *w, struct slice list,
+	const struct net_part *parts, unsigned n_parts)
+{
+	struct letter *l = letter_of(g, p->node, w, list, parts, n_parts);
+	l->streams = p;
+	p->parts_in_link++;
+	letter_post(l, l->m.head.n);
 }
 
 /* ---- appends -------------------------------------------------------------------------------- */
@@ -315,6 +378,26 @@ static void outgoing_end_if_over(struct group *g, struct outgoing *o)
 	outgoing_end(g, o, failed ? RAFT_NOCONNECTION : 0);
 }
 
+static size_t bytes_waiting(const struct outgoing *o)
+{
+	size_t n = (size_t)(o->n - o->next) * WAITING_OVERHEAD;
+	for (unsigned i = o->next; i < o->n; i++)
+		n += o->entries[i].buf.len;
+	return n;
+}
+
+static void waits_more(struct group *g, struct peer *p, size_t n)
+{
+	p->waits += n;
+	g->groups->waiting += n;
+}
+
+static void waits_less(struct group *g, struct peer *p, size_t n)
+{
+	p->waits -= n;
+	g->groups->waiting -= n;
+}
+
 /* What waits for the link is not sent any more; its letters that the link has are its end. `lost`: nor can
  * it be. Else it arrives some other way, or not at all: raft is told nothing. */
 static void appends_drop(struct group *g, struct peer *p, bool lost)
@@ -324,6 +407,7 @@ static void appends_drop(struct group *g, struct peer *p, bool lost)
 	list_move_all(&waiting, &p->appends);
 	while ((node = list_pop(&waiting)) != NULL) {
 		struct outgoing *o = LIST_ENTRY(node, struct outgoing, link);
+		waits_less(g, p, bytes_waiting(o));
 		o->begun = true;
 		o->n = o->next;
 		o->lost = o->lost || lost;
@@ -403,7 +487,9 @@ static void append_part(struct group *g, struct outgoing *o)
 				.type = (uint8_t)e[i].type});
 	if (parts != few)
 		mem_free(parts);
+	waits_less(g, o->peer, bytes + n * WAITING_OVERHEAD);
 	l->out = o;
+	l->m.urgent = n == 0 && o->peer->laden == 0;
 	o->begun = true;
 	o->next += n;
 	o->in_link++;
@@ -482,10 +568,12 @@ static int send_append(struct group *g, struct raft_io_send *req,
 	const struct raft_append_entries *a = &message->append_entries;
 	uint64_t node = member_node(message->server_id, message->server_address);
 	bool linked = groups_linked(g->groups, node) && !g->stall.silent;
+	struct peer *p = peer_get(g, message->server_id, node);
+	if (a->n_entries > 0)
+		delay_send(&p->delay, a->prev_log_index + a->n_entries, groups_now(g->groups));
 	/* R7: the one kind that may be refused, and only by libraft 0.15. */
 	if (!LIBRAFT_LAYERED && (withheld(g, a) || !linked))
 		return RAFT_NOCONNECTION;
-	struct peer *p = peer_get(g, message->server_id, node);
 	struct outgoing *o = MEM_NEW(struct outgoing);
 	*o = (struct outgoing){
 		.peer = p,
@@ -501,8 +589,32 @@ static int send_append(struct group *g, struct raft_io_send *req,
 	leave_out_repeats(g, p, o);
 	leave_out_heartbeat(g, p);
 	list_push_back(&p->appends, &o->link);
+	waits_more(g, p, bytes_waiting(o));
 	append_pump(g, p);
 	return 0;
+}
+
+/* A link takes less than comes, and the log has let go what waits for it: it is all that keeps it in memory. */
+static bool waits_too_long(const struct group *g, const struct peer *p)
+{
+	if (list_empty(&p->appends) || p->waits <= WAITING_LEAST || !RULE(g, waiting_bounded))
+		return false;
+	const struct outgoing *first = LIST_ENTRY(p->appends.next, struct outgoing, link);
+	return first->prev_index + first->next + 1 < g->io.log_start &&
+	       g->groups->waiting > group_fsm_room_for_waiting(g);
+}
+
+void group_net_tick(struct group *g)
+{
+	LIST_EACH(node, &g->net.peers)
+	{
+		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		if (!waits_too_long(g, p))
+			continue;
+		p->sent = 0;
+		appends_drop(g, p, true);
+		group_settle(g);
+	}
 }
 
 void group_net_tell_commit(struct group *g)
@@ -864,6 +976,7 @@ static void note_match(struct group *g, struct peer *p, uint64_t last)
 		return;
 	p->match = last;
 	p->sent_ms = groups_now(g->groups);
+	delay_answer(&p->delay, last, p->sent_ms);
 	if (p->sent <= last)
 		p->sent = 0;
 	membership_caught_up(g);
@@ -1224,6 +1337,7 @@ void group_net_cancel(struct group *g)
 	LIST_EACH(node, &g->net.peers)
 	{
 		struct peer *p = LIST_ENTRY(node, struct peer, link);
+		waits_less(g, p, p->waits);
 		while (!list_empty(&p->appends))
 			outgoing_end(g, LIST_ENTRY(p->appends.next, struct outgoing, link),
 				RAFT_CANCELED);

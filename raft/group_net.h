@@ -7,6 +7,7 @@
 #ifndef WARREN_RAFT_GROUP_NET_H
 #define WARREN_RAFT_GROUP_NET_H
 
+#include "raft/delay.h"
 #include "raft/group.h"
 #include "raft/libraft.h"
 #include "raft/net.h"
@@ -36,6 +37,10 @@ struct peer {
 	bool frozen;         /* it stopped its clock at our asking */
 	struct install_out *install; /* a snapshot is on its way to it */
 	struct lag lag;
+	struct delay delay;  /* leading: how long it takes to have what we have */
+	size_t waits;        /* bytes of entries in `appends` */
+	unsigned parts_in_link; /* messages of streams that the link has */
+	uint64_t part_ms;       /* when it took the last one */
 };
 
 struct group_net_state {
@@ -65,6 +70,10 @@ int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct ra
 void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
 	const struct net_part *parts, unsigned n_parts);
 
+/* The same, a part of a snapshot for that member: a large one, in no hurry. */
+void group_net_stream(struct group *g, struct peer *p, const struct wire *w, struct slice list,
+	const struct net_part *parts, unsigned n_parts);
+
 /* The node of the leader that this member follows; 0: it knows none, or leads. */
 uint64_t group_net_leader_node(const struct group *g);
 /* There is one, and no link to it. */
@@ -77,12 +86,20 @@ void group_net_receive(struct group *g, uint64_t node, const struct wire *w, str
 void group_net_unblock(struct group *g);
 /* Writes of hard state up to this one are durable. */
 void group_net_hard_done(struct group *g, uint64_t number);
+/* Every tick: what a member's link does not take for too long is given up, and it is brought up instead. */
+void group_net_tick(struct group *g);
 /* The link to `node` is gone. */
 void group_net_link_down(struct group *g, uint64_t node);
 
 struct peer *group_net_peer(struct group *g, uint64_t id); /* NULL if there is none yet */
 /* Leading: this member answers. */
 bool group_net_alive(struct group *g, uint64_t id);
+/* Leading: it has what we have as soon as that can be: it lacks next to nothing, or only what is
+ * under way to it and was sent less than an election timeout ago. */
+bool group_net_in_step(struct group *g, const struct peer *p);
+/* Leading: how many entries lacks who lacks most of those that keep up, or did until a moment ago, and
+ * lack no more than `room` entries. */
+uint64_t group_net_under_way(struct group *g, uint64_t room);
 /* Leading: a member lacks more than `near` entries and gets closer, so what it lacks is to stay in the
  * log, as long as that has no more than `room` bytes, or what the member was given by
  * group_net_brought(). */

@@ -136,6 +136,7 @@ struct groups {
 	struct list todo;    /* groups with something to do that may not be done where it came up */
 	struct list undeliverable; /* struct net_message for nodes without a link */
 	struct node_link *links;   /* by node */
+	size_t waiting;            /* bytes of entries that wait for links */
 	uint64_t stall_said_ms;    /* when a stalled disk was last spoken of */
 };
 

@@ -249,7 +249,7 @@ static size_t send_state(struct install_out *o, struct wire *w)
 	memcpy(b->data, o->data.p + o->data_sent, n);
 	struct net_part part = {.blob = b, .p = b->data, .n = n};
 	w->kind = WIRE_INSTALL_STATE;
-	group_net_post(o->g, o->peer->node, w, slice_make(NULL, 0), &part, 1);
+	group_net_stream(o->g, o->peer, w, slice_make(NULL, 0), &part, 1);
 	o->data_sent += n;
 	if (o->data_sent == o->data.n)
 		buf_done(&o->data), o->data_sent = 0;
@@ -314,7 +314,7 @@ static int send_entries(struct install_out *o, struct wire *w, size_t *ret_n)
 	}
 	w->kind = WIRE_INSTALL_ENTRIES;
 	w->n = n;
-	group_net_post(o->g, o->peer->node, w, slice_make(list, (size_t)n * WIRE_ENTRY), parts, n);
+	group_net_stream(o->g, o->peer, w, slice_make(list, (size_t)n * WIRE_ENTRY), parts, n);
 	*ret_n = bytes;
 	return 0;
 }
@@ -936,6 +936,17 @@ static void end_taken(struct group *g)
 	}
 }
 
+/* What waits for a link that is busy with others is not the member's silence. To begin again would put
+ * more there, and nobody would come to an end. */
+static bool is_stalled(const struct install_out *o, uint64_t now)
+{
+	const struct peer *p = o->peer;
+	uint64_t since = p->part_ms > o->heard_ms ? p->part_ms : o->heard_ms;
+	if (p->parts_in_link > 0 && RULE(o->g, streams_wait))
+		return false;
+	return now - since >= STALL_MS;
+}
+
 void install_tick(struct group *g)
 {
 	uint64_t now = groups_now(g->groups);
@@ -943,7 +954,7 @@ void install_tick(struct group *g)
 	LIST_EACH_SAFE(node, &g->installs.out)
 	{
 		struct install_out *o = LIST_ENTRY(node, struct install_out, link);
-		if (!o->taken && now - o->heard_ms >= STALL_MS)
+		if (!o->taken && is_stalled(o, now))
 			out_end(o, RAFT_NOCONNECTION);
 	}
 	struct install_in *in = g->installs.in;

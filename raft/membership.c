@@ -6,8 +6,6 @@
 #include "raft/group_priv.h"
 #include "src/base/log.h"
 
-enum { CAUGHT_UP = 16 }; /* entries that a standby may lack when it is promoted */
-
 static const struct raft_configuration *newest(const struct group *g)
 {
 	const struct conf_at *c = confs_newest(&g->io.confs);
@@ -41,6 +39,7 @@ unsigned group_members(const struct group *g, struct group_member_state *ret, un
 			.installing = p != NULL && p->install != NULL,
 		};
 		ret[i].lag = g->io.terms.last > ret[i].match ? g->io.terms.last - ret[i].match : 0;
+		ret[i].in_step = self || (p != NULL && group_net_in_step((struct group *)g, p));
 	}
 	return n;
 }
@@ -201,7 +200,7 @@ static bool caught_up(struct group *g, uint64_t id)
 	const struct peer *p = group_net_peer(g, id);
 	/* It knows that it is a member, or it would not vote if the promotion did not reach it. */
 	return group_net_alive(g, id) && p->install == NULL && p->match >= confs_newest(&g->io.confs)->index &&
-	       p->match + CAUGHT_UP >= g->io.terms.last;
+	       group_net_in_step(g, p);
 }
 
 static int submit_change(struct group *g)

@@ -36,6 +36,7 @@ struct net_message {
 	const struct net_part *parts;
 	unsigned n_parts;
 	size_t n; /* bytes of head and parts */
+	bool urgent; /* small, and a sign of life or an answer: it may overtake others */
 	/* The link needs the message no more: its bytes were handed to the kernel (lost == false),
 	 * or the link broke before that. On the worker's thread, never from inside send(). May
 	 * send. */

@@ -31,6 +31,9 @@ struct rules_off {
 	bool split;            /* large appends are cut and not repeated */
 	bool split_commit;     /* what is cut off is not called committed */
 	bool mask_rejected;    /* rejections are masked while a snapshot streams */
+	bool under_way_stays;  /* what is under way to members that keep up stays in the log */
+	bool waiting_bounded;  /* what waits for a link is bounded */
+	bool streams_wait;     /* a stream that waits for the link has not stalled */
 	bool laggards_stay;    /* no snapshot that takes from a member what it is catching up on */
 	bool thaw_on_link;     /* a lost link or a new incarnation thaws */
 	bool freeze_asks;      /* off: a leader freezes without asking the others */

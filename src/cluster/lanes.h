@@ -22,8 +22,8 @@
 #include "src/cluster/envelope.h"
 
 enum lane {
-	LANE_URGENT, /* heartbeats, calls, catalog */
-	LANE_RAFT,
+	LANE_URGENT, /* heartbeats, raft's answers and votes, calls, all of the metadata */
+	LANE_RAFT,   /* entries of queues */
 	LANE_QUEUE, /* sections, events */
 	LANE_BULK,  /* snapshots on their way to a member */
 	LANES,

@@ -129,6 +129,8 @@ static void port_send(void *arg, uint64_t node, struct net_message *m)
 	struct shipment *s = shipment_new(p, to, &e);
 	if (wire_peek_bulk(m->head.p))
 		s->parcel.lane = LANE_BULK;
+	else if (m->urgent || e.group == 0) /* that of the metadata */
+		s->parcel.lane = LANE_URGENT;
 	s->message = m;
 	s->parcel.m = m;
 	s->lost = to == NULL;

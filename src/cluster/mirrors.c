@@ -10,7 +10,6 @@
 
 enum {
 	LONG_QUEUE = 4096,  /* messages: the members get them one after the other */
-	CLOSE_BEHIND = 64,  /* entries that a standby may lack when its promotion is asked for */
 	AGAIN_MS = 300,     /* after a step that did not succeed, or while a standby catches up */
 	UNHEARD_MS = 1000,  /* after a proposal */
 	EMPTYING_MS = 5000, /* while an old message may be left */
@@ -279,11 +278,6 @@ static bool is_to_be_synchronised(const struct mirror *m, const struct view *v)
 	return n.ready + n.unacked == 0;
 }
 
-static bool is_near(const struct group_member_state *r)
-{
-	return !r->installing && r->match > 0 && r->lag <= CLOSE_BEHIND;
-}
-
 /* A long queue goes to one member after the other: the next one votes, and those who publish need
  * not wait for a disk that is busy with a copy. */
 static bool is_copying(const struct mirror *m, const struct view *v)
@@ -293,7 +287,7 @@ static bool is_copying(const struct mirror *m, const struct view *v)
 	for (unsigned i = 0; n.ready + n.unacked > LONG_QUEUE && i < v->n; i++) {
 		const struct group_member_state *r = &v->raft[i];
 		if (r->id != v->self && !is_going(v, r->id) && reaches(m->all, r->node) &&
-			!is_near(r))
+			!r->in_step)
 			return true;
 	}
 	return false;
@@ -357,7 +351,7 @@ static struct step promote(struct mirror *m, const struct view *v)
 		if (row->state == BROKER_MEMBER_LEAVING || r == NULL || r->voter || r->spare ||
 			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
 			continue;
-		if (!is_up(m->all, r->node) || !is_near(r))
+		if (!is_up(m->all, r->node) || !r->in_step)
 			ret = (struct step){WAIT, AGAIN_MS};
 		else if (row->chosen != group_term(v->group))
 			ret = choose(m, v, row);
@@ -436,7 +430,7 @@ static struct step go_home(struct mirror *m, const struct view *v)
 		return settled; /* or looked at again when a node has been linked for a while */
 	if (now < m->home_ms)
 		return (struct step){WAIT, (unsigned)(m->home_ms - now)};
-	if (r->lag > CLOSE_BEHIND)
+	if (!r->in_step)
 		return (struct step){WAIT, AGAIN_MS};
 	m->home_ms = now + MIRRORS_HOME_MS;
 	return asked(m, group_transfer(v->group, r->id, on_done, m));

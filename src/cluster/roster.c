@@ -16,7 +16,6 @@ enum {
 	LEAVE_MS = 5000, /* a step of leaving takes no longer; it takes milliseconds */
 	MEMBERS_MAX = 256,
 	NODES_MAX = 256,
-	NEAR = 16, /* entries that a standby may lack when it is promoted */
 };
 
 /* A node: of the table, or remembered, or only linked. */
@@ -464,7 +463,7 @@ static struct step step_in(
 		if (s->voter || node->type == BROKER_NODE_RAM)
 			continue;
 		/* A promotion that is asked for waits until it can be done, and holds up all others. */
-		if (node->up && !s->installing && s->lag <= NEAR)
+		if (node->up && s->in_step)
 			return (struct step){STEP_PROMOTE, member};
 		next.what = STEP_WAIT;
 	}

@@ -60,8 +60,7 @@ static void put_counts(json_t *row, const struct broker_queue *q, const struct m
 
 /* ---- members ---- */
 
-/* Entries that a mirror may lack and be in step all the same: what is on its way to it. */
-enum { IN_STEP = 64, MEMBERS_MAX = BROKER_MEMBERS_MAX };
+enum { MEMBERS_MAX = BROKER_MEMBERS_MAX };
 
 static json_t *member_pid(const struct broker_queue *q, const struct broker_node *n)
 {
@@ -79,8 +78,7 @@ static bool is_in_step(const struct broker_queue *q, const struct broker_member 
 		if (states[i].id == m->id)
 			return ((states[i].voter && broker_member_votes(q, m)) ||
 				       !broker_member_may_vote(q, m)) &&
-			       !states[i].spare && !states[i].installing &&
-			       states[i].lag <= IN_STEP;
+			       !states[i].spare && states[i].in_step;
 	return false;
 }
 

@@ -32,6 +32,8 @@ import time
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
 CLONE_NEWNET = 0x40000000
 MTU = 1500
+QUEUE = 256 * 1024  # octets that wait where a way is thin; then packets are lost
+WAY = {"cut": False, "loss": 0, "delay": 0, "jitter": 0, "rate": 0}
 NETWORK = "10.137.0.%d"
 ETC, RUN = "/etc/netns", "/run/netns"
 libc = ctypes.CDLL(None, use_errno=True)
@@ -124,8 +126,19 @@ def remove_left_over():
 class Way:
     """What becomes of packets from one host to another."""
 
-    def __init__(self, cut=False, loss=0.0, delay=0.0):
-        self.cut, self.loss, self.delay = cut, loss, delay
+    def __init__(self, cut=False, loss=0.0, delay=0.0, jitter=0.0, rate=0):
+        self.cut, self.loss, self.delay, self.jitter, self.rate = cut, loss, delay, jitter, rate
+        self.free = self.last = 0.0  # a packet has left; one has arrived
+
+    def arrival(self, now, n):
+        """When n octets that are sent now arrive, behind those sent before; None if the queue is full."""
+        if self.rate:
+            if (self.free - now) * self.rate > QUEUE:
+                return None
+            self.free = max(now, self.free) + n / self.rate
+        at = max(now, self.free) + self.delay + random.uniform(-self.jitter, self.jitter)
+        self.last = max(at, self.last)
+        return self.last
 
 
 class Switch:
@@ -154,7 +167,7 @@ class Switch:
         words = self.control.recv(65536)
         if not words:
             os._exit(0)
-        self.ways = {(w["from"], w["to"]): Way(w["cut"], w["loss"], w["delay"]) for w in json.loads(words)}
+        self.ways = {(w["from"], w["to"]): Way(**{k: w[k] for k in WAY}) for w in json.loads(words)}
         self.control.send(b"done")
 
     def on_tun(self, tun):
@@ -174,8 +187,10 @@ class Switch:
             self.write(to, packet)
         elif way.cut or random.random() < way.loss:
             pass
-        elif way.delay > 0:
-            heapq.heappush(self.late, (time.monotonic() + way.delay, next(self.serial), to, packet))
+        elif way.delay or way.rate:
+            at = way.arrival(time.monotonic(), len(packet))
+            if at is not None:
+                heapq.heappush(self.late, (at, next(self.serial), to, packet))
         else:
             self.write(to, packet)
 
@@ -238,7 +253,7 @@ class Wire:
     # What is done to the packets; each takes effect before it returns.
 
     def set_way(self, a, b, **what):
-        way = self.ways.setdefault((self.host(a).number, self.host(b).number), {"cut": False, "loss": 0, "delay": 0})
+        way = self.ways.setdefault((self.host(a).number, self.host(b).number), dict(WAY))
         way.update(what)
         self.tell()
 
@@ -253,8 +268,11 @@ class Wire:
     def lose(self, a, b, share):
         self.set_way(a, b, loss=share)
 
-    def delay(self, a, b, seconds):
-        self.set_way(a, b, delay=seconds)
+    def delay(self, a, b, seconds, jitter=0):
+        self.set_way(a, b, delay=seconds, jitter=jitter)
+
+    def narrow(self, a, b, octets_per_second):
+        self.set_way(a, b, rate=octets_per_second)
 
     def heal(self):
         self.ways = {}

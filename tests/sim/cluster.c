@@ -425,6 +425,32 @@ static void lose(struct list *list)
 	}
 }
 
+static void node_send(void *arg, uint64_t to, struct net_message *m);
+
+/* A thin link is done with one message: the next one. */
+static void on_thin(void *arg, uint64_t pair)
+{
+	struct cluster *c = arg;
+	unsigned from = pair / NODES_MAX, to = pair % NODES_MAX;
+	struct list *node = list_pop(&c->nodes[from].stuck[to]);
+	if (node != NULL)
+		node_send(&c->nodes[from], to + 1, LIST_ENTRY(node, struct net_message, link));
+	node_turn(&c->nodes[from]);
+}
+
+/* Whether a thin link is busy; if not, it is with this message from now on. */
+static bool takes_time(struct cluster *c, unsigned from, unsigned to, size_t n)
+{
+	uint64_t now = c->sim.now_us, *free = &c->free_us[from][to];
+	if (c->thin[from][to] == 0)
+		return false;
+	if (now < *free)
+		return true;
+	*free = now + n * 1000 / c->thin[from][to] + 1;
+	sim_after(&c->sim, *free - now, on_thin, c, from * NODES_MAX + to);
+	return false;
+}
+
 static void node_send(void *arg, uint64_t to, struct net_message *m)
 {
 	struct node *n = arg;
@@ -439,6 +465,11 @@ static void node_send(void *arg, uint64_t to, struct net_message *m)
 		list_push_back(&n->stuck[t], &m->link); /* until the link is given up */
 		return;
 	}
+	if (n->up && takes_time(c, n->i, t, m->n)) {
+		list_push_back(&n->stuck[t], &m->link);
+		return;
+	}
+	c->octets[n->i][t] += m->n;
 	if (list_empty(&n->handed))
 		sim_after(&c->sim, 50, on_handed, n, n->incarnation);
 	list_push_back(&n->handed, &m->link);
@@ -455,7 +486,10 @@ static void node_send(void *arg, uint64_t to, struct net_message *m)
 		memcpy(k->blob->data + k->n, m->parts[i].p, m->parts[i].n);
 		k->n += m->parts[i].n;
 	}
-	uint64_t at = c->sim.now_us + sim_between(&c->sim, c->o.delay_min_us, c->o.delay_max_us);
+	uint64_t at = c->sim.now_us + sim_between(&c->sim, c->o.delay_min_us, c->o.delay_max_us) +
+		      c->far_us[n->i][t];
+	if (c->thin[n->i][t] != 0)
+		at += c->free_us[n->i][t] - c->sim.now_us;
 	if (!c->o.unordered && at < c->last_at[n->i][t])
 		at = c->last_at[n->i][t];
 	c->last_at[n->i][t] = at;
@@ -484,7 +518,7 @@ static void on_link_up(void *arg, uint64_t pair)
 static void connect_soon(struct cluster *c, unsigned a, unsigned b)
 {
 	if (a != b)
-		sim_after(&c->sim, sim_between(&c->sim, 5000, 50000), on_link_up, c,
+		sim_after(&c->sim, sim_between(&c->sim, 5000, 50000) + 4 * c->far_us[a][b], on_link_up, c,
 			a * NODES_MAX + b);
 }
 

@@ -110,6 +110,10 @@ struct cluster {
 	bool linked[NODES_MAX][NODES_MAX]; /* as node [a] knows of [b] */
 	uint64_t epoch[NODES_MAX][NODES_MAX];
 	uint64_t last_at[NODES_MAX][NODES_MAX];
+	uint64_t far_us[NODES_MAX][NODES_MAX]; /* more delay of a way */
+	uint64_t thin[NODES_MAX][NODES_MAX];   /* octets that it takes in a ms; 0: any number */
+	uint64_t free_us[NODES_MAX][NODES_MAX]; /* a thin one has sent what it took */
+	uint64_t octets[NODES_MAX][NODES_MAX]; /* that were sent */
 	/* the checker */
 	struct known *known;
 	size_t n_known;

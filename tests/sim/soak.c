@@ -339,6 +339,8 @@ static void choose(struct life *l, struct cluster_options *o, uint64_t seed)
 	l->transfers = sim_chance(&s, 30) ? 0 : (unsigned)sim_between(&s, 5, 30);
 	l->bulk = sim_chance(&s, 80) ? 0 : (unsigned)sim_between(&s, 1, 10);
 	o->prompt = sim_chance(&s, 50);
+	if (sim_chance(&s, 30))
+		o->trailing_entries = 0; /* as the product */
 	l->pause_us = 20000;
 	sim_done(&s);
 	for (unsigned i = 0; i < o->nodes; i++)

@@ -477,6 +477,37 @@ static void test_who_takes_parts_is_there(void **state)
 	assert_true(scene_holds(who_takes_parts_is_there, NULL));
 }
 
+/* ---- a busy link ---------------------------------------------------------------------------- */
+
+/* In the middle of a stream the link is busy with others for longer than a member may be silent. */
+static bool a_stream_waits_for_its_link(const struct rules_off *off)
+{
+	memset(&flow, 0, sizeof flow);
+	begin(3, 3, off);
+	C.watch = follow;
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(put_some(0, 40, 900 * 1024));
+	node_start(&C.nodes[2]);
+	SCENE_NEEDS(cluster_until(&C, streams, 5000));
+	unsigned begun = flow.streams;
+	for (unsigned i = 0; i < 3; i++) {
+		cluster_full_link(&C, 0, 2, true);
+		cluster_run(&C, 10000);
+		cluster_full_link(&C, 0, 2, false);
+		cluster_run(&C, 20);
+	}
+	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(flow.streams == begun && C.installs == 1);
+	return end(true);
+}
+
+static void test_a_stream_waits_for_its_link(void **state)
+{
+	(void)state;
+	scene_needs(a_stream_waits_for_its_link, (struct rules_off){.streams_wait = true});
+}
+
 /* ---- leftovers ------------------------------------------------------------------------------ */
 
 static unsigned logs_on_disk(const struct node *n)
@@ -528,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_the_log_goes_at_rest),
 		cmocka_unit_test(test_a_group_may_be_closed_while_streams_go_on),
 		cmocka_unit_test(test_who_takes_parts_is_there),
+		cmocka_unit_test(test_a_stream_waits_for_its_link),
 		cmocka_unit_test(test_a_stream_that_breaks_off_is_replaced),
 	};
 	log_set_level(LOG_NONE);
