@@ -49,6 +49,7 @@ struct parcel {
 	struct list link;
 	const struct net_message *m;
 	enum lane lane;
+	bool droppable; /* where too much waits it may be lost: whoever sent it sends again */
 	uint8_t envelope[ENVELOPE_SIZE];
 	/* Written (lost == false), or the link broke before that. */
 	void (*done)(struct parcel *p, bool lost);

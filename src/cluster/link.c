@@ -235,9 +235,8 @@ static const struct stream_owner stream_owner = {
 
 void link_send(struct link *l, struct parcel *p)
 {
-	bool raft = p->lane == LANE_RAFT || p->lane == LANE_BULK;
 	if (parcel_size(p) > LANES_MESSAGE_MAX ||
-		(raft && l->out.waiting > LINK_WAITING_RAFT_MAX)) {
+		(p->droppable && l->out.waiting > LINK_WAITING_RAFT_MAX)) {
 		list_push_back(&l->refused, &p->link);
 		return;
 	}

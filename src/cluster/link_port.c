@@ -133,6 +133,7 @@ static void port_send(void *arg, uint64_t node, struct net_message *m)
 		s->parcel.lane = LANE_URGENT;
 	s->message = m;
 	s->parcel.m = m;
+	s->parcel.droppable = !m->urgent;
 	s->lost = to == NULL;
 	list_push_back(to != NULL ? &p->outgoing : &p->unsent, &s->parcel.link);
 }

@@ -287,6 +287,7 @@ struct send_call {
 	struct envelope e;
 	size_t octets;
 	unsigned count;
+	bool urgent;
 };
 
 static void call_send(void *arg)
@@ -302,7 +303,7 @@ void node_send(struct node *n, unsigned worker, uint64_t to, enum envelope_kind 
 	uint16_t to_worker, uint64_t group, size_t octets)
 {
 	struct send_call c = {&n->desks[worker], to,
-		{.kind = (uint8_t)kind, .worker = to_worker, .group = group}, octets, 1};
+		{.kind = (uint8_t)kind, .worker = to_worker, .group = group}, octets, 1, false};
 	node_run(n, worker, call_send, &c);
 }
 
@@ -340,6 +341,8 @@ static void call_raft(void *arg)
 			.n_parts = 1,
 			.n = sizeof r->head + c->octets,
 			.done = raft_done};
+		r->m.urgent = c->urgent;
+		store_u64le(r->head + 8, c->e.group);
 		list_init(&r->m.link);
 		net->send(net->arg, c->to, &r->m);
 	}
@@ -348,6 +351,12 @@ static void call_raft(void *arg)
 
 void node_raft(struct node *n, unsigned worker, uint64_t to, unsigned count, size_t octets)
 {
-	struct send_call c = {&n->desks[worker], to, {0}, octets, count};
+	struct send_call c = {&n->desks[worker], to, {0}, octets, count, false};
+	node_run(n, worker, call_raft, &c);
+}
+
+void node_raft_of(struct node *n, unsigned worker, uint64_t to, uint64_t group, bool urgent, size_t octets)
+{
+	struct send_call c = {&n->desks[worker], to, {.group = group}, octets, 1, urgent};
 	node_run(n, worker, call_raft, &c);
 }

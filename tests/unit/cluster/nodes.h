@@ -81,6 +81,8 @@ void node_send(struct node *n, unsigned worker, uint64_t to, enum envelope_kind 
 	uint16_t to_worker, uint64_t group, size_t octets);
 /* `count` messages of raft of n octets each, of one block. */
 void node_raft(struct node *n, unsigned worker, uint64_t to, unsigned count, size_t octets);
+/* One of that group. */
+void node_raft_of(struct node *n, unsigned worker, uint64_t to, uint64_t group, bool urgent, size_t octets);
 
 /* Ends the test if the condition does not come true. */
 #define WAIT(condition)                                                      \

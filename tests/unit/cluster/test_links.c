@@ -173,25 +173,58 @@ static void test_of_two_connections_one_stays(void **state)
 	node_stop(b);
 }
 
+/* A slow link. */
+struct busy {
+	struct node *a, *b;
+	struct proxy *p;
+};
+
+static struct busy busy_open(void)
+{
+	struct busy l = {node_start(1, 1), node_start(2, 1), NULL};
+	l.p = proxy_new(l.b->port);
+	node_set_peer(l.a, 2, proxy_port(l.p));
+	node_set_peer(l.b, 1, 1);
+	WAIT(node_linked(l.a, 2) && node_linked(l.b, 1));
+	proxy_slow(l.p, 32 * 1024);
+	return l;
+}
+
+static void busy_close(struct busy *l)
+{
+	node_stop(l->a);
+	node_stop(l->b);
+	proxy_free(l->p);
+}
+
 static void test_urgent_messages_overtake_a_big_one(void **state)
 {
 	(void)state;
-	struct node *a = node_start(1, 1), *b = node_start(2, 1);
-	struct proxy *p = proxy_new(b->port);
-	node_set_peer(a, 2, proxy_port(p));
-	node_set_peer(b, 1, 1);
-	WAIT(node_linked(a, 2) && node_linked(b, 1));
-	proxy_slow(p, 32 * 1024);
-	node_send(a, 1, 2, ENVELOPE_EVENTS, 1, 0, 64 * MB);
-	WAIT(node_peer(a, 2).sent > 4 * MB); /* it is on its way */
-	node_send(a, 1, 2, ENVELOPE_CATALOG, 0, 0, 10);
-	WAIT(messages(b, 0, 1) == 1);
-	assert_int_equal(messages(b, 1, 1), 0);
-	proxy_slow(p, 0);
-	WAIT(messages(b, 1, 1) == 1);
-	node_stop(a);
-	node_stop(b);
-	proxy_free(p);
+	struct busy l = busy_open();
+	node_send(l.a, 1, 2, ENVELOPE_EVENTS, 1, 0, 64 * MB);
+	WAIT(node_peer(l.a, 2).sent > 4 * MB); /* it is on its way */
+	node_send(l.a, 1, 2, ENVELOPE_CATALOG, 0, 0, 10);
+	WAIT(messages(l.b, 0, 1) == 1);
+	assert_int_equal(messages(l.b, 1, 1), 0);
+	proxy_slow(l.p, 0);
+	WAIT(messages(l.b, 1, 1) == 1);
+	busy_close(&l);
+}
+
+static void test_signs_of_life_and_the_metadata_overtake_entries(void **state)
+{
+	(void)state;
+	struct busy l = busy_open();
+	_Atomic uint64_t *entries = &l.a->desks[1].done, *others = &l.a->desks[0].done;
+	node_raft_of(l.a, 1, 2, 1, false, 32 * MB);
+	WAIT(node_peer(l.a, 2).sent > 4 * MB);
+	node_raft_of(l.a, 0, 2, 0, false, 100);
+	node_raft_of(l.a, 0, 2, 1, true, 100);
+	WAIT(*others == 2);
+	assert_int_equal(*entries, 0);
+	proxy_slow(l.p, 0);
+	WAIT(*entries == 1);
+	busy_close(&l);
 }
 
 /* ---- losses ---- */
@@ -960,6 +993,7 @@ int main(void)
 		TEST(test_three_nodes_have_a_link_each),
 		TEST(test_of_two_connections_one_stays),
 		TEST(test_urgent_messages_overtake_a_big_one),
+		TEST(test_signs_of_life_and_the_metadata_overtake_entries),
 		TEST(test_a_cut_connection_is_down_at_once_and_comes_back),
 		TEST(test_a_silent_peer_is_down),
 		TEST(test_an_idle_link_stays),
