@@ -43,6 +43,7 @@ struct wire {
 	struct list link;
 	struct sim_net *net;
 	struct end e[2]; /* [0] has dialled */
+	uint64_t incarnation; /* of who has dialled, when it did: an app that went down and up meanwhile is another one */
 };
 
 struct packet {
@@ -460,7 +461,8 @@ static void on_dialler_up(void *arg, uint64_t number)
 {
 	struct wire *w = arg;
 	(void)number;
-	if (w->e[1].up && end_links(w, 0) != NULL && reaches(w->net, w->e[1].host, w->e[0].host)) {
+	const struct links *from = end_links(w, 0);
+	if (w->e[1].up && from != NULL && from->incarnation == w->incarnation && reaches(w->net, w->e[1].host, w->e[0].host)) {
 		end_up(w, 0);
 		if (w->e[0].up && !reaches(w->net, w->e[0].host, w->e[1].host))
 			look_at_silence(w, 0);
@@ -496,6 +498,8 @@ static void on_accepted(void *arg, uint64_t id)
 		return;
 	if (p->wire != NULL || from->away) {
 		p->dialled = NULL;
+	} else if (from->incarnation != w->incarnation) {
+		peer_failed(p, false);
 	} else if (to == NULL) {
 		peer_failed(p, true);
 	} else if (!reaches(w->net, w->e[0].host, w->e[1].host) ||
@@ -536,6 +540,7 @@ static void peer_dial(void *arg)
 		return;
 	struct wire *w = MEM_NEW(struct wire);
 	w->net = net;
+	w->incarnation = ls->incarnation;
 	end_init(&w->e[0], ls->host, ls->birth);
 	end_init(&w->e[1], host_of(p->address), 0);
 	list_push_back(&net->wires, &w->link);
