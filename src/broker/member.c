@@ -570,19 +570,6 @@ void broker_member_promote(struct broker_queue *q, struct broker_member *m)
 	broker_queue_changed(q);
 }
 
-void broker_member_remove(struct broker_queue *q, struct broker_member *m)
-{
-	count(q, -1);
-	size_t at = (size_t)(m - q->members);
-	q->n_members--;
-	for (; at < q->n_members; at++)
-		q->members[at] = q->members[at + 1];
-	put_leader_first(q);
-	count(q, 1);
-	reshape(q);
-	broker_queue_changed(q);
-}
-
 /* Who the members are stays as it is, so the first configuration is still good. */
 void broker_member_prefer(struct broker_queue *q, struct broker_member *m)
 {
@@ -766,14 +753,34 @@ static bool is_parted(const struct broker_queue *q, const struct broker_member *
 	return p->back ? n == p->ended : !p->all_absent && !is_absent(p, n);
 }
 
+static void part_queue(struct broker_queue *q, const struct broker_parting *p)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (is_parted(q, &q->members[i], p)) {
+			part(q, &q->members[i]);
+			return;
+		}
+}
+
 void broker_members_part(struct broker *b, const struct broker_parting *p)
 {
 	for (struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next)
-		for (size_t i = 0; i < q->n_members; i++)
-			if (is_parted(q, &q->members[i], p)) {
-				part(q, &q->members[i]);
-				break;
-			}
+		part_queue(q, p);
+}
+
+/* Two may be left, one of which was called down while there were more. The other one is there: it leads, and says so. */
+void broker_member_remove(struct broker_queue *q, struct broker_member *m)
+{
+	count(q, -1);
+	size_t at = (size_t)(m - q->members);
+	q->n_members--;
+	for (; at < q->n_members; at++)
+		q->members[at] = q->members[at + 1];
+	put_leader_first(q);
+	count(q, 1);
+	reshape(q);
+	broker_queue_changed(q);
+	part_queue(q, &(struct broker_parting){0});
 }
 
 static bool has_voter(const struct broker_queue *q)

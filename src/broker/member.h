@@ -126,7 +126,7 @@ void broker_member_add(struct broker_queue *q, const struct broker_node *n);
 void broker_member_dismiss(struct broker_queue *q, struct broker_member *m);
 /* Could a member on the node vote? */
 bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n);
-/* It is no member any more; tells the watch. */
+/* It is no member any more, as the queue's leader says; of two that are left one may be lost. Tells the watch. */
 void broker_member_remove(struct broker_queue *q, struct broker_member *m);
 /* What a NODE_UP or a NODE_DOWN says about who goes on without whom. */
 struct broker_parting {

@@ -613,6 +613,24 @@ static void one_of_two_that_was_to_go_is_lost_with_its_node(void **state)
 	assert_members(b, q, "1i");
 }
 
+/* A third one that voted was going when the node went: when that is out of the group the two are parted. */
+static void two_are_parted_when_a_third_has_gone(void **state)
+{
+	struct broker *b = *state;
+	start_nodes(b, 3);
+	set_ha(b, "all", 0);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	assert_members(b, q, "1i 2i 3l");
+	node_down(b, 2);
+	assert_false(broker_queue_has_lost(q) || broker_queue_has_lost(t));
+	assert_int_equal(member_gone(b, q, &q->members[2]).code, BROKER_OK);
+	assert_true(broker_member_survives(q, on(b, q, 1)));
+	assert_members(b, t, "1i* 2l* 3l*");
+	assert_int_equal(member_gone(b, t, &t->members[2]).code, BROKER_OK);
+	assert_true(broker_member_survives(t, on(b, t, 1)));
+}
+
 /* Its node is forgotten while the other one's is down. */
 static void who_comes_back_survives_one_that_is_forgotten(void **state)
 {
@@ -1349,6 +1367,7 @@ int main(void)
 		TEST(only_the_first_of_several_are_unproven),
 		TEST(one_that_is_replaced_inherits_before_it_has_gone),
 		TEST(who_is_replaced_waits_for_another_that_can_vote),
+		TEST(two_are_parted_when_a_third_has_gone),
 		TEST(others_than_two_are_not_parted),
 		TEST(two_with_others_that_may_vote_are_not_parted),
 		TEST(two_with_another_that_has_no_vote_are_parted),
