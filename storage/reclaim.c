@@ -15,8 +15,9 @@ enum {
 	RECLAIM_BEGIN = 64 << 20,   /* bytes that must be free for a pass to begin */
 	RECLAIM_KEEP = 8 << 20,     /* bytes of free pages that stay */
 	RECLAIM_PORTION = 16 << 20, /* bytes punched between two rounds ... */
-	RECLAIM_SHARE = 16,         /* ... or this part of what is free: each portion reads the list */
-	RECLAIM_PAUSE_MS = 20,      /* between portions */
+	RECLAIM_SHARE = 64,         /* ... or this part of what is free: each portion reads the list */
+	RECLAIM_PAUSE_MS = 100,     /* between portions: a disk that is told what it may forget is slow meanwhile */
+	RECLAIM_PRESSED_MS = 20,    /* ... when the disk is full */
 	RECLAIM_PORTION_MS = 10,    /* a portion ends after so long: commits wait for it */
 	RECLAIM_AGAIN = 4 << 20,    /* bytes left over by a pass that are worth another ... */
 	RECLAIM_AGAIN_MS = 500,     /* ... after so long ... */
@@ -246,7 +247,7 @@ void reclaim_committed(struct reclaim *r)
 	r->wants_commit = false;
 }
 
-static void pass_go_on(struct reclaim *r, uint64_t stored, uint64_t now_ns)
+static void pass_go_on(struct reclaim *r, uint64_t stored, bool pressed, uint64_t now_ns)
 {
 	struct free_pages f = {0};
 	if (!free_pages_init(r, &f)) {
@@ -262,7 +263,7 @@ static void pass_go_on(struct reclaim *r, uint64_t stored, uint64_t now_ns)
 		portion = RECLAIM_PORTION;
 	if (portion > excess)
 		portion = excess;
-	r->next_ns = now_ns + RECLAIM_PAUSE_MS * 1000000ull;
+	r->next_ns = now_ns + (pressed ? RECLAIM_PRESSED_MS : RECLAIM_PAUSE_MS) * 1000000ull;
 	if (portion == 0 || punch_portion(r, &f, portion))
 		pass_end(r, &f, excess, stored, now_ns);
 	mem_free(f.punchable);
@@ -301,5 +302,5 @@ void reclaim_step(struct reclaim *r, uint64_t stored, bool pressed, uint64_t now
 	if (due && !r->active && !r->wants_commit)
 		pass_begin(r);
 	if (r->active && now_ns >= r->next_ns)
-		pass_go_on(r, stored, now_ns);
+		pass_go_on(r, stored, pressed, now_ns);
 }

@@ -5,9 +5,12 @@
 #include "tests/unit/storage/rig.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
+#include "storage/env.h"
+#include "storage/reclaim.h"
 
 enum { KIB = 1 << 10, MIB = 1 << 20 };
 
@@ -244,6 +247,76 @@ static void small_records_give_their_pages_back_too(void **state)
 	store_log_close(log);
 }
 
+/* ---- the pace at which pages are given back, in steps of a made up clock ---- */
+
+enum { FREED_MIB = 160, PAUSE_MS = 100, PRESSED_MS = 20 };
+
+static void commit_values(struct env *env, bool put)
+{
+	MDB_txn *txn;
+	assert_int_equal(mdb_txn_begin(env->mdb, NULL, 0, &txn), 0);
+	for (uint64_t i = 1; i <= FREED_MIB; i++) {
+		MDB_val key = env_key(&i);
+		MDB_val val = {.mv_size = MIB};
+		if (put)
+			assert_int_equal(mdb_put(txn, env->log, &key, &val, MDB_RESERVE | MDB_APPEND), 0);
+		else
+			assert_int_equal(mdb_del(txn, env->log, &key, NULL), 0);
+	}
+	assert_int_equal(mdb_txn_commit(txn), 0);
+}
+
+static void commit_nothing(struct env *env)
+{
+	MDB_txn *txn;
+	assert_int_equal(mdb_txn_begin(env->mdb, NULL, 0, &txn), 0);
+	assert_int_equal(env_put_meta(env, txn, env->generation), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+}
+
+static uint64_t given_back_by(struct reclaim *r, bool pressed, uint64_t now_ms)
+{
+	struct stat before, after;
+	assert_int_equal(fstat(r->fd, &before), 0);
+	reclaim_step(r, 0, pressed, now_ms * 1000000);
+	assert_int_equal(fstat(r->fd, &after), 0);
+	return (uint64_t)(before.st_blocks - after.st_blocks) * 512;
+}
+
+static void free_pages_go_back_little_by_little(void **state)
+{
+	struct rig *rig = *state;
+	struct env env;
+	struct reclaim r;
+	char text[256];
+	rig_close(rig);
+	struct env_text err = {.p = text, .n = sizeof text};
+	assert_int_equal(env_open(&env, rig->dir, NULL, ENV_WRITE, err), 0);
+	commit_values(&env, true);
+	commit_values(&env, false);
+	commit_nothing(&env);
+	commit_nothing(&env);
+	reclaim_init(&r, &env);
+	uint64_t now = 1000, all = 0;
+	reclaim_step(&r, 0, false, now * 1000000); /* opens the file, too */
+	while (r.active) {
+		assert_int_equal(given_back_by(&r, false, now + PAUSE_MS - 1), 0);
+		now += PAUSE_MS;
+		uint64_t n = given_back_by(&r, false, now);
+		assert_true(n <= 17 * MIB);
+		all += n;
+	}
+	assert_true(all >= (FREED_MIB - 32) * MIB);
+	commit_values(&env, true);
+	commit_values(&env, false);
+	commit_nothing(&env);
+	commit_nothing(&env);
+	given_back_by(&r, true, now + 1000);
+	assert_int_equal(r.next_ns, (now + 1000 + PRESSED_MS) * 1000000);
+	reclaim_done(&r);
+	env_close(&env);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(free_pages_go_back_to_the_file_system, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(small_records_give_their_pages_back_too, set_up,
 			tear_down),
+		cmocka_unit_test_setup_teardown(free_pages_go_back_little_by_little, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
