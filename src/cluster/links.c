@@ -744,6 +744,12 @@ void links_set_cluster(struct links *ls, uint64_t cluster_id)
 	ls->self.cluster_id = cluster_id;
 }
 
+bool links_linked(const struct links *ls, uint64_t id)
+{
+	const struct peer *p = peer_find(ls, id);
+	return p != NULL && p->link != NULL;
+}
+
 void links_each_peer(
 	const struct links *ls, void (*each)(void *arg, const struct links_peer *p), void *arg)
 {

@@ -100,6 +100,8 @@ struct links_peer {
 /* `each` must not change the set. */
 void links_each_peer(
 	const struct links *ls, void (*each)(void *arg, const struct links_peer *p), void *arg);
+/* There is a link to the node. */
+bool links_linked(const struct links *ls, uint64_t id);
 
 /* End of the turn on worker 0, after its link_port_flush(): writes, and posts the workers' mail.
  * Returns whether anything was done. */

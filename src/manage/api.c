@@ -208,7 +208,7 @@ static void call_in_minority(struct api_call *c, const char *consequence)
 	unsigned reachable = 0;
 	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *n = b->nodes[i];
-		if (n->id == node->id(node->arg) || remote_linked(node->links, n->id)) {
+		if (n->id == node->id(node->arg) || links_linked(node->links, n->id)) {
 			reachable++;
 			continue;
 		}

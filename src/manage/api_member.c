@@ -291,7 +291,7 @@ static void cluster_leave(struct api_call *c)
 static bool is_out_of_reach(const struct api_call *c, const struct broker_node *n)
 {
 	const struct api_node *node = api_node(c);
-	return n != NULL && n->id != node->id(node->arg) && !remote_linked(node->links, n->id);
+	return n != NULL && n->id != node->id(node->arg) && !links_linked(node->links, n->id);
 }
 
 static void fail_running(struct api_call *c, const char *name)

@@ -67,29 +67,10 @@ void remote_call(struct links *ls, const char *address, const char *name, const 
 	remote_send(ls, 0, address, name, verb, args, REMOTE_MS, done, arg);
 }
 
-struct search {
-	uint64_t node;
-	bool linked;
-};
-
-static void find_linked(void *arg, const struct links_peer *p)
-{
-	struct search *s = arg;
-	if (p->id == s->node)
-		s->linked = p->up;
-}
-
-bool remote_linked(const struct links *ls, uint64_t node)
-{
-	struct search s = {.node = node};
-	links_each_peer(ls, find_linked, &s);
-	return s.linked;
-}
-
 void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
 	const char *verb, json_t *args, remote_done *done, void *arg)
 {
-	remote_send(ls, node, address, name, verb, args, remote_linked(ls, node) ? REMOTE_MS : UNLINKED_MS,
+	remote_send(ls, node, address, name, verb, args, links_linked(ls, node) ? REMOTE_MS : UNLINKED_MS,
 		done, arg);
 }
 

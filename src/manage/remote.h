@@ -19,9 +19,6 @@ typedef void remote_done(void *arg, json_t *reply, const char *why);
 void remote_call(struct links *ls, const char *address, const char *name, const char *verb,
 	json_t *args, remote_done *done, void *arg);
 
-/* There is a link to the node. */
-bool remote_linked(const struct links *ls, uint64_t node);
-
 /* The same of a node of the cluster, for a list of what all of them have: nobody waits long for one without a
  * link, which is most likely dead or cut off, nor for one whose link is lost meanwhile. */
 void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,

@@ -12,7 +12,7 @@ enum { DISC_MEMBERS = 2 }; /* with fewer, what is confirmed is on one disk */
 bool warnings_reaches(const struct api_call *c, const struct broker_node *n)
 {
 	const struct api_node *node = api_node(c);
-	return n->id == node->id(node->arg) || remote_linked(node->links, n->id);
+	return n->id == node->id(node->arg) || links_linked(node->links, n->id);
 }
 
 /* Takes the text over; names may be any octets. */

@@ -665,6 +665,12 @@ void links_forget_peer(struct links *ls, uint64_t id)
 	peer_free(p);
 }
 
+bool links_linked(const struct links *ls, uint64_t id)
+{
+	const struct peer *p = peer_find(ls, id);
+	return p != NULL && p->wire != NULL;
+}
+
 void links_each_peer(
 	const struct links *ls, void (*each)(void *arg, const struct links_peer *p), void *arg)
 {

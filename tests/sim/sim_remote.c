@@ -115,25 +115,6 @@ void remote_call(struct links *ls, const char *address, const char *name, const 
 	call_begin(ls, address, verb, args, REMOTE_MS, done, arg);
 }
 
-struct search {
-	uint64_t node;
-	bool linked;
-};
-
-static void find_linked(void *arg, const struct links_peer *p)
-{
-	struct search *s = arg;
-	if (p->id == s->node)
-		s->linked = p->up;
-}
-
-bool remote_linked(const struct links *ls, uint64_t node)
-{
-	struct search s = {.node = node};
-	links_each_peer(ls, find_linked, &s);
-	return s.linked;
-}
-
 void remote_view(struct links *ls, uint64_t node, const char *address, const char *name, const char *verb,
 	json_t *args, remote_done *done, void *arg)
 {
