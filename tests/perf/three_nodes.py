@@ -4,7 +4,7 @@
 
 usage: three_nodes.py [options]; WARREND names the broker, WARREN_PERF the load tool.
 
-Persistent messages of 1 KiB with 1000 confirms in flight, acknowledged every 100, one producer and one consumer for
+Persistent messages of 1 KiB with --confirm confirms in flight, acknowledged every 100, one producer and one consumer for
 each queue. The contenders take turns, and medians over the rounds are printed. A contender is a build of ours, which
 gets three nodes of its own (--build), or three nodes of any broker that run already (--running).
 """
@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "cluster"))
 from cluster import Broker, Cluster, beside, exit_on_sigterm  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
-LOAD = ["--size", "1024", "--persistent", "--confirm", "1000", "--prefetch", "1000", "--ack-every", "100"]
+LOAD = ["--size", "1024", "--persistent", "--prefetch", "1000", "--ack-every", "100"]
 DRAIN_SECONDS = 120
 QUIET = ["log.console.level=warning", "loopback_users=none"]
 
@@ -66,7 +66,7 @@ def measure(contender, queues, options):
     # The first node is to lead, wherever the clients are.
     perf("--uri", contender.uri("leader"), "--mode", "publish", "--messages", queues, "--producers", queues, "--keep",
          *shape)
-    load = ["--seconds", options.seconds, "--warmup", options.warmup, "--producers", queues, "--consumers", queues]
+    load = ["--confirm", options.confirm, "--seconds", options.seconds, "--warmup", options.warmup, "--producers", queues, "--consumers", queues]
     if options.rate:
         load += ["--rate", options.rate / queues]
     before = contender.cpu()
@@ -120,6 +120,7 @@ def main():
     parser.add_argument("--queues", default="1,10", help="numbers of queues to measure with (%(default)s)")
     parser.add_argument("--via", choices=["leader", "follower", "all"], default="leader",
                         help="the node that clients connect to (%(default)s)")
+    parser.add_argument("--confirm", type=int, default=1000, help="confirms in flight per producer (%(default)s)")
     parser.add_argument("--rate", type=float, help="messages per second in all, an open loop; else as many as go")
     parser.add_argument("--latency", choices=["confirm", "end-to-end"], default="confirm",
                         help="of which the percentiles are (%(default)s)")
