@@ -698,14 +698,23 @@ static void a_survivor_that_is_forgotten_leaves_its_queue_to_the_heir(void **sta
 	assert_members(b, q, "1v");
 }
 
+/* A queue on node 1 and one other of so many, *ret_mirror. */
+static struct broker_queue *declare_on_two(struct broker *b, unsigned nodes, uint64_t *ret_mirror)
+{
+	start_nodes(b, nodes);
+	set_ha(b, "exactly", 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	*ret_mirror = broker_node_by_number(b, q->members[1].node)->id;
+	return q;
+}
+
 /* Also when another one was to take its place, and has not got everything. */
 static void an_heir_that_is_replaced_inherits_before_it_has_gone(void **state)
 {
 	struct broker *b = *state;
-	start_nodes(b, 3);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 3, &mirror);
+	uint64_t other = 5 - mirror;
 	node_down(b, 1);
 	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
 	assert_null(broker_member_on(q, broker_node_find(b, 1)->number));
@@ -726,10 +735,8 @@ static void an_heir_that_is_replaced_inherits_before_it_has_gone(void **state)
 static void one_that_is_replaced_inherits_before_it_has_gone(void **state)
 {
 	struct broker *b = *state;
-	start_nodes(b, 5);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 5, &mirror);
 	node_down_without(b, 1, mirror);
 	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
 	assert_null(broker_member_on(q, broker_node_find(b, 1)->number));
@@ -747,10 +754,8 @@ static void one_that_is_replaced_inherits_before_it_has_gone(void **state)
 static void who_is_replaced_waits_for_another_that_can_vote(void **state)
 {
 	struct broker *b = *state;
-	start_nodes(b, 5);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 5, &mirror);
 	node_down_without(b, 1, mirror);
 	node_down(b, mirror);
 	assert_int_equal(replace_members(b, 1).code, BROKER_OK);
@@ -763,10 +768,9 @@ static void who_is_replaced_waits_for_another_that_can_vote(void **state)
 static void two_with_others_that_may_vote_are_not_parted(void **state)
 {
 	struct broker *b = *state;
-	start_nodes(b, 3);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 3, &mirror);
+	uint64_t other = 5 - mirror;
 	set_ha(b, "all", 0);
 	assert_int_equal(on(b, q, other)->state, BROKER_MEMBER_JOINING);
 	assert_int_equal(member_chosen(b, q, on(b, q, other), 3).code, BROKER_OK);
@@ -783,10 +787,9 @@ static void two_with_others_that_may_vote_are_not_parted(void **state)
 static void two_with_another_that_has_no_vote_are_parted(void **state)
 {
 	struct broker *b = *state;
-	start_nodes(b, 3);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 3, &mirror);
+	uint64_t other = 5 - mirror;
 	set_ha(b, "all", 0);
 	node_down(b, mirror);
 	assert_members(b, q, "1i 3l 2j 3j");
@@ -1053,10 +1056,9 @@ static void load_row_of_5(void *arg, struct slice key, struct slice value)
 static void who_joined_before_that_was_written_may_have_a_vote(void **state)
 {
 	struct broker *b = *state, *later = broker_new(NULL);
-	start_nodes(b, 3);
-	set_ha(b, "exactly", 2);
-	struct broker_queue *q = declare_on(b, "q", true, 1);
-	uint64_t mirror = broker_node_by_number(b, q->members[1].node)->id, other = 5 - mirror;
+	uint64_t mirror;
+	struct broker_queue *q = declare_on_two(b, 3, &mirror);
+	uint64_t other = 5 - mirror;
 	set_ha(b, "all", 0);
 	assert_int_equal(on(b, q, other)->chosen, 0);
 	broker_all_rows(b, load_row_of_5, later);
