@@ -166,6 +166,9 @@ struct group_indexes {
 };
 struct group_indexes group_indexes(const struct group *g);
 uint64_t group_leader(const struct group *g); /* raft id; 0: not known */
+/* Somebody leads: this member, or one that is at rest with it or was heard within an election timeout. A standby knows
+ * its leader for ever. */
+bool group_led(const struct group *g);
 bool group_frozen(const struct group *g);     /* at rest: raft/freeze.h */
 
 /* ---- batches -------------------------------------------------------------------------------- */

@@ -1041,6 +1041,11 @@ static bool leader_is_silent(const struct group *g)
 		       group_net_leader_lost(g));
 }
 
+bool group_led(const struct group *g)
+{
+	return g->leading || (group_leader(g) != 0 && !leader_is_silent(g));
+}
+
 uint64_t group_net_leader_node(const struct group *g)
 {
 	uint64_t id = group_leader(g);

@@ -579,7 +579,7 @@ static struct step watch(struct mirror *m, const struct view *v)
 	struct buf b = BUF_EMPTY;
 	if (!has_lost_majority(v))
 		return settled;
-	if (group_leader(v->group) != 0)
+	if (group_led(v->group))
 		m->leaderless_ms = 0;
 	else if (m->leaderless_ms == 0)
 		m->leaderless_ms = now;

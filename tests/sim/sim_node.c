@@ -548,8 +548,8 @@ static void init_config(struct sim_world *w)
 	snprintf(pair, sizeof pair, "cluster_formation.target_cluster_size_hint=%u", w->o.nodes);
 	if (w->o.discovers && w->o.seed % 2 == 0)
 		config_set_pair(c, pair);
+	config_set_pair(c, "listeners.tcp=none"); /* nobody connects from outside */
 	config_finish(c);
-	c->listeners.n = 0; /* nobody connects from outside */
 	c->cluster_timeout_ms = w->o.net.silence_ms;
 	if (w->o.down_ms > 0)
 		c->cluster_down_ms = w->o.down_ms;
