@@ -44,11 +44,16 @@ static void size_burst(struct pace *p, uint64_t took)
 		p->burst *= 2;
 }
 
+void pace_hurry(struct pace *p)
+{
+	p->burst = PACE_BURST_HURRY;
+}
+
 unsigned pace_end(struct pace *p, uint64_t now, size_t sent, size_t gathered)
 {
 	uint64_t took = now - p->begun_ms;
 	if (gathered >= PACE_GATHERED_MAX || gathered > sent / HURRY_SHARE) {
-		p->burst = PACE_BURST_HURRY;
+		pace_hurry(p);
 		return 0;
 	}
 	learn(p, took);

@@ -38,4 +38,7 @@ void pace_begin(struct pace *p, uint64_t now);
  * the log has gathered since the copy began. Returns the ms until the next burst; 0: at once. */
 unsigned pace_end(struct pace *p, uint64_t now, size_t sent, size_t gathered);
 
+/* Instead of pace_end() while nobody can use the group before it is copied: no pause. */
+void pace_hurry(struct pace *p);
+
 #endif

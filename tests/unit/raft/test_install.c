@@ -443,6 +443,54 @@ static void test_a_group_may_be_closed_while_streams_go_on(void **state)
 	assert_true(scene_holds(a_group_may_be_closed_while_streams_go_on, NULL));
 }
 
+static struct {
+	unsigned parts;
+	bool paused;
+} early;
+
+static bool count_parts(struct cluster *c, struct node *from, struct node *to, const struct wire *w, size_t n)
+{
+	(void)from;
+	(void)to;
+	(void)n;
+	early.parts += w->kind == WIRE_INSTALL_ENTRIES;
+	early.paused = early.paused || !list_empty(&c->nodes[0].groups->paced);
+	return false;
+}
+
+static bool serves(struct cluster *c)
+{
+	early.paused = early.paused || !list_empty(&c->nodes[0].groups->paced);
+	return group_leading(c->nodes[0].cell->group);
+}
+
+/* Two of three have died; who leads then serves nobody before the third has its state. */
+static bool nobody_is_spared_while_all_wait(const struct rules_off *off)
+{
+	(void)off;
+	begin_in_little_room(ROOM);
+	memset(&early, 0, sizeof early);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(put_some(0, 50, 100 * 1024));
+	node_crash(&C.nodes[1], false);
+	node_crash(&C.nodes[0], false);
+	C.watch = count_parts;
+	node_start(&C.nodes[0]);
+	node_start(&C.nodes[2]);
+	SCENE_NEEDS(cluster_until(&C, serves, 20000));
+	SCENE_NEEDS(early.parts > 5 && !early.paused);
+	node_start(&C.nodes[1]);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	return end(true);
+}
+
+static void test_nobody_is_spared_while_all_wait(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(nobody_is_spared_while_all_wait, NULL));
+}
+
 /* ---- who is there --------------------------------------------------------------------------- */
 
 static bool answers_get_lost(struct cluster *c, struct node *from, struct node *to, const struct wire *w,
@@ -558,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_a_worker_has_so_much_log),
 		cmocka_unit_test(test_the_log_goes_at_rest),
 		cmocka_unit_test(test_a_group_may_be_closed_while_streams_go_on),
+		cmocka_unit_test(test_nobody_is_spared_while_all_wait),
 		cmocka_unit_test(test_who_takes_parts_is_there),
 		cmocka_unit_test(test_a_stream_waits_for_its_link),
 		cmocka_unit_test(test_a_stream_that_breaks_off_is_replaced),
