@@ -21,6 +21,7 @@
  *   load -> check -> app->restore, app->live
  *     -> first configuration, or a new term (R5), or the others given up, durable -> raft_start()
  */
+#include "raft/group_inbox.h"
 #include "raft/group_io.h"
 
 #include <inttypes.h>
@@ -50,7 +51,7 @@ void group_io_unblock(struct group *g)
 {
 	if (g->phase != GROUP_RUNNING)
 		return;
-	group_net_unblock(g);
+	group_inbox_unblock(g);
 	install_unblock(g);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The part of the shim between libraft and the other members: what raft sends becomes messages for
- * the links, what arrives is put right and given to raft. Rules R1, R2 (withholding), R6, R7, R8,
- * R9, R10 (roll-back), the hard-state barrier and the cutting of large appends live here.
+ * the links. Rules R1, R2 (withholding), R7, R9, the hard-state barrier and the cutting of large
+ * appends live here; for what arrives see raft/group_inbox.h.
  */
 #ifndef WARREN_RAFT_GROUP_NET_H
 #define WARREN_RAFT_GROUP_NET_H
@@ -20,6 +20,8 @@ struct lag {
 	uint64_t ms;   /* ... then */
 	bool given_up; /* it did not gain on us */
 };
+
+#define COVERS_ALL UINT64_MAX
 
 /* Another member, as this one sees it. Lives as long as the group is open. */
 struct peer {
@@ -65,6 +67,9 @@ void group_net_done(struct group *g);
 int group_net_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
 	raft_io_send_cb cb);
 
+/* The head of a message from this member, the rest 0. */
+struct wire group_net_wire_to(struct group *g, enum wire_kind kind, uint64_t to);
+
 /* A message of another kind than raft's; `list` and `parts` as in wire.h. Takes over the parts'
  * references. */
 void group_net_post(struct group *g, uint64_t node, const struct wire *w, struct slice list,
@@ -80,10 +85,6 @@ uint64_t group_net_leader_node(const struct group *g);
 bool group_net_leader_lost(const struct group *g);
 /* Leading: tells the members that have it what is committed. */
 void group_net_tell_commit(struct group *g);
-/* A message for this group has arrived: in `blob`, decoded as `w`. */
-void group_net_receive(struct group *g, uint64_t node, const struct wire *w, struct blob *blob);
-/* Something that held messages back may have ended: a write. */
-void group_net_unblock(struct group *g);
 /* Writes of hard state up to this one are durable. */
 void group_net_hard_done(struct group *g, uint64_t number);
 /* Every tick: what a member's link does not take for too long is given up, and it is brought up instead. */
@@ -92,6 +93,11 @@ void group_net_tick(struct group *g);
 void group_net_link_down(struct group *g, uint64_t node);
 
 struct peer *group_net_peer(struct group *g, uint64_t id); /* NULL if there is none yet */
+/* The same, made if need be. It is on that node. */
+struct peer *group_net_peer_get(struct group *g, uint64_t id, uint64_t node);
+/* What waits for the member's link is not sent any more; its letters that the link has are its end. `lost`:
+ * nor can it be. Else it arrives some other way, or not at all: raft is told nothing. */
+void group_net_drop_appends(struct group *g, struct peer *p, bool lost);
 /* Leading: this member answers. */
 bool group_net_alive(struct group *g, uint64_t id);
 /* Leading: it has what we have as soon as that can be: it lacks next to nothing, or only what is
@@ -108,9 +114,6 @@ bool group_net_is_followed(struct group *g, uint64_t near, size_t room);
 void group_net_brought(struct peer *p, size_t room);
 /* This member began to lead: nothing is known of the others. */
 void group_net_lead(struct group *g);
-
-/* An answer that raft shall believe to have come from member `from`. */
-void group_net_answer(struct group *g, const struct peer *from, uint64_t last);
 
 /* "node" or "node:id" in hexadecimal: raft wants addresses that differ. */
 enum { MEMBER_ADDRESS = 40 };

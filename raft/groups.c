@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "raft/group_inbox.h"
 #include "raft/groups.h"
 
 #include <assert.h>
@@ -248,7 +249,7 @@ int groups_receive(struct groups *gs, uint64_t node, struct blob *blob, const ui
 	 */
 	if (g == NULL || g->phase != GROUP_RUNNING || w.to != g->self || w.from == g->self)
 		return 0;
-	group_net_receive(g, node, &w, blob);
+	group_inbox_receive(g, node, &w, blob);
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "raft/group_inbox.h"
 #include "raft/install.h"
 
 #include <inttypes.h>
@@ -472,7 +473,7 @@ static void out_taken(struct install_out *o)
 		return;
 	size_t room = group_fsm_room_for_brought(g);
 	group_net_brought(p, room);
-	group_net_answer(g, p, o->index);
+	group_inbox_answer(g, p, o->index);
 	if (LIBRAFT_LAYERED) /* which asks for a snapshot meanwhile: who has a stream is not waited for */
 		group_net_brought(p, room);
 	if (p->install == o)
