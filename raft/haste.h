@@ -5,7 +5,7 @@
  *
  *   - the link to the leader's node is down. The followers campaign one after another within a
  *     short time, the longer the more groups are concerned. Those whose link to the leader stands
- *     refuse their votes (group_net.c), so that a leader who lost one link of several stays.
+ *     refuse their votes (group_inbox.c), so that a leader who lost one link of several stays.
  *   - the group is new: the member that is to lead first campaigns as soon as it has started, and
  *     again when another one says that it has, too (WIRE_HERE).
  *
