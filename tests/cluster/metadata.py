@@ -18,6 +18,7 @@ from cluster import Cluster, exit_on_sigterm, wait_until
 
 PATIENCE = 10  # seconds without a leader until clients are told
 FAILOVER = 5   # more than two elections take
+AWAY_SECONDS = 6  # for five the log keeps all that a node lacks that kept up before
 
 
 def connect(node):
@@ -161,8 +162,11 @@ class Metadata(unittest.TestCase):
                  lambda: third.process.send_signal(signal.SIGCONT)),
                 (third.kill, third.start))):
             away()
+            begun = time.monotonic()
             busy = connect(first).channel()
-            for i in range(700):
+            for i in range(1400):
+                if i == 700:  # until then all of it stays in the log, for a node that was away for a moment
+                    busy.connection.sleep(max(0, begun + AWAY_SECONDS - time.monotonic()))
                 busy.exchange_declare("round-%d-%d" % (round, i), durable=True)
                 if i % 3 == 0:
                     busy.exchange_delete("round-%d-%d" % (round, i))

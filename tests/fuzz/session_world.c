@@ -301,6 +301,7 @@ static void world_open_home(struct world *w)
 	struct catalog_home_config config = {.groups = w->groups,
 		.log = memory_log_open(&w->port, 0),
 		.self = NODE,
+		.node = NODE,
 		.catalogs = w->catalogs,
 		.n_catalogs = 1,
 		.leading = on_leading,
