@@ -81,7 +81,8 @@ static int call_connect(struct call *c, struct remote *ret)
 	}
 	bool absent = errno == ENOENT || errno == ECONNREFUSED;
 	const char *here = absent ? "it is not running here" : strerror(errno);
-	if (absent && remote_connect(ret, &node, &c->proof, c->timeout_s, remote, sizeof remote) == 0)
+	c->elsewhere = absent && remote_connect(ret, &node, &c->proof, c->timeout_s, remote, sizeof remote) == 0;
+	if (c->elsewhere)
 		return 0;
 	snprintf(why, sizeof why,
 		"%s\ncontrol socket: %s\n%s%s%sIs the node started, and WARREN_RUN_DIR the same for both?",

@@ -28,6 +28,7 @@ struct call {
 	double timeout_s;   /* 0: none */
 	bool no_time;       /* it is over already: nothing is asked */
 	/* The outcome. */
+	bool elsewhere;     /* it was not asked through a socket of this machine */
 	json_t *result;     /* of a call that went well; a reference of the caller's */
 	char missing[1024]; /* likewise: nodes whose part of it is missing, a line each, and why */
 	char error[32];     /* the API's word, or "unreachable", "timeout" */

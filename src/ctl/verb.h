@@ -5,6 +5,8 @@
 #ifndef WARREN_CTL_VERB_H
 #define WARREN_CTL_VERB_H
 
+#include <sys/types.h>
+
 #include "src/ctl/call.h"
 #include "src/ctl/options.h"
 
@@ -83,6 +85,7 @@ int ctl_start_timed_out(struct ctl *c);
 void print_listeners(const json_t *listeners, bool nodes); /* with the names of their nodes */
 void ctl_nap(void);
 double ctl_now_s(void);
+bool ctl_runs(pid_t pid); /* there is such a process on this machine, whoever's it is */
 /* That of --unit, or gb; NULL after telling that there is no such unit. */
 const struct ctl_unit *ctl_unit(const struct ctl *c);
 /* When -t, or five minutes, will be over, as ctl_now_s(). */

@@ -2,6 +2,7 @@
  *
  * The node, and the cluster it is in.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,11 @@ static const double WAIT_S = 300;
 void ctl_nap(void)
 {
 	nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
+}
+
+bool ctl_runs(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno == EPERM;
 }
 
 double ctl_now_s(void)
@@ -370,7 +376,7 @@ static int report(struct ctl *c)
 
 static int await_end(struct ctl *c, pid_t pid, double until)
 {
-	for (; pid > 0 && kill(pid, 0) == 0; ctl_nap())
+	for (; pid > 0 && ctl_runs(pid); ctl_nap())
 		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_TIMEOUT, "process %d has not ended yet", (int)pid);
 	return CTL_OK;
@@ -391,23 +397,45 @@ static int ask_to_end(struct ctl *c, pid_t *ret)
 	return ctl_error(c, call_exit(&call), "%s", call.message);
 }
 
+/* The number of a process of another machine says nothing here. */
+static int only_here(struct ctl *c, const char *instead)
+{
+	struct call call;
+	if (ctl_try(c, &call, "ping", NULL, 60) != 0)
+		return CTL_OK; /* whoever asks it to stop hears why */
+	json_decref(call.result);
+	if (!call.elsewhere)
+		return CTL_OK;
+	return ctl_error(c, CTL_USAGE, "The end of a process can only be waited for on its machine, and node %s is elsewhere. %s",
+		c->node, instead);
+}
+
+static int end_and_wait(struct ctl *c, double until, const char *instead)
+{
+	pid_t pid;
+	int status = only_here(c, instead);
+	if (status == CTL_OK)
+		status = ask_to_end(c, &pid);
+	return status == CTL_OK ? await_end(c, pid, until) : status;
+}
+
 /* With a file of the process's number RabbitMQ waits for its end; the node knows its number. */
 static int stop(struct ctl *c)
 {
 	pid_t pid;
 	ctl_say(c, "Stopping and halting node %s ...", c->node);
-	double until = ctl_deadline_s(c);
-	int status = ask_to_end(c, &pid);
-	return status == CTL_OK && ctl_arg(c, 0) != NULL ? await_end(c, pid, until) : status;
+	if (ctl_arg(c, 0) == NULL)
+		return ask_to_end(c, &pid);
+	return end_and_wait(c, ctl_deadline_s(c), "Without a file it is stopped all the same.");
 }
 
 static int shutdown_node(struct ctl *c)
 {
 	pid_t pid;
 	ctl_say(c, "Shutting down node %s ...", c->node);
-	double until = ctl_deadline_s(c);
-	int status = ask_to_end(c, &pid);
-	return status == CTL_OK && !c->options.no_wait ? await_end(c, pid, until) : status;
+	if (c->options.no_wait)
+		return ask_to_end(c, &pid);
+	return end_and_wait(c, ctl_deadline_s(c), "With --no-wait it is shut down all the same.");
 }
 
 const struct ctl_verb verbs_node[] = {

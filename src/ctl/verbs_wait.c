@@ -3,7 +3,6 @@
  * Waits for a node on this machine that somebody has just started, as long as its process is there.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +58,6 @@ static int wait_for_file(struct ctl *c, const char *path, double until, pid_t *r
 	return CTL_OK;
 }
 
-static bool runs(pid_t pid)
-{
-	return kill(pid, 0) == 0 || errno == EPERM;
-}
-
 enum state { SILENT, STARTING, READY, STOPPED };
 
 static enum state ask(struct ctl *c)
@@ -84,7 +78,7 @@ static int wait_for_node(struct ctl *c, pid_t pid, double until)
 	enum state state = SILENT, before;
 	ctl_say(c, "Waiting for node '%s' to answer while OS process '%d' is running", c->node, (int)pid);
 	for (;; ctl_nap()) {
-		if (!runs(pid))
+		if (!ctl_runs(pid))
 			return ctl_error(c, CTL_UNAVAILABLE, "process_not_running");
 		before = state;
 		state = ask(c);

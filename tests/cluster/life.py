@@ -217,6 +217,15 @@ class Life(unittest.TestCase):
         node.ctl("stop_app")
         r = self.elsewhere(node, "--cookie-file", cookie, "ping", "-q")
         self.assertEqual(r.returncode, OK, r.stderr)
+        # The numbers of its machine's processes are not those of this one's.
+        for command in ["shutdown"], ["stop", "no.pid"]:
+            r = self.elsewhere(node, "--cookie-file", cookie, *command)
+            self.assertEqual(r.returncode, USAGE, r.stderr)
+            self.assertIn("node %s is elsewhere" % at(node), r.stderr)
+        self.assertIsNone(node.process.poll())
+        r = self.elsewhere(node, "--cookie-file", cookie, "shutdown", "--no-wait")
+        self.assertEqual(r.returncode, OK, r.stderr)
+        self.assertEqual(node.process.wait(20), 0)
 
     def test_other_address_and_name(self):
         """Whoever moves tells the others by coming up; whoever was away asks one of them."""
