@@ -269,6 +269,14 @@ static void client_lose(struct queue_client *qc)
 		list_push_back(&qs->seeking, &qc->seeking);
 }
 
+/* Who was asked does not lead: somebody is asked after a while. */
+static void client_ask_later(struct queue_client *qc)
+{
+	client_lose(qc);
+	qc->asked = true;
+	qc->waiting = 0;
+}
+
 static void client_follow(struct queue_client *qc, uint64_t node)
 {
 	qc->state = CLIENT_FOLLOWING;
@@ -306,10 +314,14 @@ static void client_send_empty(struct queue_client *qc, uint64_t first, uint32_t 
 	to->submit(to->arg, qc->group, qc->leader, blob, OUT_FRONT);
 }
 
+/* After a rewind that may be all that this client ever sent. */
 static void client_send_skip(struct queue_client *qc)
 {
-	if (qc->skip_from != 0)
-		client_send_empty(qc, qc->skip_from, (uint32_t)(qc->skip_to - qc->skip_from + 1));
+	for (uint64_t from = qc->skip_from; from != 0 && from <= qc->skip_to;) {
+		uint32_t n = command_section_covers(from, qc->skip_to);
+		client_send_empty(qc, from, n);
+		from += n;
+	}
 }
 
 /* A block that was once given away may be somebody's batch by now: what goes again is a copy. */
@@ -900,9 +912,7 @@ void queue_clients_moved(struct queue_clients *qs, uint64_t from, uint64_t group
 		client_resume(qc, from);
 		return;
 	}
-	client_lose(qc);
-	qc->asked = true; /* who knows nobody is asked again after a while */
-	qc->waiting = 0;
+	client_ask_later(qc);
 	/* Who wants it once more, and nothing was applied, gets it later. */
 	if (to != 0 && to != from && qc->moves++ < MOVES_MAX)
 		client_resume(qc, to);
@@ -1068,8 +1078,12 @@ void queue_clients_resumed(struct queue_clients *qs, uint64_t from, uint64_t gro
 	if (qc == NULL || qc->state != CLIENT_RESUMING || qc->leader != from ||
 		qc->attempt != attempt)
 		return;
-	if (term > qc->term)
-		qc->term = term;
+	/* It has not heard yet that another one leads: what it has not got is not lost. */
+	if (term < qc->term) {
+		client_ask_later(qc);
+		return;
+	}
+	qc->term = term;
 	if (last < client_first(qc) - 1) {
 		client_rewind(qc, last);
 		return;

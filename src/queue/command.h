@@ -279,6 +279,12 @@ static inline void command_put_entry_header(uint8_t *p, uint64_t stamp_ms)
 	store_u64le(p + 8, stamp_ms);
 }
 
+/* How many of the sequences [first, last] one section counts. */
+static inline uint32_t command_section_covers(uint64_t first, uint64_t last)
+{
+	return last - first < UINT32_MAX ? (uint32_t)(last - first + 1) : UINT32_MAX;
+}
+
 static inline void command_put_section_header(uint8_t *p, uint64_t client, uint64_t first_seq,
 	uint64_t heard, uint32_t count, uint32_t bytes)
 {

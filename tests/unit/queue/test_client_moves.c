@@ -213,6 +213,40 @@ static void who_was_told_more_than_the_next_leader_has_begins_anew_there(void **
 	queue_clients_free(qs);
 }
 
+/* The link to B breaks, and A, which led before, has not heard of B: it has less, and nothing is lost. */
+static void a_leader_of_an_older_term_is_not_believed(void **state)
+{
+	struct outside o = {0};
+	struct queue_clients *qs;
+	struct heard h = {.pub.settled = on_settled, .consumer.cancelled = on_cancelled};
+	(void)state;
+	begin(&qs, &o);
+	h.consumer.no = queue_clients_number(qs);
+	queue_attach(queue_clients_get(qs, GROUP), &h.consumer,
+		&(struct command_attach){.consumer = h.consumer.no}, NULL);
+	queue_clients_flush(qs);
+	queue_clients_led(qs, B, GROUP, 9);
+	queue_clients_resumed(qs, B, GROUP, 1, 9, 2);
+	publish(qs, &h.pub, 3);
+	queue_clients_applied(qs, B, GROUP, 3);
+	publish(qs, &h.pub, 4);
+	queue_clients_link_down(qs, B);
+	assert_int_equal(o.to, A);
+	assert_int_equal(o.resumes, 2);
+	queue_clients_resumed(qs, A, GROUP, 2, 5, 2);
+	assert_int_equal(h.refused, 0);
+	assert_false(h.cancelled);
+	/* Then A leads once more, with all that was applied. */
+	while (o.resumes < 3)
+		assert_true(queue_clients_tick(qs));
+	queue_clients_resumed(qs, A, GROUP, 3, 10, 3);
+	queue_clients_applied(qs, A, GROUP, 4);
+	assert_int_equal(h.confirmed, 1 << 3 | 1 << 4);
+	assert_int_equal(h.refused, 0);
+	assert_false(h.cancelled);
+	queue_clients_free(qs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +254,7 @@ int main(void)
 		cmocka_unit_test(a_hint_that_was_right_is_followed_at_once_every_time),
 		cmocka_unit_test(who_asks_more_when_its_queue_ends_is_answered),
 		cmocka_unit_test(who_was_told_more_than_the_next_leader_has_begins_anew_there),
+		cmocka_unit_test(a_leader_of_an_older_term_is_not_believed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,20 @@ static void a_section_from_elsewhere_has_the_commands_that_it_counts(void **stat
 	buf_done(&b);
 }
 
+static void what_one_section_does_not_cover_the_next_ones_do(void **state)
+{
+	const uint64_t lasts[] = {7, 8, UINT32_MAX + UINT64_C(6), UINT32_MAX + UINT64_C(7), UINT64_C(1) << 34};
+	(void)state;
+	for (size_t i = 0; i < sizeof lasts / sizeof *lasts; i++) {
+		uint64_t at = 7;
+		unsigned sections = 0;
+		for (; at <= lasts[i]; sections++)
+			at += command_section_covers(at, lasts[i]);
+		assert_int_equal(at, lasts[i] + 1);
+		assert_int_equal(sections, (lasts[i] - 7) / UINT32_MAX + 1);
+	}
+}
+
 static void sections_follow_one_another(void **state)
 {
 	(void)state;
@@ -399,6 +413,7 @@ int main(void)
 		cmocka_unit_test(an_envelope_is_two_short_strings_and_nothing_more),
 		cmocka_unit_test(a_section_from_elsewhere_has_a_client_and_its_length),
 		cmocka_unit_test(a_section_from_elsewhere_has_the_commands_that_it_counts),
+		cmocka_unit_test(what_one_section_does_not_cover_the_next_ones_do),
 		cmocka_unit_test(sections_follow_one_another),
 		cmocka_unit_test(a_section_longer_than_its_entry_is_malformed),
 		cmocka_unit_test(an_entry_of_another_version_is_not_known),
