@@ -338,7 +338,7 @@ static void change_type(struct api_call *c)
 	if (!type_get(c, &type) || !app_is_stopped(c))
 		return;
 	if ((r->cluster_id != 0 ? r->type : BROKER_NODE_DISC) == type) {
-		api_fail(c, API_REFUSED, "Node type is already %s", broker_node_type_name(type));
+		api_ok(c, json_sprintf("Node type is already %s", broker_node_type_name(type)));
 		return;
 	}
 	if (r->n_nodes < 2) {

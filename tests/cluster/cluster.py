@@ -189,7 +189,7 @@ class Cluster:
         node.ctl("stop_app")
         node.ctl("join_cluster", *options, "%s:%d" % (first.name, first.cluster_port))
         if not options:
-            node.ctl("change_cluster_node_type", "disk", check=False)  # it is one: RabbitMQ says so, too
+            node.ctl("change_cluster_node_type", "disc")  # it is one already
         node.ctl("start_app")
 
     def form(self):
