@@ -9,6 +9,7 @@
  */
 #include "raft/group_net.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ enum {
 	KEEP_UP_MS = 5000, /* behind us by so much, or lost for so long, it keeps up with us */
 	NEAR = 16,         /* entries; who lacks no more is in step, however long they take */
 	WAITING_OVERHEAD = 256, /* of an entry besides its bytes */
-	WAITING_LEAST = 1024 * 1024, /* bytes of entries that may always wait for a member */
+	WAITING_LEAST = 1024 * 1024, /* bytes of entries that may wait for a member all the same ... */
+	WAITING_FACTOR = 2,          /* ... until the sum is so many times what may */
 	RESEND_MS = 500, /* entries are sent again so long after the link took them, without an answer */
 	HEAD_MAX = WIRE_FIXED_MAX,
 };
@@ -361,26 +363,6 @@ void group_net_stream(struct group *g, struct peer *p, const struct wire *w, str
 
 /* ---- appends -------------------------------------------------------------------------------- */
 
-static void outgoing_end(struct group *g, struct outgoing *o, int status)
-{
-	(void)g;
-	struct raft_io_send *req = o->req;
-	raft_io_send_cb cb = o->cb;
-	list_remove(&o->link);
-	mem_free(o);
-	cb(req, status);
-}
-
-static void outgoing_end_if_over(struct group *g, struct outgoing *o)
-{
-	bool made = o->begun && o->next == o->n;
-	if (o->in_link > 0 || (!made && !o->lost))
-		return;
-	/* While a snapshot streams, a failed heartbeat would end libraft's snapshot state. */
-	bool failed = o->lost && o->peer->install == NULL;
-	outgoing_end(g, o, failed ? RAFT_NOCONNECTION : 0);
-}
-
 static size_t bytes_waiting(const struct outgoing *o)
 {
 	size_t n = (size_t)(o->n - o->next) * WAITING_OVERHEAD;
@@ -399,21 +381,50 @@ static void waits_less(struct group *g, struct peer *p, size_t n)
 {
 	p->waits -= n;
 	g->groups->waiting -= n;
+	assert(!list_empty(&p->appends) || p->waits == 0);
+}
+
+/* No more of its entries will be sent. */
+static void outgoing_cut(struct group *g, struct outgoing *o)
+{
+	size_t n = bytes_waiting(o);
+	list_remove(&o->link);
+	o->begun = true;
+	o->n = o->next;
+	waits_less(g, o->peer, n);
+}
+
+static void outgoing_end(struct group *g, struct outgoing *o, int status)
+{
+	struct raft_io_send *req = o->req;
+	raft_io_send_cb cb = o->cb;
+	outgoing_cut(g, o);
+	mem_free(o);
+	cb(req, status);
+}
+
+static void outgoing_end_if_over(struct group *g, struct outgoing *o)
+{
+	bool made = o->begun && o->next == o->n;
+	if (o->in_link > 0 || (!made && !o->lost))
+		return;
+	/* While a snapshot streams, a failed heartbeat would end libraft's snapshot state. */
+	bool failed = o->lost && o->peer->install == NULL;
+	outgoing_end(g, o, failed ? RAFT_NOCONNECTION : 0);
 }
 
 void group_net_drop_appends(struct group *g, struct peer *p, bool lost)
 {
-	struct list waiting, *node;
-	list_init(&waiting);
-	list_move_all(&waiting, &p->appends);
-	while ((node = list_pop(&waiting)) != NULL) {
-		struct outgoing *o = LIST_ENTRY(node, struct outgoing, link);
-		waits_less(g, p, bytes_waiting(o));
-		o->begun = true;
-		o->n = o->next;
+	struct list dropped, *node;
+	list_init(&dropped);
+	while (!list_empty(&p->appends)) {
+		struct outgoing *o = LIST_ENTRY(p->appends.next, struct outgoing, link);
+		outgoing_cut(g, o);
 		o->lost = o->lost || lost;
-		outgoing_end_if_over(g, o);
+		list_push_back(&dropped, &o->link);
 	}
+	while ((node = list_pop(&dropped)) != NULL)
+		outgoing_end_if_over(g, LIST_ENTRY(node, struct outgoing, link));
 }
 
 static void append_part_done(struct group *g, struct letter *l, bool lost)
@@ -488,7 +499,6 @@ static void append_part(struct group *g, struct outgoing *o)
 				.type = (uint8_t)e[i].type});
 	if (parts != few)
 		mem_free(parts);
-	waits_less(g, o->peer, bytes + n * WAITING_OVERHEAD);
 	l->out = o;
 	l->m.urgent = n == 0 && o->peer->laden == 0;
 	o->begun = true;
@@ -498,6 +508,7 @@ static void append_part(struct group *g, struct outgoing *o)
 	o->peer->laden += n > 0;
 	if (o->next == o->n)
 		list_remove(&o->link);
+	waits_less(g, o->peer, bytes + n * WAITING_OVERHEAD);
 	letter_post(l, at + list_n);
 }
 
@@ -598,11 +609,12 @@ static int send_append(struct group *g, struct raft_io_send *req,
 /* A link takes less than comes, and the log has let go what waits for it: it is all that keeps it in memory. */
 static bool waits_too_long(const struct group *g, const struct peer *p)
 {
-	if (list_empty(&p->appends) || p->waits <= WAITING_LEAST || !RULE(g, waiting_bounded))
+	size_t all = g->groups->waiting, room = group_fsm_room_for_waiting(g);
+	size_t least = all > WAITING_FACTOR * room ? 0 : WAITING_LEAST;
+	if (list_empty(&p->appends) || all <= room || p->waits <= least || !RULE(g, waiting_bounded))
 		return false;
 	const struct outgoing *first = LIST_ENTRY(p->appends.next, struct outgoing, link);
-	return first->prev_index + first->next + 1 < g->io.log_start &&
-	       g->groups->waiting > group_fsm_room_for_waiting(g);
+	return first->prev_index + first->next + 1 < g->io.log_start;
 }
 
 void group_net_tick(struct group *g)
@@ -798,7 +810,6 @@ void group_net_cancel(struct group *g)
 	LIST_EACH(node, &g->net.peers)
 	{
 		struct peer *p = LIST_ENTRY(node, struct peer, link);
-		waits_less(g, p, p->waits);
 		while (!list_empty(&p->appends))
 			outgoing_end(g, LIST_ENTRY(p->appends.next, struct outgoing, link),
 				RAFT_CANCELED);

@@ -380,6 +380,15 @@ static void deliver(void *arg, uint64_t number)
 	mem_free(k);
 }
 
+static void lose(struct list *list)
+{
+	struct list *node;
+	while ((node = list_pop(list)) != NULL) {
+		struct net_message *m = LIST_ENTRY(node, struct net_message, link);
+		m->done(m, true);
+	}
+}
+
 static void on_handed(void *arg, uint64_t incarnation)
 {
 	struct node *n = arg;
@@ -393,6 +402,8 @@ static void on_handed(void *arg, uint64_t incarnation)
 		struct net_message *m = LIST_ENTRY(node, struct net_message, link);
 		m->done(m, false);
 	}
+	list_move_all(&due, &n->refused);
+	lose(&due);
 	node_turn(n);
 }
 
@@ -416,16 +427,7 @@ static bool watched(struct cluster *c, struct node *from, struct node *to, struc
 	return lost;
 }
 
-static void lose(struct list *list)
-{
-	struct list *node;
-	while ((node = list_pop(list)) != NULL) {
-		struct net_message *m = LIST_ENTRY(node, struct net_message, link);
-		m->done(m, true);
-	}
-}
-
-static void node_send(void *arg, uint64_t to, struct net_message *m);
+static void link_take(struct node *n, unsigned t, struct net_message *m);
 
 /* A thin link is done with one message: the next one. */
 static void on_thin(void *arg, uint64_t pair)
@@ -434,7 +436,7 @@ static void on_thin(void *arg, uint64_t pair)
 	unsigned from = pair / NODES_MAX, to = pair % NODES_MAX;
 	struct list *node = list_pop(&c->nodes[from].stuck[to]);
 	if (node != NULL)
-		node_send(&c->nodes[from], to + 1, LIST_ENTRY(node, struct net_message, link));
+		link_take(&c->nodes[from], to, LIST_ENTRY(node, struct net_message, link));
 	node_turn(&c->nodes[from]);
 }
 
@@ -451,11 +453,28 @@ static bool takes_time(struct cluster *c, unsigned from, unsigned to, size_t n)
 	return false;
 }
 
+static void hand_soon(struct node *n)
+{
+	if (list_empty(&n->handed) && list_empty(&n->refused))
+		sim_after(&n->cluster->sim, 50, on_handed, n, n->incarnation);
+}
+
 static void node_send(void *arg, uint64_t to, struct net_message *m)
 {
 	struct node *n = arg;
 	struct cluster *c = n->cluster;
-	unsigned t = (unsigned)to - 1;
+	unsigned t = (unsigned)to - 1, refuses = m->urgent ? 0 : c->refuse_permille[n->i][t];
+	if (!n->up || refuses == 0 || sim_random(&c->sim) % 1000 >= refuses) {
+		link_take(n, t, m);
+		return;
+	}
+	hand_soon(n);
+	list_push_back(&n->refused, &m->link);
+}
+
+static void link_take(struct node *n, unsigned t, struct net_message *m)
+{
+	struct cluster *c = n->cluster;
 	n->sent++;
 	if (n->up && c->full[n->i][t]) {
 		list_push_back(&n->stuck[t], &m->link);
@@ -470,8 +489,7 @@ static void node_send(void *arg, uint64_t to, struct net_message *m)
 		return;
 	}
 	c->octets[n->i][t] += m->n;
-	if (list_empty(&n->handed))
-		sim_after(&c->sim, 50, on_handed, n, n->incarnation);
+	hand_soon(n);
 	list_push_back(&n->handed, &m->link);
 	if (!n->up || c->cut[n->i][t] || sim_random(&c->sim) % 1000 < c->o.loss_permille)
 		return;
@@ -545,7 +563,7 @@ void cluster_full_link(struct cluster *c, unsigned from, unsigned to, bool full)
 	list_init(&waits);
 	list_move_all(&waits, &c->nodes[from].stuck[to]);
 	while ((node = list_pop(&waits)) != NULL)
-		node_send(&c->nodes[from], to + 1, LIST_ENTRY(node, struct net_message, link));
+		link_take(&c->nodes[from], to, LIST_ENTRY(node, struct net_message, link));
 }
 
 void cluster_break_link(struct cluster *c, unsigned a, unsigned b)
@@ -725,6 +743,7 @@ void node_start(struct node *n)
 static void lose_handed(struct node *n)
 {
 	lose(&n->handed);
+	lose(&n->refused);
 	for (unsigned k = 0; k < NODES_MAX; k++)
 		lose(&n->stuck[k]);
 }
@@ -853,6 +872,7 @@ void cluster_init(struct cluster *c, const struct cluster_options *o)
 		n->i = i;
 		n->id = i + 1;
 		list_init(&n->handed);
+		list_init(&n->refused);
 		for (unsigned k = 0; k < NODES_MAX; k++)
 			list_init(&n->stuck[k]);
 		sim_disk_init(&n->disk, &c->sim, on_ready, n);

@@ -61,6 +61,7 @@ struct node {
 	struct sim_disk disk;
 	struct cell *cell;            /* NULL: no member here */
 	struct list handed;           /* struct net_message whose bytes are on their way */
+	struct list refused;          /* that a link does not take */
 	struct list stuck[NODES_MAX]; /* that wait in the link to a node that takes nothing */
 	unsigned snapshot_entries; /* if not 0: instead of the cluster's, from the next start on */
 	uint64_t sent, received;   /* messages */
@@ -112,6 +113,7 @@ struct cluster {
 	uint64_t last_at[NODES_MAX][NODES_MAX];
 	uint64_t far_us[NODES_MAX][NODES_MAX]; /* more delay of a way */
 	uint64_t thin[NODES_MAX][NODES_MAX];   /* octets that it takes in a ms; 0: any number */
+	unsigned refuse_permille[NODES_MAX][NODES_MAX]; /* of messages that are not urgent: those alone are lost */
 	uint64_t free_us[NODES_MAX][NODES_MAX]; /* a thin one has sent what it took */
 	uint64_t octets[NODES_MAX][NODES_MAX]; /* that were sent */
 	/* the checker */

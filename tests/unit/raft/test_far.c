@@ -192,6 +192,63 @@ static void test_what_waits_for_a_thin_link_is_bounded(void **state)
 		what_waits_for_a_thin_link_is_bounded, (struct rules_off){.waiting_bounded = true});
 }
 
+/* What thousands of groups have for one link is little of each, and far too much. */
+static bool what_waits_of_many_groups_is_bounded(const struct rules_off *off)
+{
+	enum { ROOM = 512 * 1024, LARGE = 1000, MANY = 300 };
+	struct cluster_options o = scene_options(3, 3, off);
+	o.snapshot_entries = 50;
+	o.trailing_entries = 10;
+	o.laggard_bytes = ROOM;
+	cluster_init(&C, &o);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	struct groups *groups = C.nodes[0].groups;
+	cluster_full_link(&C, 0, 2, true);
+	groups->waiting += ROOM; /* of others */
+	for (unsigned i = 0; i < MANY; i++)
+		SCENE_NEEDS(scene_put(&C, 0, LARGE));
+	cluster_run(&C, 5000);
+	SCENE_NEEDS(groups->waiting > ROOM + MANY * LARGE); /* for one such as this it is worth waiting */
+	for (unsigned i = 0; i < MANY; i++)
+		SCENE_NEEDS(scene_put(&C, 0, LARGE));
+	cluster_run(&C, 5000);
+	SCENE_NEEDS(groups->waiting < ROOM + MANY * LARGE);
+	groups->waiting -= ROOM;
+	cluster_full_link(&C, 0, 2, false);
+	SCENE_NEEDS(cluster_until(&C, is_equal, 60000));
+	return end(true);
+}
+
+static void test_what_waits_of_many_groups_is_bounded(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(what_waits_of_many_groups_is_bounded, NULL));
+}
+
+/* A link that has too much refuses what is not urgent, here most of it. What was given up with that is not
+ * waiting any more. */
+static bool what_a_link_refuses_waits_no_more(const struct rules_off *off)
+{
+	begin(3, off);
+	SCENE_NEEDS(scene_lead(&C, 0));
+	C.thin[0][2] = 150;
+	C.refuse_permille[0][2] = 700;
+	load(20000);
+	SCENE_NEEDS(seen.waits > 0);
+	C.thin[0][2] = 0;
+	C.refuse_permille[0][2] = 0;
+	SCENE_NEEDS(cluster_until(&C, is_equal, 60000));
+	cluster_run(&C, 2000);
+	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].groups->waiting == 0);
+	return end(true);
+}
+
+static void test_what_a_link_refuses_waits_no_more(void **state)
+{
+	(void)state;
+	assert_true(scene_holds(what_a_link_refuses_waits_no_more, NULL));
+}
+
 /* ---- elections ------------------------------------------------------------------------------ */
 
 /* All are 100 ms apart, and of the messages some are late and some are lost: nobody doubts the leader. */
@@ -235,6 +292,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_under_way_stays_in_the_log),
 		cmocka_unit_test(test_a_far_standby_is_promoted),
 		cmocka_unit_test(test_what_waits_for_a_thin_link_is_bounded),
+		cmocka_unit_test(test_what_waits_of_many_groups_is_bounded),
+		cmocka_unit_test(test_what_a_link_refuses_waits_no_more),
 		cmocka_unit_test(test_a_far_leader_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
