@@ -339,7 +339,7 @@ static void set_cluster_name(struct broker *b, struct reader *r, struct broker_r
 
 typedef void (*command_fn)(struct broker *b, struct reader *r, struct broker_result *ret);
 
-/* By number; commands_2 and commands_3 have those of later versions. */
+/* By number. */
 static const command_fn commands[] = {
 	[BROKER_ADD_VHOST] = add_vhost,
 	[BROKER_DELETE_VHOST] = delete_vhost,
@@ -369,10 +369,10 @@ static const command_fn commands[] = {
 	[BROKER_SET_VHOST_METADATA] = apply_set_vhost_metadata,
 	[BROKER_JOIN_NODE] = apply_join_node,
 	[BROKER_FORGET_NODE] = apply_forget_node,
-	[BROKER_NODE_DOWN] = apply_node_down_1,
+	[BROKER_NODE_DOWN] = apply_node_down,
 	[BROKER_SET_NODE_TYPE] = apply_set_node_type,
 	[BROKER_MEMBER_PROMOTED] = apply_member_promoted,
-	[BROKER_MEMBER_GONE] = apply_member_gone_1,
+	[BROKER_MEMBER_GONE] = apply_member_gone,
 	[BROKER_REPLACE_MEMBERS] = apply_replace_members,
 	[BROKER_SET_DRAINED] = apply_set_drained,
 	[BROKER_PREFER_LEADERS] = apply_prefer_leaders,
@@ -381,21 +381,10 @@ static const command_fn commands[] = {
 	[BROKER_MEMBER_CHOSEN] = apply_member_chosen,
 };
 
-static const command_fn commands_2[sizeof commands / sizeof *commands] = {
-	[BROKER_NODE_DOWN] = apply_node_down_2,
-	[BROKER_MEMBER_GONE] = apply_member_gone,
-};
-
-static const command_fn commands_3[sizeof commands / sizeof *commands] = {
-	[BROKER_NODE_DOWN] = apply_node_down,
-};
-
 static command_fn find_command(uint16_t number, uint8_t version)
 {
-	static const command_fn *const versions[] = {NULL, commands, commands_2, commands_3};
-	bool known = number < sizeof commands / sizeof *commands;
-	const command_fn *of = version < sizeof versions / sizeof *versions ? versions[version] : NULL;
-	return known && of != NULL ? of[number] : NULL;
+	bool known = version == 1 && number < sizeof commands / sizeof *commands;
+	return known ? commands[number] : NULL;
 }
 
 void broker_apply(struct broker *b, struct slice command, struct broker_result *ret)

@@ -38,15 +38,12 @@ APPLY(apply_set_vhost_metadata);
 /* apply_cluster.c */
 APPLY(apply_node_up);
 APPLY(apply_node_down);
-APPLY(apply_node_down_1);
-APPLY(apply_node_down_2);
 APPLY(apply_join_node);
 APPLY(apply_forget_node);
 APPLY(apply_set_node_type);
 APPLY(apply_member_chosen);
 APPLY(apply_member_promoted);
 APPLY(apply_member_gone);
-APPLY(apply_member_gone_1);
 APPLY(apply_replace_members);
 APPLY(apply_set_drained);
 APPLY(apply_prefer_leaders);

@@ -103,7 +103,7 @@ static void begin_incarnation(struct broker_node *n, uint64_t incarnation)
 	broker_row_touch(b, &n->row);
 	broker_node_set_drained(n, false);
 	delete_queues_of_past_owners(b);
-	broker_members_part(b, &(struct broker_parting){.ended = n, .back = true});
+	broker_members_part(b, &(struct broker_parting){.ended = n, .there = n});
 	broker_members_lose(b, n->number, true);
 	if (alone)
 		delete_transient_exchanges(b);
@@ -136,12 +136,11 @@ static bool end_incarnation(struct broker *b, struct broker_node *n, uint64_t in
 }
 
 /* Who is absent and was to survive is asked about again when it is back, also in old news. */
-static void part_from(
-	struct broker *b, struct reader *r, struct broker_result *ret, bool names_absent)
+void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
 	struct broker_parting p = {0};
-	unsigned n_absent = names_absent ? get_u16le(r) : 0;
+	unsigned n_absent = get_u16le(r);
 	p.all_absent = n_absent == BROKER_ALL_ABSENT;
 	p.absent = get_slice(r, p.all_absent ? 0 : n_absent * sizeof(uint64_t));
 	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
@@ -151,24 +150,6 @@ static void part_from(
 		p.ended = n;
 	broker_members_part(b, &p);
 	if (p.ended != NULL)
-		broker_members_lose(b, n->number, true);
-}
-
-void apply_node_down(struct broker *b, struct reader *r, struct broker_result *ret)
-{
-	part_from(b, r, ret, true);
-}
-
-void apply_node_down_2(struct broker *b, struct reader *r, struct broker_result *ret)
-{
-	part_from(b, r, ret, false);
-}
-
-void apply_node_down_1(struct broker *b, struct reader *r, struct broker_result *ret)
-{
-	uint64_t id = get_u64le(r), incarnation = get_u64le(r);
-	struct broker_node *n = apply_decoded(r, ret) ? find_node(b, id, ret) : NULL;
-	if (n != NULL && end_incarnation(b, n, incarnation))
 		broker_members_lose(b, n->number, true);
 }
 
@@ -236,21 +217,30 @@ void apply_set_node_type(struct broker *b, struct reader *r, struct broker_resul
 
 /* ---- members ---- */
 
-/* `ret_term` may be NULL: the command has none. */
-static struct broker_member *find_member(struct broker *b, struct reader *r,
-	struct broker_queue **ret_queue, uint64_t *ret_term, struct broker_result *ret)
+/* The member that the command begins with. */
+struct addressed {
+	uint64_t group, id;
+};
+
+static struct addressed get_addressed(struct reader *r)
 {
-	uint64_t group = get_u64le(r), id = get_u64le(r);
-	if (ret_term != NULL)
-		*ret_term = get_u64le(r);
+	struct addressed a = {.group = get_u64le(r)};
+	a.id = get_u64le(r);
+	return a;
+}
+
+/* When all of the command is read. */
+static struct broker_member *find_member(struct broker *b, struct reader *r, struct addressed a,
+	struct broker_queue **ret_queue, struct broker_result *ret)
+{
 	if (!apply_decoded(r, ret))
 		return NULL;
-	*ret_queue = broker_queue_by_group(b, group);
+	*ret_queue = broker_queue_by_group(b, a.group);
 	if (*ret_queue == NULL) {
 		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_QUEUE);
 		return NULL;
 	}
-	struct broker_member *m = broker_member_find(*ret_queue, id);
+	struct broker_member *m = broker_member_find(*ret_queue, a.id);
 	if (m == NULL)
 		apply_refuse(ret, BROKER_NOT_FOUND, BROKER_MEMBER);
 	return m;
@@ -259,8 +249,9 @@ static struct broker_member *find_member(struct broker *b, struct reader *r,
 void apply_member_chosen(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct broker_queue *q;
-	uint64_t term;
-	struct broker_member *m = find_member(b, r, &q, &term, ret);
+	struct addressed a = get_addressed(r);
+	uint64_t term = get_u64le(r);
+	struct broker_member *m = find_member(b, r, a, &q, ret);
 	if (m != NULL && !broker_member_choose(q, m, term))
 		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
 }
@@ -268,36 +259,24 @@ void apply_member_chosen(struct broker *b, struct reader *r, struct broker_resul
 void apply_member_promoted(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct broker_queue *q;
-	struct broker_member *m = find_member(b, r, &q, NULL, ret);
+	struct broker_member *m = find_member(b, r, get_addressed(r), &q, ret);
 	if (m != NULL && m->state == BROKER_MEMBER_JOINING && broker_member_may_vote(q, m))
 		broker_member_promote(q, m);
 }
 
 /* A leader of an older term cannot know that it has not been promoted since. */
-static void remove_member(
-	struct broker_queue *q, struct broker_member *m, uint64_t term, struct broker_result *ret)
-{
-	if (m->state != BROKER_MEMBER_LEAVING || term < m->chosen)
-		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
-	else
-		broker_member_remove(q, m);
-}
-
 void apply_member_gone(struct broker *b, struct reader *r, struct broker_result *ret)
 {
 	struct broker_queue *q;
-	uint64_t term;
-	struct broker_member *m = find_member(b, r, &q, &term, ret);
-	if (m != NULL)
-		remove_member(q, m, term, ret);
-}
-
-void apply_member_gone_1(struct broker *b, struct reader *r, struct broker_result *ret)
-{
-	struct broker_queue *q;
-	struct broker_member *m = find_member(b, r, &q, NULL, ret);
-	if (m != NULL)
-		remove_member(q, m, UINT64_MAX, ret);
+	struct addressed a = get_addressed(r);
+	uint64_t term = get_u64le(r), by = get_u64le(r);
+	struct broker_member *m = find_member(b, r, a, &q, ret);
+	if (m == NULL)
+		return;
+	if (m->state != BROKER_MEMBER_LEAVING || term < m->chosen)
+		apply_refuse(ret, BROKER_REFUSED, BROKER_MEMBER);
+	else
+		broker_member_remove(q, m, by);
 }
 
 void apply_replace_members(struct broker *b, struct reader *r, struct broker_result *ret)

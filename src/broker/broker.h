@@ -59,6 +59,8 @@ struct broker {
 	uint64_t version;
 	/* Grows with each change of users and permissions, and with each deletion of a vhost. */
 	uint64_t auth_version;
+	/* Grows when a queue is not parted, and would have been with nobody absent (member.h). Not part of the state. */
+	uint64_t unparted;
 
 	struct slice cluster_name;   /* owned; empty until set */
 	uint64_t cluster_id;         /* made of the first node's NODE_UP; 0: there was none yet */

@@ -6,15 +6,10 @@
 /* Of the formats below. A command whose fields or effects change gets the next one. */
 #define VERSION 1
 
-static void begin_version(struct buf *out, enum broker_command number, uint8_t version)
-{
-	buf_put_u16le(out, (uint16_t)number);
-	buf_put_u8(out, version);
-}
-
 static void begin(struct buf *out, enum broker_command number)
 {
-	begin_version(out, number, VERSION);
+	buf_put_u16le(out, (uint16_t)number);
+	buf_put_u8(out, VERSION);
 }
 
 void broker_put_add_vhost(struct buf *out, struct slice name, struct slice description,
@@ -163,7 +158,7 @@ void broker_put_node_up(struct buf *out, uint64_t node, uint64_t incarnation, st
 void broker_put_node_down(
 	struct buf *out, uint64_t node, uint64_t incarnation, const uint64_t *absent, uint16_t n)
 {
-	begin_version(out, BROKER_NODE_DOWN, 3);
+	begin(out, BROKER_NODE_DOWN);
 	buf_put_u64le(out, node);
 	buf_put_u64le(out, incarnation);
 	buf_put_u16le(out, n);
@@ -209,12 +204,14 @@ void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member
 	buf_put_u64le(out, member);
 }
 
-void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member, uint64_t term)
+void broker_put_member_gone(
+	struct buf *out, uint64_t group, uint64_t member, uint64_t term, uint64_t by)
 {
-	begin_version(out, BROKER_MEMBER_GONE, 2);
+	begin(out, BROKER_MEMBER_GONE);
 	buf_put_u64le(out, group);
 	buf_put_u64le(out, member);
 	buf_put_u64le(out, term);
+	buf_put_u64le(out, by);
 }
 
 void broker_put_replace_members(struct buf *out, uint64_t node)

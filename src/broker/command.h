@@ -9,7 +9,8 @@
  *
  * Each function appends one command to `out`; all slices are copied. Nothing is checked here but
  * that lengths fit their field: what is too long is cut to a length that apply refuses. A command
- * has no length of its own: whoever packs several into an entry frames them.
+ * has no length of its own: whoever packs several into an entry frames them. From the first release on the
+ * fields and the meaning of a command in a version are fixed, since logs hold it: a change is another version.
  *
  * What does not depend on the state is the caller's to check before: reserved names, CR and LF in
  * names, values of arguments, patterns, x-match.
@@ -58,12 +59,11 @@ enum broker_command {
 	BROKER_SET_VHOST_METADATA = 26, /* NOT_FOUND */
 	BROKER_JOIN_NODE = 27,          /* EXISTS; NAME_TAKEN; FULL; REFUSED: the table is empty */
 	BROKER_FORGET_NODE = 28,        /* NOT_FOUND; RUNNING; LAST_DISC */
-	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND. (Version 2: nobody
-					 * is absent. Version 1: no member is lost.) */
+	BROKER_NODE_DOWN = 29,          /* OK also if it is old news; NOT_FOUND */
 	BROKER_SET_NODE_TYPE = 30,      /* NOT_FOUND; RUNNING; LAST_DISC; UNCHANGED */
 	BROKER_MEMBER_PROMOTED = 31,    /* NOT_FOUND queue or member; OK also if it votes already */
 	BROKER_MEMBER_GONE = 32,        /* NOT_FOUND queue or member; REFUSED: it is not leaving, or a
-					 * newer leader may have promoted it. (Version 1: no term.) */
+					 * newer leader may have promoted it */
 	BROKER_REPLACE_MEMBERS = 33,    /* NOT_FOUND; RUNNING */
 	BROKER_SET_DRAINED = 34,        /* NOT_FOUND */
 	/* Of several queues; refused, as the first that is, if none of them changes. */
@@ -143,10 +143,11 @@ void broker_put_set_node_type(struct buf *out, uint64_t node, enum broker_node_t
 /* ---- members of queues (src/broker/member.h) ---- */
 
 /* By the leader of the queue's group in a term: it is about to promote a joining member; that has become
- * a voter; a leaving one is out of the group. */
+ * a voter; a leaving one is out of the group, and `by` is the leader's own member, which is there. */
 void broker_put_member_chosen(struct buf *out, uint64_t group, uint64_t member, uint64_t term);
 void broker_put_member_promoted(struct buf *out, uint64_t group, uint64_t member);
-void broker_put_member_gone(struct buf *out, uint64_t group, uint64_t member, uint64_t term);
+void broker_put_member_gone(
+	struct buf *out, uint64_t group, uint64_t member, uint64_t term, uint64_t by);
 /* By the leader of group 0, when a node has been down for long: queues that want a number of members
  * get others in place of those on that node, if there are nodes for them. */
 void broker_put_replace_members(struct buf *out, uint64_t node);

@@ -750,16 +750,33 @@ static bool is_parted(const struct broker_queue *q, const struct broker_member *
 		return false;
 	if (m->memory)
 		return n != p->ended;
-	return p->back ? n == p->ended : !p->all_absent && !is_absent(p, n);
+	return p->there != NULL ? n == p->there : !p->all_absent && !is_absent(p, n);
+}
+
+/* The one that is lost, or NULL. */
+static struct broker_member *parted(const struct broker_queue *q, const struct broker_parting *p)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (is_parted(q, &q->members[i], p))
+			return &q->members[i];
+	return NULL;
 }
 
 static void part_queue(struct broker_queue *q, const struct broker_parting *p)
 {
-	for (size_t i = 0; i < q->n_members; i++)
-		if (is_parted(q, &q->members[i], p)) {
-			part(q, &q->members[i]);
-			return;
-		}
+	struct broker_member *lost = parted(q, p);
+	if (lost != NULL)
+		part(q, lost);
+	else if (parted(q, &(struct broker_parting){0}) != NULL)
+		q->vhost->broker->unparted++;
+}
+
+bool broker_members_would_part(const struct broker *b, const struct broker_parting *p)
+{
+	for (const struct broker_queue *q = b->queues_by_group; q != NULL; q = q->hh_group.next)
+		if (parted(q, p) != NULL)
+			return true;
+	return false;
 }
 
 void broker_members_part(struct broker *b, const struct broker_parting *p)
@@ -768,8 +785,17 @@ void broker_members_part(struct broker *b, const struct broker_parting *p)
 		part_queue(q, p);
 }
 
-/* Two may be left, one of which was called down while there were more. The other one is there: it leads, and says so. */
-void broker_member_remove(struct broker_queue *q, struct broker_member *m)
+/* Two may be left, one of which was called down while there were more. The other one is there if it is the one that
+ * leads, and says so; the one that is down may have said it before. */
+static void part_rest(struct broker_queue *q, uint64_t by)
+{
+	const struct broker_member *speaker = broker_member_find(q, by);
+	const struct broker_node *n =
+		speaker != NULL && broker_member_votes(q, speaker) ? node_of(q, speaker) : NULL;
+	part_queue(q, &(struct broker_parting){.there = n, .all_absent = n == NULL});
+}
+
+void broker_member_remove(struct broker_queue *q, struct broker_member *m, uint64_t by)
 {
 	count(q, -1);
 	size_t at = (size_t)(m - q->members);
@@ -780,7 +806,7 @@ void broker_member_remove(struct broker_queue *q, struct broker_member *m)
 	count(q, 1);
 	reshape(q);
 	broker_queue_changed(q);
-	part_queue(q, &(struct broker_parting){0});
+	part_rest(q, by);
 }
 
 static bool has_voter(const struct broker_queue *q)

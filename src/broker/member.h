@@ -126,17 +126,20 @@ void broker_member_add(struct broker_queue *q, const struct broker_node *n);
 void broker_member_dismiss(struct broker_queue *q, struct broker_member *m);
 /* Could a member on the node vote? */
 bool broker_member_could_vote(const struct broker_queue *q, const struct broker_node *n);
-/* It is no member any more, as the queue's leader says; of two that are left one may be lost. Tells the watch. */
-void broker_member_remove(struct broker_queue *q, struct broker_member *m);
-/* What a NODE_UP or a NODE_DOWN says about who goes on without whom. */
+/* It is no member any more, as the queue's leader says, whose member is `by`; of two that are left one may be lost, if
+ * the other one is that. Tells the watch. */
+void broker_member_remove(struct broker_queue *q, struct broker_member *m, uint64_t by);
+/* What a NODE_UP, a NODE_DOWN or a MEMBER_GONE says about who goes on without whom. */
 struct broker_parting {
 	const struct broker_node *ended; /* an incarnation of it is over; NULL: none that was not already */
-	bool back;                       /* and it is up with another one: nothing is said of other nodes */
-	bool all_absent;                 /* neither */
+	const struct broker_node *there; /* this one is, and nothing is said of others; NULL: all that are up, but: */
+	bool all_absent;
 	struct slice absent;             /* ids, u64 each, of nodes that may be up or not */
 };
 /* Of two members that vote, one on a node that is down is lost, if the other's is there. Tells the watch. */
 void broker_members_part(struct broker *b, const struct broker_parting *p);
+/* Whether that would change anything. */
+bool broker_members_would_part(const struct broker *b, const struct broker_parting *p);
 /* A node's members in memory are gone with its incarnation, or all of them with the node: they are
  * leaving, and queues that are left without a voting member are deleted. All others are placed anew,
  * by what the table of nodes says now; tells the watch of those that changed. */

@@ -253,7 +253,7 @@ static struct step tell(struct mirror *m, const struct view *v)
 		const struct group_member_state *r = in_raft(v, row->id);
 		struct buf b = BUF_EMPTY;
 		if (row->state == BROKER_MEMBER_LEAVING && r == NULL)
-			broker_put_member_gone(&b, v->q->group, row->id, group_term(v->group));
+			broker_put_member_gone(&b, v->q->group, row->id, group_term(v->group), v->self);
 		else if (row->state == BROKER_MEMBER_JOINING && r != NULL && r->voter)
 			broker_put_member_promoted(&b, v->q->group, row->id);
 		else

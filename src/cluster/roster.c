@@ -28,7 +28,7 @@ struct known {
 	uint64_t incarnation; /* of the link, or of the last one */
 	bool broke;           /* the last link was closed, not silent */
 	uint64_t unlinked_ms; /* since; counts anew with each leadership */
-	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed, or seen, in this leadership */
+	uint64_t told_down;   /* incarnation for which NODE_DOWN was proposed in this leadership */
 	uint64_t down_ms;     /* since when the table says so, as far as was seen; 0: it does not */
 	bool replaced;        /* REPLACE_MEMBERS was proposed for it */
 	bool forgotten;       /* FORGET_NODE was proposed for it */
@@ -42,7 +42,8 @@ struct roster {
 	uint64_t due_ms;     /* timing: when the next look is due */
 	bool leading;
 	bool alone;          /* the others are not forgotten yet */
-	bool parting;        /* leading: it is to be said again who is there, and who is down */
+	bool parting;        /* leading: it may have to be said again who is there */
+	uint64_t unparted;   /* the broker's, when that was looked at */
 	bool told_up;        /* NODE_UP of this incarnation was proposed */
 	bool declared;       /* declared_down() was called */
 	bool (*leaves)(struct roster *m); /* leaving: what is waited for, while true; or NULL */
@@ -280,19 +281,34 @@ static bool is_linked(const struct roster *m, uint64_t node)
 	return k != NULL && k->linked;
 }
 
-/* Beside who is down those are named that are not linked: the next moment they may be down, too. */
-static void propose_down(struct roster *m, const struct broker_node *down)
+/* Who is up by the table, and not linked: the next moment it may be down, too. */
+struct absent {
+	uint64_t nodes[NODES_MAX];
+	uint16_t n; /* or BROKER_ALL_ABSENT */
+};
+
+static void find_absent(const struct roster *m, const struct broker_node *down, struct absent *ret)
 {
 	const struct broker *b = the_broker(m);
-	uint64_t absent[NODES_MAX];
-	uint16_t n = 0;
-	struct buf c = BUF_EMPTY;
-	for (size_t i = 0; i < b->n_nodes && n < NODES_MAX; i++) {
+	ret->n = 0;
+	for (size_t i = 0; i < b->n_nodes; i++) {
 		const struct broker_node *x = b->nodes[i];
-		if (x != down && x->up && x->id != m->config.node && !is_linked(m, x->id))
-			absent[n++] = x->id;
+		if (x == down || !x->up || x->id == m->config.node || is_linked(m, x->id))
+			continue;
+		if (ret->n == NODES_MAX) {
+			ret->n = BROKER_ALL_ABSENT;
+			return;
+		}
+		ret->nodes[ret->n++] = x->id;
 	}
-	broker_put_node_down(&c, down->id, down->incarnation, absent, n);
+}
+
+static void propose_down(struct roster *m, const struct broker_node *down)
+{
+	struct buf c = BUF_EMPTY;
+	struct absent a;
+	find_absent(m, down, &a);
+	broker_put_node_down(&c, down->id, down->incarnation, a.nodes, a.n);
 	propose(m, &c);
 }
 
@@ -303,16 +319,34 @@ static void tell_down(struct roster *m, struct known *k, const struct broker_nod
 	propose_down(m, n);
 }
 
-/* Who was absent and is linked may go on without those that are down. */
+static bool would_part(const struct roster *m, const struct absent *a)
+{
+	struct buf nodes = BUF_EMPTY;
+	bool all = a->n == BROKER_ALL_ABSENT;
+	for (unsigned i = 0; !all && i < a->n; i++)
+		buf_put_u64le(&nodes, a->nodes[i]);
+	bool would = broker_members_would_part(
+		the_broker(m), &(struct broker_parting){.all_absent = all, .absent = buf_slice(&nodes)});
+	buf_done(&nodes);
+	return would;
+}
+
+/* Who was absent and is linked may go on without those that are down, or forgotten meanwhile. That is said by news
+ * that end nothing: nobody is up in incarnation 0. */
 static void look_at_parting(struct roster *m)
 {
-	const struct broker *b = the_broker(m);
-	for (size_t i = 0; m->parting && i < b->n_nodes; i++)
-		if (!b->nodes[i]->up) {
-			m->parting = false;
-			propose_down(m, b->nodes[i]);
-		}
+	uint64_t unparted = the_broker(m)->unparted;
+	struct buf c = BUF_EMPTY;
+	struct absent a;
+	if (!m->parting && unparted == m->unparted)
+		return;
 	m->parting = false;
+	m->unparted = unparted;
+	find_absent(m, NULL, &a);
+	if (broker_node_find(the_broker(m), m->config.node) == NULL || !would_part(m, &a))
+		return;
+	broker_put_node_down(&c, m->config.node, 0, a.nodes, a.n);
+	propose(m, &c);
 }
 
 /* Returns whether time alone may change something. */
@@ -323,12 +357,9 @@ static bool look_at_links(struct roster *m)
 	for (size_t i = 0; i < m->n_known; i++) {
 		struct known *k = &m->known[i];
 		const struct broker_node *n = broker_node_find(b, k->node);
-		if (n == NULL || k->told_down == n->incarnation || (n->up && k->linked))
+		if (n == NULL || !n->up || k->linked || k->told_down == n->incarnation)
 			continue;
-		if (!n->up) { /* by its own word, or another leader's: what that has heard of others is theirs */
-			k->told_down = n->incarnation;
-			m->parting = true;
-		} else if (now_ms(m) - k->unlinked_ms >= m->config.down_ms || is_dead(m, k)) {
+		if (now_ms(m) - k->unlinked_ms >= m->config.down_ms || is_dead(m, k)) {
 			tell_down(m, k, n);
 		} else {
 			waits = true;
@@ -661,6 +692,7 @@ void roster_leading(struct roster *m, bool yes)
 {
 	m->leading = yes;
 	m->change_ms = 0;
+	m->parting = yes;
 	if (!yes)
 		return;
 	log_info("cluster", "%s leads the metadata", m->config.name);

@@ -369,7 +369,7 @@ static void put_by_hand(struct buf *b, uint8_t what, uint64_t node, uint64_t gro
 		if (n % 2)
 			broker_put_member_chosen(b, group, what / 5, n);
 		else
-			broker_put_member_gone(b, group, what / 5, n);
+			broker_put_member_gone(b, group, what / 5, n, what % 5);
 	}
 }
 

@@ -1017,6 +1017,116 @@ static void never_begun(struct nodes_life *l)
 	expect_led(l, queue);
 }
 
+/* Nobody is heard by this node, and it is not heard; or it is again. */
+static void seclude(struct nodes_life *l, unsigned i, bool yes)
+{
+	for (unsigned k = 0; k < l->world.o.nodes; k++)
+		if (k != i)
+			cut_both(l, i, k, yes);
+}
+
+/* Of two members the one is called down while the other one's node is cut off, and forgotten before that is linked again. */
+static void absent_forgotten(struct nodes_life *l)
+{
+	without(l, QUEUE_ONE);
+	expect_led(l, QUEUE_TWO);
+	expect_voters(l, QUEUE_TWO, 2);
+	struct sim_node *lost = life_leader(l, QUEUE_TWO);
+	struct sim_node *other = lost != NULL ? life_member(l, QUEUE_TWO, lost) : NULL;
+	if (life_failed(l) || other == NULL)
+		return;
+	uint64_t id = lost->box.identity.node_id;
+	struct sim_node *via = node(l, 0);
+	for (unsigned k = 0; via == lost || via == other; k++)
+		via = node(l, k);
+	struct buf gone = BUF_EMPTY;
+	broker_put_forget_node(&gone, id);
+	/* It is not called down itself, and the lost one at once: its port refuses. */
+	seclude(l, other->i, true);
+	world_run(&l->world, 3000);
+	sim_node_kill(lost, false);
+	world_run(&l->world, 1000);
+	sim_node_propose(via, &gone);
+	world_run(&l->world, 500);
+	if (broker_node_find(sim_node_broker(via), id) != NULL)
+		promise_broken(&l->world.promises, "a node that nobody can reach is not forgotten");
+	seclude(l, other->i, false);
+	expect_led(l, QUEUE_TWO);
+	come_anew(l, lost, BROKER_NODE_DISC);
+	expect_agreement(l, START_MS);
+}
+
+/* One of two members is killed, the other one's node is cut off for a while, from some of the others; the one that was
+ * killed is forgotten in the end. */
+static void cut_and_forget(struct nodes_life *l)
+{
+	without(l, QUEUE_ONE);
+	for (unsigned i = 0; i < 2 && !life_failed(l); i++) {
+		expect_led(l, QUEUE_TWO);
+		expect_voters(l, QUEUE_TWO, 2);
+		struct sim_node *leader = life_leader(l, QUEUE_TWO);
+		struct sim_node *other = leader != NULL ? life_member(l, QUEUE_TWO, leader) : NULL;
+		if (life_failed(l) || other == NULL)
+			return;
+		bool leads = sim_chance(sim_of(l), 50);
+		struct sim_node *lost = leads ? leader : other, *left = leads ? other : leader;
+		uint64_t id = lost->box.identity.node_id;
+		sim_node_kill(lost, sim_chance(sim_of(l), 50));
+		world_run(&l->world, sim_between(sim_of(l), 1, 9000));
+		for (unsigned k = 0; k < l->world.o.nodes; k++)
+			if (k != left->i && sim_chance(sim_of(l), 70))
+				cut_both(l, left->i, k, true);
+		world_run(&l->world, sim_between(sim_of(l), 1, 12000));
+		seclude(l, left->i, false);
+		world_run(&l->world, sim_between(sim_of(l), 1, 5000));
+		forget(l, id);
+		expect_led(l, QUEUE_TWO);
+		come_anew(l, lost, BROKER_NODE_DISC);
+		expect_agreement(l, START_MS);
+	}
+}
+
+struct view_of {
+	struct sim_node *via;
+	uint64_t id;
+};
+
+static bool is_seen_down(struct sim_world *w, void *arg)
+{
+	struct view_of *v = arg;
+	const struct broker_node *n = broker_node_find(sim_node_broker(v->via), v->id);
+	(void)w;
+	return n == NULL || !n->up;
+}
+
+/* A node leaves the cluster that had no time to say that it is down: who is asked to let it go says so, without
+ * knowing who else is there, and forgets it (cluster_leave()). */
+static void leaves_untold(struct nodes_life *l)
+{
+	without(l, QUEUE_ONE);
+	expect_led(l, QUEUE_TWO);
+	expect_voters(l, QUEUE_TWO, 2);
+	struct sim_node *lost = life_leader(l, QUEUE_TWO);
+	if (lost != NULL && sim_chance(sim_of(l), 50))
+		lost = life_member(l, QUEUE_TWO, lost);
+	if (life_failed(l) || lost == NULL)
+		return;
+	struct sim_node *via = node(l, lost->i + 1 + any(l) % (l->world.o.nodes - 1));
+	struct view_of v = {via, lost->box.identity.node_id};
+	const struct broker_node *n = broker_node_find(sim_node_broker(via), v.id);
+	struct buf down = BUF_EMPTY, gone = BUF_EMPTY;
+	broker_put_node_down(&down, v.id, n->incarnation, NULL, BROKER_ALL_ABSENT);
+	broker_put_forget_node(&gone, v.id);
+	sim_node_kill(lost, false);
+	sim_node_propose(via, &down);
+	world_until(&l->world, is_seen_down, &v, AGREE_MS);
+	sim_node_propose(via, &gone);
+	world_run(&l->world, AGREE_MS);
+	expect_led(l, QUEUE_TWO);
+	come_anew(l, lost, BROKER_NODE_DISC);
+	expect_agreement(l, START_MS);
+}
+
 /* The cluster has been found by its nodes. One loses its disk, and finds it again; others may be away then: it
  * waits until they are there, and founds none. */
 static void discovered(struct nodes_life *l)
@@ -1143,6 +1253,7 @@ const struct scene nodes_scenes[] = {
 	{"two_mirrors_of_five", 5, 0, two_mirrors, false, 0},
 	{"two_mirrors_cut", 3, 0, two_mirrors_cut, false, 0},
 	{"two_mirrors_cut_of_four", 4, 0, two_mirrors_cut, false, 0},
+	{"two_mirrors_cut_of_five", 5, 0, two_mirrors_cut, false, 0},
 	{"both_of_two", 5, 0, both_of_two, false, 0},
 	{"two_in_memory", 3, 0, two_in_memory, false, 0},
 	{"two_in_memory_of_two", 2, 0, two_in_memory, false, 0},
@@ -1170,6 +1281,9 @@ const struct scene nodes_scenes[] = {
 	{"survivor_forgotten", 5, 0, survivor_forgotten, false, 0},
 	{"survivor_of_three_forgotten", 3, 0, survivor_forgotten, false, 0},
 	{"never_begun", 5, 0, never_begun, false, 0},
+	{"absent_forgotten", 5, 0, absent_forgotten, false, 0},
+	{"cut_and_forget", 5, 0, cut_and_forget, false, 0},
+	{"leaves_untold", 3, 0, leaves_untold, false, 0},
 	{"discovered", 3, 0, discovered, true, 0},
 	{"mirror_added", 3, 0, mirror_added, false, 0},
 	{"sync_cancelled", 3, 0, sync_cancelled, false, 0},

@@ -203,7 +203,7 @@ static inline void put_some_member(struct dice *d, const struct broker *b, struc
 		broker_put_member_chosen(out, group, member, roll(d, 4));
 		break;
 	default:
-		broker_put_member_gone(out, group, member, roll(d, 9));
+		broker_put_member_gone(out, group, member, roll(d, 9), roll(d, 12));
 	}
 }
 

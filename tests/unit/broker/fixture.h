@@ -195,11 +195,12 @@ static inline struct broker_result member_promoted(
 	return apply(b, &c);
 }
 
+/* Says its first member. */
 static inline struct broker_result member_gone(
 	struct broker *b, const struct broker_queue *q, const struct broker_member *m)
 {
 	struct buf c = BUF_EMPTY;
-	broker_put_member_gone(&c, q->group, m->id, UINT64_MAX);
+	broker_put_member_gone(&c, q->group, m->id, UINT64_MAX, q->members[0].id);
 	return apply(b, &c);
 }
 

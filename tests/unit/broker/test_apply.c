@@ -481,9 +481,13 @@ static void the_bytes_of_a_command(void **state)
 	assert_true(slice_eq(
 		buf_slice(&c), S("\x1b\0\1\1\0\0\0\0\0\0\0\1\0n\1\0a\1")));
 	buf_clear(&c);
-	broker_put_member_gone(&c, 3, 4, 5);
+	broker_put_member_gone(&c, 3, 4, 5, 6);
 	assert_true(slice_eq(
-		buf_slice(&c), S("\x20\0\2\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0")));
+		buf_slice(&c), S("\x20\0\1\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\6\0\0\0\0\0\0\0")));
+	buf_clear(&c);
+	broker_put_node_down(&c, 1, 2, &(uint64_t){3}, 1);
+	assert_true(slice_eq(
+		buf_slice(&c), S("\x1d\0\1\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1\0\3\0\0\0\0\0\0\0")));
 	buf_clear(&c);
 	broker_put_set_vhost_limits(&c, S("/"), &(struct broker_vhost_limits){1, BROKER_LIMIT_KEEP});
 	assert_true(slice_eq(

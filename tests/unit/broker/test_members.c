@@ -631,6 +631,63 @@ static void two_are_parted_when_a_third_has_gone(void **state)
 	assert_true(broker_member_survives(t, on(b, t, 1)));
 }
 
+static uint64_t leaving_on(const struct broker *b, const struct broker_queue *q, uint64_t node)
+{
+	for (size_t i = 0; i < q->n_members; i++)
+		if (q->members[i].state == BROKER_MEMBER_LEAVING &&
+			q->members[i].node == broker_node_find(b, node)->number)
+			return q->members[i].id;
+	fail();
+	return 0;
+}
+
+/* The one that is down has said so before, or only just: nothing is known of the other one, until it is told. */
+static void two_are_not_parted_by_who_is_down(void **state)
+{
+	struct broker *b = *state;
+	struct buf c = BUF_EMPTY;
+	start_nodes(b, 4);
+	set_ha_nodes(b, (const uint64_t[]){1, 2, 3}, 3);
+	struct broker_queue *q = declare_on(b, "q", true, 1), *t = declare_on(b, "t", false, 1);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	node_down(b, 1);
+	const struct broker_parting all = {0}, none = {.all_absent = true};
+	assert_false(broker_members_would_part(b, &all));
+	uint64_t unparted = b->unparted;
+	broker_put_member_gone(&c, q->group, leaving_on(b, q, 3), 1, on(b, q, 1)->id);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_members(b, q, "1i 2i");
+	assert_true(b->unparted > unparted);
+	assert_true(broker_members_would_part(b, &all));
+	assert_false(broker_members_would_part(b, &none));
+	/* What was in memory there is over. */
+	broker_put_member_gone(&c, t->group, leaving_on(b, t, 3), 1, 0);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_true(broker_member_survives(t, on(b, t, 2)));
+	/* As the leader of the metadata says it: with nothing ended. */
+	broker_put_node_down(&c, 4, 0, NULL, 0);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_true(broker_member_survives(q, on(b, q, 2)) && broker_node_find(b, 4)->up);
+	assert_false(broker_members_would_part(b, &all));
+}
+
+/* Who was called down is forgotten before the other one is linked again. */
+static void who_was_absent_survives_one_that_is_forgotten(void **state)
+{
+	struct broker *b = *state;
+	struct buf c = BUF_EMPTY;
+	start_nodes(b, 5);
+	set_ha_nodes(b, (const uint64_t[]){1, 2}, 2);
+	struct broker_queue *q = declare_on(b, "q", true, 1);
+	node_down_without(b, 1, 2);
+	assert_int_equal(forget_node(b, 1).code, BROKER_OK);
+	assert_members(b, q, "2i 0l");
+	assert_true(broker_members_would_part(b, &(struct broker_parting){0}));
+	broker_put_node_down(&c, 3, 0, NULL, 0);
+	assert_int_equal(apply(b, &c).code, BROKER_OK);
+	assert_true(broker_member_survives(q, on(b, q, 2)));
+}
+
 /* Its node is forgotten while the other one's is down. */
 static void who_comes_back_survives_one_that_is_forgotten(void **state)
 {
@@ -823,9 +880,9 @@ static void who_was_chosen_does_not_go_by_an_older_leaders_word(void **state)
 	clear_policy(b, BROKER_POLICY_USER, "ha");
 	assert_members(b, q, "1i 2l");
 	assert_int_equal(member_chosen(b, q, &q->members[1], 6).code, BROKER_REFUSED);
-	broker_put_member_gone(&c, q->group, q->members[1].id, 4);
+	broker_put_member_gone(&c, q->group, q->members[1].id, 4, q->members[0].id);
 	assert_int_equal(apply(b, &c).code, BROKER_REFUSED);
-	broker_put_member_gone(&c, q->group, q->members[1].id, 5);
+	broker_put_member_gone(&c, q->group, q->members[1].id, 5, q->members[0].id);
 	assert_int_equal(apply(b, &c).code, BROKER_OK);
 	assert_members(b, q, "1i");
 }
@@ -934,7 +991,7 @@ static void only_those_that_leave_can_be_gone(void **state)
 	struct broker_result r = member_gone(b, q, &q->members[0]);
 	assert_int_equal(r.code, BROKER_REFUSED);
 	assert_int_equal(r.resource, BROKER_MEMBER);
-	broker_put_member_gone(&c, q->group, 99, 1);
+	broker_put_member_gone(&c, q->group, 99, 1, q->members[0].id);
 	r = apply(b, &c);
 	assert_int_equal(r.code, BROKER_NOT_FOUND);
 	assert_int_equal(r.resource, BROKER_MEMBER);
@@ -1370,6 +1427,8 @@ int main(void)
 		TEST(one_that_is_replaced_inherits_before_it_has_gone),
 		TEST(who_is_replaced_waits_for_another_that_can_vote),
 		TEST(two_are_parted_when_a_third_has_gone),
+		TEST(two_are_not_parted_by_who_is_down),
+		TEST(who_was_absent_survives_one_that_is_forgotten),
 		TEST(others_than_two_are_not_parted),
 		TEST(two_with_others_that_may_vote_are_not_parted),
 		TEST(two_with_another_that_has_no_vote_are_parted),
