@@ -477,6 +477,20 @@ static char *alarm_terms(const json_t *alarms)
 	return (char *)b.p;
 }
 
+/* 0, or an exit status after having told that the node is in a minority, or anything else. */
+static int require_majority(struct ctl *c)
+{
+	json_t *r;
+	int status = ctl_call(c, "critical_queues", json_pack("{ss}", "type", "all"), HEALTH_S, &r);
+	if (status != CTL_OK)
+		return status;
+	if (json_is_true(json_object_get(r, "minority")))
+		status = ctl_error(c, CTL_SOFTWARE,
+			"Error: health check failed. Message: the node does not reach a majority of the cluster's disk nodes");
+	json_decref(r);
+	return status;
+}
+
 static int node_health_check(struct ctl *c)
 {
 	json_t *r;
@@ -487,6 +501,8 @@ static int node_health_check(struct ctl *c)
 		"Timeout: %d seconds ...\nChecking health of node %s ...",
 		c->options.timeout_s > 0 ? (int)c->options.timeout_s : HEALTH_S, c->node);
 	int status = ask_everybody(c);
+	if (status == CTL_OK)
+		status = require_majority(c);
 	if (status == CTL_OK)
 		status = ctl_call(c, "cluster_status", NULL, HEALTH_S, &r);
 	if (status != CTL_OK)
@@ -572,7 +588,7 @@ const struct ctl_verb verbs_health[] = {
 	{"check_virtual_hosts", CHECKS, "", "Fails if a virtual host is not available", 0, 0, 0,
 		check_virtual_hosts},
 	{"node_health_check", "Deprecated", "",
-		"Fails if the node does not answer all questions, or a node has an alarm", 0, 0, 0,
+		"Fails if the node does not answer all questions or is in a minority, or a node has an alarm", 0, 0, 0,
 		node_health_check},
 	{"is_booting", CHECKS, "", "Says whether the app is starting", 0, 0, 0, is_booting},
 	{"is_running", CHECKS, "", "Says whether the node serves clients", 0, 0, 0, is_running},

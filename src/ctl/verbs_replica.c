@@ -267,15 +267,18 @@ static int revive(struct ctl *c)
 /* ---- majorities ---- */
 
 /* What would be without a majority; an array of rows, or NULL after an error (in *status), or if this is
- * the only node (CTL_OK). */
-static json_t *critical(struct ctl *c, const char *type, int *status)
+ * the only node (CTL_OK). *minority: the node is in one already. */
+static json_t *critical(struct ctl *c, const char *type, bool *minority, int *status)
 {
 	json_t *r, *rows = NULL;
+	*minority = false;
 	*status = ask(c, "critical_queues", json_pack("{ss}", "type", type), &r);
 	if (*status != CTL_OK)
 		return NULL;
-	if (json_integer_value(json_object_get(r, "nodes")) > 1)
+	if (json_integer_value(json_object_get(r, "nodes")) > 1) {
 		rows = json_incref(json_object_get(r, "queues"));
+		*minority = json_is_true(json_object_get(r, "minority"));
+	}
 	json_decref(r);
 	return rows;
 }
@@ -284,7 +287,8 @@ static int check_critical(struct ctl *c, const char *type, const char *good, con
 {
 	int status;
 	size_t i;
-	json_t *rows = critical(c, type, &status), *row;
+	bool minority;
+	json_t *rows = critical(c, type, &minority, &status), *row;
 	if (rows == NULL) {
 		if (status == CTL_OK && !c->options.silent)
 			printf("Node %s seems to be the only one in a single node cluster, the check "
@@ -293,6 +297,9 @@ static int check_critical(struct ctl *c, const char *type, const char *good, con
 		return status;
 	}
 	fflush(stdout);
+	if (minority && !c->options.silent)
+		fprintf(stderr, "node %s is in a minority: it does not reach a majority of the cluster's disk nodes\n",
+			c->node);
 	json_array_foreach(rows, i, row)
 	{
 		const char *vhost = "", *name = "";
@@ -302,7 +309,7 @@ static int check_critical(struct ctl *c, const char *type, const char *good, con
 			fputc('\n', stderr);
 		}
 	}
-	status = json_array_size(rows) == 0 ? CTL_OK : CTL_UNAVAILABLE;
+	status = json_array_size(rows) == 0 && !minority ? CTL_OK : CTL_UNAVAILABLE;
 	json_decref(rows);
 	if (status == CTL_OK && !c->options.silent) {
 		printf(good, c->node);
@@ -334,10 +341,11 @@ static int await_safe(struct ctl *c, const char *type)
 	double until = ctl_now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : CHANGE_S);
 	for (;;) {
 		int status;
-		json_t *rows = critical(c, type, &status);
+		bool minority;
+		json_t *rows = critical(c, type, &minority, &status);
 		size_t n = json_array_size(rows);
 		json_decref(rows);
-		if (status != CTL_OK || n == 0)
+		if (status != CTL_OK || (n == 0 && !minority))
 			return status;
 		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_TIMEOUT, "operation %s on node %s timed out",

@@ -11,6 +11,7 @@
 #include "src/manage/json.h"
 #include "src/manage/members.h"
 #include "src/manage/remote.h"
+#include "src/manage/warnings.h"
 
 enum { DOWN_MS = 20 * 1000 }; /* in which a node that has died is called down, by far */
 
@@ -29,12 +30,13 @@ static uint64_t id_arg(struct api_call *c)
 
 /* ---- who is in it ---- */
 
-static json_t *node_row(const struct broker_node *n)
+/* "state" is as this node sees it. */
+static json_t *node_row(const struct api_call *c, const struct broker_node *n)
 {
 	char id[MEMBER_ID_MAX];
 	return json_pack("{sssosossss*}", "id", member_id_put(id, n->id), "name",
 		json_of_slice(n->name), "address", json_of_slice(n->address), "type",
-		broker_node_type_name(n->type), "state", n->up ? "up" : "down");
+		broker_node_type_name(n->type), "state", warnings_runs(c, n) ? "up" : "down");
 }
 
 static json_t *members(struct api_call *c)
@@ -43,7 +45,7 @@ static json_t *members(struct api_call *c)
 	char id[MEMBER_ID_MAX];
 	json_t *nodes = json_array();
 	for (size_t i = 0; i < b->n_nodes; i++)
-		json_array_append_new(nodes, node_row(b->nodes[i]));
+		json_array_append_new(nodes, node_row(c, b->nodes[i]));
 	return json_pack("{ssso}", "cluster_id", member_id_put(id, b->cluster_id), "nodes", nodes);
 }
 

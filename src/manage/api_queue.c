@@ -13,6 +13,7 @@
 #include "src/manage/gather.h"
 #include "src/manage/json.h"
 #include "src/manage/spread.h"
+#include "src/manage/warnings.h"
 #include "src/session/arguments.h"
 
 /* ---- figures ---- */
@@ -125,6 +126,32 @@ static void put_members(json_t *row, const struct broker_queue *q, struct group 
 	json_decref(in_step);
 }
 
+static void drop_from(json_t *row, const char *list, const json_t *value)
+{
+	json_t *a = json_object_get(row, list);
+	for (size_t i = json_array_size(a); i > 0; i--)
+		if (json_equal(json_array_get(a, i - 1), value))
+			json_array_remove(a, i - 1);
+}
+
+/* The workers believe the table about who is up. Worker 0 knows who can be reached. */
+static void drop_unreached(const struct api_call *c, json_t *row, const struct broker_queue *q)
+{
+	for (unsigned i = 0; i < q->n_members; i++) {
+		const struct broker_node *at = node_of(q, &q->members[i]);
+		if (at == NULL || !at->up || warnings_runs(c, at))
+			continue;
+		json_t *name = json_of_slice(at->name), *pid = member_pid(q, at);
+		drop_from(row, "online", name);
+		drop_from(row, "mirror_pids", pid);
+		drop_from(row, "slave_pids", pid);
+		drop_from(row, "synchronised_mirror_pids", pid);
+		drop_from(row, "synchronised_slave_pids", pid);
+		json_decref(name);
+		json_decref(pid);
+	}
+}
+
 /* ---- rows ---- */
 
 static void put_effective(json_t *row, const struct broker_effective *e)
@@ -217,16 +244,17 @@ static json_t *led_row(const struct api_shard *s, const struct api_node *node,
 }
 
 /* Of one that nobody leads: it has not been used yet and nothing is in it, or it is down, if only for a moment. */
-static json_t *other_row(const struct broker_queue *q)
+static json_t *other_row(const struct api_call *c, const struct broker_queue *q)
 {
 	json_t *row = queue_row(q);
 	const struct broker_node *first =
 		q->n_members > 0 ? node_of(q, &q->members[0]) : NULL;
-	bool unused = !q->begun && (first == NULL || first->up);
+	bool unused = !q->begun && (first == NULL || warnings_runs(c, first));
 	/* Of several members any may be the next to lead. */
 	const struct broker_node *leader = unused || q->n_members == 1 ? first : NULL;
 	put_leader(row, q, leader);
 	put_members(row, q, NULL, leader);
+	drop_unreached(c, row, q);
 	json_object_set_new(row, "state", json_string(unused ? "running" : "down"));
 	if (unused) {
 		put_counts(row, q, &(struct machine_counts){0});
@@ -347,7 +375,7 @@ static void on_all_queues(struct api_call *c, json_t *rows)
 		q = broker_queue_next(q)) {
 		struct led key = {.group = (json_int_t)q->group};
 		const struct led *found = bsearch(&key, led, n, sizeof *led, compare_led);
-		json_t *row = found != NULL ? json_incref(found->row) : other_row(q);
+		json_t *row = found != NULL ? json_incref(found->row) : other_row(c, q);
 		resolve_holder(row, channels);
 		if (is_asked_for(row, c))
 			json_array_append(all, row);
@@ -361,6 +389,17 @@ static void on_all_queues(struct api_call *c, json_t *rows)
 
 static void on_own_queues(struct api_call *c, json_t *rows)
 {
+	size_t i;
+	json_t *row;
+	struct broker *b = api_broker(c);
+	json_array_foreach(rows, i, row)
+	{
+		const json_t *group = json_object_get(row, "group");
+		const struct broker_queue *q =
+			b != NULL && group != NULL ? broker_queue_by_group(b, (uint64_t)json_integer_value(group)) : NULL;
+		if (q != NULL)
+			drop_unreached(c, row, q);
+	}
 	spread(c, "list_queues", rows, on_all_queues);
 }
 

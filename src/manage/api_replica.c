@@ -10,6 +10,7 @@
 #include "src/manage/gather.h"
 #include "src/manage/json.h"
 #include "src/manage/spread.h"
+#include "src/manage/warnings.h"
 #include "src/queue/command.h"
 
 /* ---- arguments ---- */
@@ -306,15 +307,19 @@ static void rebalance(struct api_call *c)
 
 /* ---- majorities ---- */
 
-/* So many members that vote are on nodes that are up, but for `without`. */
-static size_t online(const struct broker_queue *q, const struct broker_node *without)
+/* The node of a member that votes; or NULL. */
+static const struct broker_node *voting_at(const struct broker_queue *q, const struct broker_member *m)
+{
+	return broker_member_votes(q, m) ? broker_node_by_number(q->vhost->broker, m->node) : NULL;
+}
+
+/* So many members that vote are on nodes that are up. */
+static size_t online(const struct broker_queue *q)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < q->n_members; i++) {
-		const struct broker_node *at =
-			broker_node_by_number(q->vhost->broker, q->members[i].node);
-		n += at != NULL && at->up && at != without &&
-		     broker_member_votes(q, &q->members[i]);
+		const struct broker_node *at = voting_at(q, &q->members[i]);
+		n += at != NULL && at->up;
 	}
 	return n;
 }
@@ -338,7 +343,7 @@ struct search {
 static bool is_on_its_way(const struct api_shard *s, const struct broker_queue *q)
 {
 	return q->n_members > 1 && group_leader(queue_hosts_group(s->hosts, q->group)) == 0 &&
-	       online(q, NULL) > voters(q) / 2;
+	       online(q) > voters(q) / 2;
 }
 
 static void look_at(void *arg, uint64_t group, bool leads)
@@ -434,7 +439,7 @@ static void on_statuses(struct api_call *c, json_t *rows)
 		json_t *row = row_named(rows, n->name);
 		char *name = mem_printf("%.*s", SLICE_FMT(n->name));
 		json_array_append_new(
-			all, row != NULL ? row : member_row(name, n->up ? "noproc" : "nodedown"));
+			all, row != NULL ? row : member_row(name, warnings_runs(c, n) ? "noproc" : "nodedown"));
 		mem_free(name);
 	}
 	json_decref(rows);
@@ -454,20 +459,34 @@ static void quorum_status(struct api_call *c)
 
 /* ---- who needs this node ---- */
 
-/* It would have no leader if the node stopped. */
-static bool counts_on(const struct broker_queue *q, const struct broker_node *n)
+/* So many members that vote are on nodes that run as this one sees it, but for `self`, which this one is. */
+static size_t others_running(const struct api_call *c, const struct broker_queue *q, const struct broker_node *self)
 {
-	const struct broker_member *m = broker_member_on(q, n->number);
-	return m != NULL && online(q, n) <= voters(q) / 2 && !broker_member_is_survived(q, m);
+	size_t n = 0;
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_node *at = voting_at(q, &q->members[i]);
+		n += at != NULL && at != self && warnings_runs(c, at);
+	}
+	return n;
 }
 
-/* Queues with a member on this node that would be without a majority if it stopped. */
+/* It would have no leader if the node stopped. */
+static bool counts_on(const struct api_call *c, const struct broker_queue *q, const struct broker_node *self)
+{
+	const struct broker_member *m = broker_member_on(q, self->number);
+	size_t n = m != NULL ? others_running(c, q, self) : 0;
+	return m != NULL && n <= voters(q) / 2 && !(n > 0 && broker_member_is_survived(q, m));
+}
+
+/* Queues with a member on this node that would be without a majority if it stopped. In a minority that is said of all
+ * of them: what the others have come to is not known here. */
 static void critical_queues(struct api_call *c)
 {
 	struct broker_choice choice;
 	struct broker *b = api_broker(c);
 	const struct api_node *node = api_node(c);
 	const struct broker_node *self = broker_node_find(b, node->id(node->arg));
+	bool minority = catalog_in_minority(node->shards[0].env->catalog);
 	json_t *rows = json_array();
 	size_t n;
 	if (!choice_of_type(c, &choice)) {
@@ -476,12 +495,13 @@ static void critical_queues(struct api_call *c)
 	}
 	struct broker_queue **queues = broker_choose(b, &choice, &n);
 	for (size_t i = 0; self != NULL && i < n; i++)
-		if (counts_on(queues[i], self))
+		if (minority ? broker_member_on(queues[i], self->number) != NULL : counts_on(c, queues[i], self))
 			json_array_append_new(rows, json_pack("{soso}", "vhost",
 							    json_of_slice(queues[i]->vhost->name),
 							    "name", json_of_slice(queues[i]->name)));
 	mem_free(queues);
-	api_ok(c, json_pack("{soso}", "nodes", json_integer((json_int_t)b->n_nodes), "queues", rows));
+	api_ok(c, json_pack("{sosbso}", "nodes", json_integer((json_int_t)b->n_nodes), "minority", minority, "queues",
+			  rows));
 }
 
 /* ---- maintenance ---- */

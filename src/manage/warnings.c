@@ -15,6 +15,11 @@ bool warnings_reaches(const struct api_call *c, const struct broker_node *n)
 	return n->id == node->id(node->arg) || links_linked(node->links, n->id);
 }
 
+bool warnings_runs(const struct api_call *c, const struct broker_node *n)
+{
+	return n->up && warnings_reaches(c, n);
+}
+
 /* Takes the text over; names may be any octets. */
 static void warn(json_t *list, char *text)
 {

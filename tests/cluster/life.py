@@ -768,8 +768,33 @@ class Life(unittest.TestCase):
         text = a.ctl("cluster_status")
         self.assertIn("Node %s cannot communicate with %s, %s\n" % (a.name, b.name, d.name), text)
         self.assertIn("\nWarnings\n\nthis node is in a minority: it reaches 1 of the cluster's 3 disk nodes", text)
+        self.refuses_maintenance(a)
         b.start()
         wait_until(lambda: view() == ([a.name, b.name], {}, []), 20, view)
+        a.ctl("await_online_nodes", "2", "-t", "10")
+        wait_until(lambda: a.ctl("node_health_check", check=False).returncode == OK, 20, "it is well")
+        self.assertNotIn("minority", self.refused(a, "check_if_node_is_mirror_sync_critical", status=UNAVAILABLE))
+
+    def refuses_maintenance(self, node):
+        """In a minority, with a mirrored queue, "all", and without a quorum queue. Nobody has called the others down."""
+        critical = "classic mirrored queue 'all' in vhost '/' would lose its majority of synchronised replicas if node %s " \
+                   "is stopped\n" % node.name
+        self.assertIn(critical, self.refused(node, "check_if_node_is_mirror_sync_critical", status=UNAVAILABLE))
+        self.assertEqual(node.queues("online")["all"]["online"], [node.name])
+        for verb in (["await_online_synchronized_mirror"], ["await_online_nodes", "2"]):
+            self.refused(node, *verb, "-t", "0.3", status=TIMEOUT)
+        node.ctl("await_online_nodes", "1", "-t", "0.3")
+        # Its members may look for a leader yet.
+        wait_until(lambda: node.ctl("check_if_node_is_quorum_critical", check=False).returncode == UNAVAILABLE, 20,
+                   "the quorum check fails")
+        minority = "node %s is in a minority: it does not reach a majority of the cluster's disk nodes\n" % node.name
+        r = node.ctl("check_if_node_is_quorum_critical", "-q", check=False)
+        self.assertEqual((r.returncode, r.stdout, r.stderr), (UNAVAILABLE, "", minority))
+        r = node.ctl("check_if_node_is_mirror_sync_critical", "-q", check=False)
+        self.assertEqual((r.returncode, r.stdout), (UNAVAILABLE, ""))
+        self.assertTrue(r.stderr.startswith(minority) and critical in r.stderr, r.stderr)
+        self.refused(node, "await_online_quorum_plus_one", "-t", "0.3", status=TIMEOUT)
+        self.assertIn("does not reach a majority", self.refused(node, "node_health_check"))
 
     def test_lost_node_is_forgotten_by_the_others(self):
         c = self.cluster(3)
