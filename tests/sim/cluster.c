@@ -392,18 +392,19 @@ static void lose(struct list *list)
 static void on_handed(void *arg, uint64_t incarnation)
 {
 	struct node *n = arg;
-	struct list due;
+	struct list due, refused;
 	struct list *node;
 	if (incarnation != n->incarnation || !n->up)
 		return;
 	list_init(&due);
+	list_init(&refused);
 	list_move_all(&due, &n->handed);
+	list_move_all(&refused, &n->refused);
 	while ((node = list_pop(&due)) != NULL) {
 		struct net_message *m = LIST_ENTRY(node, struct net_message, link);
 		m->done(m, false);
 	}
-	list_move_all(&due, &n->refused);
-	lose(&due);
+	lose(&refused);
 	node_turn(n);
 }
 
