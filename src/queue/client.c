@@ -83,6 +83,7 @@ struct queue_client {
 	 * cancelling is applied; 0: it waits for a leader. */
 	struct buf orphans;
 	uint64_t orphans_seq;
+	uint64_t rewound; /* the sequence by which all consumers before it are cancelled; 0: it is applied */
 	uint64_t next_seq;
 	uint64_t heard; /* everything up to here is known to be applied */
 	/* The section being collected. */
@@ -851,6 +852,8 @@ static void client_forget_given_up(struct queue_client *qc, uint64_t seq)
 		qc->skip_from = 0;
 	if (qc->orphans_seq != 0 && seq >= qc->orphans_seq)
 		buf_done(&qc->orphans);
+	if (seq >= qc->rewound)
+		qc->rewound = 0;
 }
 
 /* Their cancelling is applied. */
@@ -1041,12 +1044,23 @@ static void client_give_up(struct queue_client *qc)
 	client_drop_backlog(qc);
 }
 
+/* Before whoever is told attaches anew. */
+static void client_cancel_all(struct queue_client *qc)
+{
+	struct buf b = BUF_EMPTY;
+	command_put_cancel(&b, &(struct command_cancel){CONSUMER_ALL, true});
+	client_command(qc, &b, NULL);
+	qc->rewound = qc->next_seq - 1;
+}
+
 static void client_unavailable(struct queue_client *qc)
 {
 	uint64_t last = qc->next_seq - 1; /* who is told may go on with more */
 	client_lose(qc);
 	list_remove(&qc->seeking); /* until something is wanted of it, or a node comes */
 	client_give_up(qc);
+	if (qc->rewound != 0)
+		client_cancel_all(qc);
 	client_refuse_waits(qc);
 	client_settle_waits(qc, last);
 	client_answer_all(qc, MACHINE_UNAVAILABLE);
@@ -1062,12 +1076,13 @@ static uint64_t client_first(const struct queue_client *qc)
 }
 
 /* What was applied is not: an operator has given up who had it. The queue goes on from `last`, and what it knows of
- * this client's consumers is not theirs. */
+ * this client's consumers is not theirs: some may have ended long ago, and would hold messages for nobody. */
 static void client_rewind(struct queue_client *qc, uint64_t last)
 {
 	client_drop_backlog(qc);
 	qc->next_seq++; /* so that there is something to pass over, and to hear of */
 	qc->skip_from = last + 1;
+	qc->rewound = qc->next_seq;
 	client_unavailable(qc);
 }
 

@@ -172,8 +172,10 @@ struct command_settle {
 	uint64_t to;
 };
 
+enum { CONSUMER_ALL = 0 }; /* no consumer's number */
+
 struct command_cancel {
-	uint32_t consumer;
+	uint32_t consumer; /* CONSUMER_ALL: each of the client's, and all that they hold returns */
 	bool requeue; /* also return its unsettled deliveries and forget it (its channel is gone);
 		       * else they stay outstanding */
 };

@@ -239,12 +239,24 @@ static void leave(struct machine *m, struct consumer *c, bool requeue)
 		consumers_forget(&m->consumers, c);
 }
 
+static void leave_all(struct machine *m, uint64_t from, uint64_t to)
+{
+	LIST_EACH_SAFE(node, &m->consumers.all)
+	{
+		struct consumer *found = LIST_ENTRY(node, struct consumer, all);
+		if (found->key.client >= from && found->key.client <= to)
+			leave(m, found, true);
+	}
+}
+
 static void apply_cancel(
 	struct machine *m, uint64_t client, uint64_t seq, const struct command_cancel *c)
 {
 	uint32_t before = m->consumers.attached;
 	struct consumer *found = consumers_find(&m->consumers, client, c->consumer);
-	if (found != NULL)
+	if (c->consumer == CONSUMER_ALL)
+		leave_all(m, client, client);
+	else if (found != NULL)
 		leave(m, found, c->requeue);
 	consumers_left(m, before);
 	answer(m, client, seq, COMMAND_CANCEL, m->gone ? MACHINE_GONE : MACHINE_OK, 0);
@@ -300,12 +312,7 @@ static void apply_client_down(struct machine *m, const struct command_client_dow
 			hear(m, p, UINT64_MAX);
 	}
 	publishers_forget(&m->publishers, from, to);
-	LIST_EACH_SAFE(node, &m->consumers.all)
-	{
-		struct consumer *found = LIST_ENTRY(node, struct consumer, all);
-		if (found->key.client >= from && found->key.client <= to)
-			leave(m, found, true);
-	}
+	leave_all(m, from, to);
 	if (!m->gone)
 		consumers_left(m, before);
 }

@@ -590,7 +590,10 @@ static void model_cancel(
 {
 	uint32_t before = model_attached(m);
 	long i = model_find(m, client, c->consumer);
-	if (i >= 0)
+	for (size_t k = 0; c->consumer == CONSUMER_ALL && k < m->consumers_n; k++)
+		if (!m->consumers[k].forgotten && m->consumers[k].client == client)
+			model_leave(m, k, true);
+	if (c->consumer != CONSUMER_ALL && i >= 0)
 		model_leave(m, (size_t)i, c->requeue);
 	model_left(m, before);
 	model_answer(m, client, seq, COMMAND_CANCEL, m->gone ? MACHINE_GONE : MACHINE_OK, 0);

@@ -323,6 +323,23 @@ static void cancelling_again_with_requeue_returns_what_was_kept(void **state)
 	assert_int_equal(counts(f).ready, 1);
 }
 
+static void cancelling_all_returns_what_the_client_has_and_no_other(void **state)
+{
+	struct fixture *f = *state;
+	attach(f, 1, 1, 0, 1);
+	attach(f, 1, 2, 0, 1);
+	attach(f, 2, 1, 0, 1);
+	enqueue_all(f, "abc");
+	apply(f);
+	assert_int_equal(counts(f).unacked, 3);
+	cancel(f, 1, 1, false);
+	cancel(f, 1, CONSUMER_ALL, true);
+	apply(f);
+	assert_int_equal(counts(f).unacked, 1);
+	assert_int_equal(counts(f).ready, 2);
+	assert_int_equal(counts(f).consumers, 1);
+}
+
 static void cancelling_an_unknown_consumer_is_fine(void **state)
 {
 	struct fixture *f = *state;
@@ -557,6 +574,7 @@ int main(void)
 		STORY(a_cancelled_consumer_keeps_its_unsettled_deliveries),
 		STORY(cancelling_with_requeue_returns_them),
 		STORY(cancelling_again_with_requeue_returns_what_was_kept),
+		STORY(cancelling_all_returns_what_the_client_has_and_no_other),
 		STORY(cancelling_an_unknown_consumer_is_fine),
 		STORY(attaching_again_changes_nothing),
 		STORY(deliveries_can_be_asked_for_again),
