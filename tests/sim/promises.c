@@ -321,7 +321,7 @@ uint32_t promise_message(struct promises *p, uint32_t publisher)
 void promise_answered(struct promises *p, uint32_t publisher, uint32_t number, bool refused)
 {
 	struct promised_message *m = message(p, publisher, number);
-	if (m == NULL || promises_given_up(p, p->publishers[publisher].queue))
+	if (m == NULL || promise_given_up(p, publisher, number))
 		return;
 	if (m->confirmed || m->refused)
 		promise_broken(p, "message %" PRIu32 " of publisher %" PRIu32 " is answered twice",
@@ -338,7 +338,7 @@ void promise_came(struct promises *p, uint32_t publisher, uint32_t number, uint3
 		return;
 	p->came++;
 	p->redelivered += returns > 0;
-	if (promises_given_up(p, p->publishers[publisher].queue))
+	if (promise_given_up(p, publisher, number))
 		return;
 	if (m->settled)
 		promise_broken(p, "message %" PRIu32 " of publisher %" PRIu32
@@ -375,21 +375,23 @@ void promises_forget_group(struct promises *p, uint64_t group)
 void promises_give_up(struct promises *p, uint32_t queue, uint64_t group)
 {
 	promises_forget_group(p, group);
-	p->given_up |= UINT64_C(1) << queue;
+	for (uint32_t i = 0; i < p->n_publishers; i++)
+		if (p->publishers[i].queue == queue)
+			p->publishers[i].given_up = p->publishers[i].n;
 	world_trace(p->world, "q%" PRIu32 " is given up", queue);
 }
 
-bool promises_given_up(const struct promises *p, uint32_t queue)
+bool promise_given_up(const struct promises *p, uint32_t publisher, uint32_t number)
 {
-	return queue < 64 && p->given_up >> queue & 1;
+	return publisher < p->n_publishers && number <= p->publishers[publisher].given_up;
 }
 
 uint64_t promises_open(const struct promises *p, uint32_t queue, uint64_t *ret_which)
 {
 	uint64_t n = 0;
-	for (uint32_t i = 0; i < p->n_publishers && !promises_given_up(p, queue); i++) {
+	for (uint32_t i = 0; i < p->n_publishers; i++) {
 		const struct promised_publisher *pub = &p->publishers[i];
-		for (uint32_t k = 0; pub->queue == queue && k < pub->n; k++) {
+		for (uint32_t k = pub->given_up; pub->queue == queue && k < pub->n; k++) {
 			if (!pub->messages[k].confirmed || pub->messages[k].taken)
 				continue;
 			*ret_which = (uint64_t)i << 32 | (k + 1);

@@ -54,6 +54,7 @@ struct promised_publisher {
 	uint32_t queue;
 	struct promised_message *messages; /* by number, from 1 */
 	uint32_t n, cap;
+	uint32_t given_up; /* of those up to this one nothing is promised */
 };
 
 struct promises {
@@ -61,7 +62,6 @@ struct promises {
 	struct list groups;
 	struct promised_publisher *publishers;
 	uint32_t n_publishers;
-	uint64_t given_up; /* queues, a bit each */
 	bool failed;
 	char why[1024];
 	uint64_t applied, compared, digests, compared_digests, restored; /* how much was looked at */
@@ -81,10 +81,11 @@ void promise_came(struct promises *p, uint32_t publisher, uint32_t number, uint3
 void promise_taken(struct promises *p, uint32_t publisher, uint32_t number);
 void promise_settled(struct promises *p, uint32_t publisher, uint32_t number);
 /* An operator says that the group goes on with what one of its members has left: only its terms are still one
- * history. Of a queue's messages, whatever was confirmed, nothing is promised any more. */
+ * history. Of the messages that were sent to a queue so far, whatever was confirmed, nothing is promised any more; of
+ * those that are sent from now on all is. */
 void promises_forget_group(struct promises *p, uint64_t group);
 void promises_give_up(struct promises *p, uint32_t queue, uint64_t group);
-bool promises_given_up(const struct promises *p, uint32_t queue);
+bool promise_given_up(const struct promises *p, uint32_t publisher, uint32_t number);
 /* How many of a queue's confirmed messages nobody has acknowledged; *ret_which says one of them. */
 uint64_t promises_open(const struct promises *p, uint32_t queue, uint64_t *ret_which);
 

@@ -234,8 +234,7 @@ static void on_deliver(struct queue_consumer *q, const struct queue_delivery *d)
 	c->over = c->over || !lives(c) || is_over(c);
 	if (c->over)
 		return;
-	bool given_up = promises_given_up(promises_of(c), c->queue);
-	if (d->number != c->last + 1 && !given_up)
+	if (d->number != c->last + 1)
 		promise_broken(promises_of(c), "delivery %lu follows %lu, to consumer %u of q%u at %s",
 			(unsigned long)d->number, (unsigned long)c->last, c->con.no, c->queue,
 			c->node->name);
@@ -246,7 +245,8 @@ static void on_deliver(struct queue_consumer *q, const struct queue_delivery *d)
 	}
 	struct held h = {d->number, load_u32le(d->message.body.p), load_u32le(d->message.body.p + 4)};
 	promise_came(promises_of(c), h.publisher, h.message, d->returns);
-	if (!promises_of(c)->failed && d->returns == 0 && !given_up)
+	if (!promises_of(c)->failed && d->returns == 0 &&
+		!promise_given_up(promises_of(c), h.publisher, h.message))
 		check_order(c, &h);
 	c->held[c->n_held++] = h;
 }
