@@ -56,7 +56,7 @@ static int change_cluster_node_type(struct ctl *c)
 {
 	const char *type = ctl_arg(c, 0);
 	if (strcmp(type, "disc") != 0 && strcmp(type, "disk") != 0 && strcmp(type, "ram") != 0)
-		return ctl_misuse(c, "The node type must be either disc or ram.");
+		return ctl_bad_argument(c, "The node type must be either disc or ram.");
 	ctl_say(c, "Turning %s into a %s node", c->node, type);
 	return change(c, "change_cluster_node_type", json_pack("{ss}", "type", type));
 }
@@ -227,7 +227,7 @@ static int await_online_nodes(struct ctl *c)
 	bool asked = false;
 	long n = strtol(ctl_arg(c, 0), &end, 10);
 	if (*end != '\0' || n < 1)
-		return ctl_misuse(c, "Argument must be a positive integer");
+		return ctl_bad_argument(c, "Argument must be a positive integer");
 	ctl_say(c, "Will wait for at least %ld nodes to join the cluster of %s. Timeout: %d seconds.", n,
 		c->node, (int)(ctl_deadline_s(c) - ctl_now_s() + 0.5));
 	for (double until = ctl_deadline_s(c);; ctl_nap()) {
@@ -242,7 +242,7 @@ static int await_online_nodes(struct ctl *c)
 		if (running >= n)
 			return CTL_OK;
 	}
-	return ctl_error(c, CTL_TIMEOUT, "operation await_online_nodes on node %s timed out", c->node);
+	return ctl_error(c, CTL_SOFTWARE, "operation await_online_nodes on node %s timed out", c->node);
 }
 
 #define CLUSTER "Cluster"

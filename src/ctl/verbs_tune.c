@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What an operator changes in a node that runs, until it starts again: limits of the alarms, the log, memory.
+ * What an operator changes in a node that runs, until it starts again (limits of the alarms: until its app does): those, the log,
+ * memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,12 +149,12 @@ static int force_gc(struct ctl *c)
 
 const struct ctl_verb verbs_tune[] = {
 	{"set_disk_free_limit", CONFIGURATION, "<disk_limit> | mem_relative <fraction>",
-		"Sets the disk_free_limit setting, until the node starts again", 1, 2, 0,
+		"Sets the disk_free_limit setting, until its app starts again", 1, 2, 0,
 		set_disk_free_limit},
 	{"set_log_level", CONFIGURATION, "<log_level>",
 		"Sets the log level, until the node starts again", 1, 1, 0, set_log_level},
 	{"set_vm_memory_high_watermark", CONFIGURATION, "<fraction> | absolute <value>",
-		"Sets the vm_memory_high_watermark setting, until the node starts again", 1, 2, 0,
+		"Sets the vm_memory_high_watermark setting, until its app starts again", 1, 2, 0,
 		set_vm_memory_high_watermark},
 	{"log_location", CONFIGURATION, "", "Shows where the node's log goes", 0, 0, OPTION_ALL,
 		log_location},

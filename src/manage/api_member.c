@@ -310,6 +310,11 @@ static void fail_running(struct api_call *c, const char *name)
 			name, name);
 }
 
+static void fail_no_member(struct api_call *c)
+{
+	api_fail(c, API_UNAVAILABLE, "The node selected is not in the cluster.");
+}
+
 static void on_forgotten(struct api_call *c, const struct broker_result *r)
 {
 	const char *name = json_string_value(json_object_get(c->args, "node"));
@@ -324,7 +329,7 @@ static void on_forgotten(struct api_call *c, const struct broker_result *r)
 		api_fail(c, API_REFUSED, "%s is the only disc node of the cluster", name);
 		break;
 	default:
-		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+		fail_no_member(c);
 	}
 }
 
@@ -336,7 +341,7 @@ static void forget_when_down(struct api_call *c)
 	const struct broker_node *n = broker_node_by_name(api_broker(c), slice_str(name));
 	struct buf b = BUF_EMPTY;
 	if (n == NULL) {
-		api_fail(c, API_REFUSED, "The node selected is not in the cluster.");
+		fail_no_member(c);
 	} else if (n->up && is_out_of_reach(c, n) && now_ms(c) < c->until_ms) {
 		if (!api_fails_in_minority(c))
 			api_again(c, forget_when_down);

@@ -2,6 +2,7 @@
  *
  * Policies and operator policies.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -66,14 +67,16 @@ static bool read_priority(struct api_call *c, int64_t *ret)
 	const char *text = json_string_value(v);
 	char *end = NULL;
 	*ret = json_integer_value(v);
+	errno = 0;
 	if (v == NULL || json_is_integer(v))
 		return true;
 	if (text != NULL)
 		*ret = strtoll(text, &end, 10);
-	if (text != NULL && *text != '\0' && *end == '\0')
+	bool is_number = text != NULL && *text != '\0' && *end == '\0';
+	if (is_number && errno != ERANGE)
 		return true;
-	api_fail(c, API_BAD_REQUEST, "<<\"%s\">> priority must be a number",
-		text != NULL ? text : "");
+	api_fail(c, API_BAD_REQUEST, "<<\"%s\">> priority %s", text != NULL ? text : "",
+		is_number ? "is out of range" : "must be a number");
 	return false;
 }
 

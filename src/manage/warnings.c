@@ -40,6 +40,8 @@ static void look_at_majority(const struct api_call *c, const struct broker *b, j
 		all++;
 		reached += warnings_reaches(c, b->nodes[i]);
 	}
+	if (all == 0)
+		return; /* it waits for its cluster, and knows nothing of it yet */
 	warn(list,
 		mem_printf(2 * reached <= all
 				     ? "this node is in a minority: it reaches %u of the cluster's %u disk nodes, "

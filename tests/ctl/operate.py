@@ -119,6 +119,8 @@ class Operate(OneNode):
         self.assertEqual(self.status()["disk_free_limit"], 0)
 
     def test_limits_end_with_the_app(self):
+        for verb in "set_disk_free_limit", "set_vm_memory_high_watermark":
+            self.assertIn("until its app starts again", " ".join(self.ctl("help", verb).split()))
         self.ctl("set_disk_free_limit", "1MiB")
         self.assertEqual(self.status()["disk_free_limit"], 1 << 20)
         self.ctl("stop_app")

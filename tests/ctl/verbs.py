@@ -124,6 +124,8 @@ class Verbs(OneNode):
         self.expect("await_startup", "-t", "0", out="")
         self.expect("await_startup", "-t", "0", node="other@localhost", status=TIMEOUT)
         self.expect("await_online_nodes", "1", "-t", "0", "-q", out="")
+        self.expect("await_online_nodes", "2", "-t", "0", "-q", status=SOFTWARE, out="")
+        self.expect("await_online_nodes", "abc", "-q", status=DATA, out="")
         for wrong in "infinity", "-1", "nan", "soon":
             self.expect("list_users", "--timeout=%s" % wrong, status=USAGE,
                         err="Error (argument validation): Invalid options for this command:\n--timeout : %s\n" % wrong)
