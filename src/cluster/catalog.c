@@ -86,13 +86,30 @@ void catalog_propose(struct catalog *c, struct slice command, struct catalog_req
 
 static void catalog_answer(struct catalog *c, uint64_t seq, const struct broker_result *result)
 {
+	LIST_EACH_SAFE(node, &c->requests)
+	{
+		struct catalog_request *r = LIST_ENTRY(node, struct catalog_request, link);
+		if (r->seq > seq)
+			return;
+		if (r->seq < seq)
+			continue; /* held */
+		if (c->holds && r->everywhere)
+			return;
+		list_remove(&r->link);
+		r->done(r, result);
+		return;
+	}
+}
+
+/* Answers that are held have to be remembered. */
+static void catalog_look_at_heard(struct catalog *c)
+{
+	c->heard = c->applied;
 	if (list_empty(&c->requests))
 		return;
-	struct catalog_request *r = LIST_ENTRY(c->requests.next, struct catalog_request, link);
-	if (r->seq != seq)
-		return;
-	list_remove(&r->link);
-	r->done(r, result);
+	const struct catalog_request *r = LIST_ENTRY(c->requests.next, struct catalog_request, link);
+	if (r->seq <= c->applied)
+		c->heard = r->seq - 1;
 }
 
 static void catalog_apply_section(struct catalog *c, struct section *s)
@@ -107,11 +124,12 @@ static void catalog_apply_section(struct catalog *c, struct section *s)
 		struct broker_result result;
 		uint64_t seq = s->first_seq + i;
 		broker_apply_once(c->broker, s->client, seq, command, &result);
-		if (s->client != c->config.client_id || seq <= c->heard)
+		if (s->client != c->config.client_id || seq <= c->applied)
 			continue;
-		c->heard = seq;
+		c->applied = seq;
 		catalog_answer(c, seq, &result);
 	}
+	catalog_look_at_heard(c);
 }
 
 void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
@@ -128,16 +146,36 @@ void catalog_apply(struct catalog *c, const uint8_t *p, size_t n)
 	c->config.applied(c->config.arg);
 }
 
+/* Its answer is remembered until we say that we have heard it. */
+static void catalog_answer_held(struct catalog *c, uint64_t seq)
+{
+	while (!list_empty(&c->requests)) {
+		struct catalog_request *r = LIST_ENTRY(c->requests.next, struct catalog_request, link);
+		struct broker_result result;
+		if (r->seq > seq || r->seq > c->applied)
+			break;
+		list_remove(&r->link);
+		broker_apply_once(c->broker, c->config.client_id, r->seq, slice_make(NULL, 0), &result);
+		r->done(r, &result);
+	}
+	catalog_look_at_heard(c);
+}
+
+void catalog_apply_held(struct catalog *c, const uint8_t *p, size_t n)
+{
+	c->holds = true;
+	catalog_apply(c, p, n);
+	c->holds = false;
+}
+
 /* What was applied on the way to this state is answered from what it remembers. */
 static void catalog_answer_from_state(struct catalog *c)
 {
 	uint64_t id = c->config.client_id, last = broker_proposer_last(c->broker, id);
-	struct broker_result result;
-	while (id != 0 && c->heard < last) {
-		c->heard++;
-		broker_apply_once(c->broker, id, c->heard, slice_make(NULL, 0), &result);
-		catalog_answer(c, c->heard, &result);
-	}
+	if (id == 0)
+		return;
+	c->applied = last;
+	catalog_answer_held(c, last);
 }
 
 void catalog_restore(struct catalog *c, const uint8_t *p, size_t n)
@@ -236,6 +274,31 @@ void catalog_tell(struct catalog *const *all, unsigned n_all, struct blob *blob,
 	}
 	atomic_store_explicit(&gate->open, true, memory_order_release);
 	gate_unref(gate);
+}
+
+struct settled_mail {
+	struct mail mail;
+	struct catalog *to;
+	uint64_t seq;
+};
+
+static void catalog_on_settled(struct mail *mail, struct worker *w)
+{
+	struct settled_mail *m = (struct settled_mail *)mail;
+	(void)w;
+	catalog_answer_held(m->to, m->seq);
+	mem_free(m);
+}
+
+void catalog_tell_settled(struct catalog *c, uint64_t seq)
+{
+	if (c->home != NULL) {
+		catalog_answer_held(c, seq);
+		return;
+	}
+	struct settled_mail *m = MEM_NEW(struct settled_mail);
+	*m = (struct settled_mail){{NULL, catalog_on_settled}, c, seq};
+	worker_post(c->config.worker, &m->mail);
 }
 
 struct unavailable_mail {

@@ -8,7 +8,8 @@
  *           -> every worker's catalog applies it -> the proposer's request is answered
  *
  * A request is answered when its effect is in the proposer's own copy. The other workers of the
- * node have the entry in their mailbox by then, ahead of anything a client could send them next.
+ * node have the entry in their mailbox by then, ahead of anything a client could send them next; and
+ * so have other nodes, if it asks for that.
  *
  * Group 0 has a member on every node: disc nodes vote, RAM nodes follow with a log in memory. A home
  * that does not lead sends what its workers propose to the leader's node, and again, until it is
@@ -45,6 +46,9 @@ struct catalog_request {
 	 * any more removes `link` from its list. */
 	void (*unavailable)(struct catalog_request *r);
 	bool hasty; /* somebody is looking at it */
+	/* Answered when all nodes that are linked have its effect, too, and do not let wait for it
+	 * (src/cluster/echoes.h): whoever is told may look for it there. */
+	bool everywhere;
 };
 
 struct catalog_config {
@@ -97,6 +101,9 @@ int catalog_home_open(struct catalog_home **ret, const struct catalog_home_confi
 /* ENVELOPE_CATALOG: a section of another node. False: it cannot be understood. */
 bool catalog_home_receive(struct catalog_home *h, const uint8_t *p, size_t n);
 void catalog_home_link_up(struct catalog_home *h, uint64_t node);
+void catalog_home_link_down(struct catalog_home *h, uint64_t node);
+/* The same, ENVELOPE_CATALOG_ECHO: what another node has applied of a worker's commands here. */
+bool catalog_home_echo(struct catalog_home *h, uint64_t node, const uint8_t *p, size_t n);
 /* For src/cluster/roster.c. */
 struct group *catalog_home_group(struct catalog_home *h);
 /* Lets another node lead group 0, if this one does and there is one that can. */

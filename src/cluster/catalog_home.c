@@ -19,6 +19,7 @@
 #include "src/broker/whole.h"
 #include "src/cluster/catalog_entry.h"
 #include "src/cluster/catalog_priv.h"
+#include "src/cluster/echoes.h"
 #include "src/loop/timer.h"
 #include "src/queue/command.h"
 
@@ -47,6 +48,9 @@ struct catalog_home {
 	uint64_t sent_ms;       /* all of them were sent, or a first one */
 	struct timer *timer;    /* set while there is something unapplied */
 	bool timing;
+	struct echoes echoes;
+	uint64_t *settled; /* by worker: that it was told of */
+	struct timer *echo_timer;
 };
 
 static struct catalog *own_catalog(const struct catalog_home *h)
@@ -224,6 +228,106 @@ static void home_on_timer(void *arg)
 	set_timer(h);
 }
 
+/* ---- echoes ---- */
+
+/* Who is linked is waited for from now on, who is not is not. */
+static void look_at_links(struct catalog_home *h)
+{
+	const struct broker *b = own_catalog(h)->broker;
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		uint64_t node = b->nodes[i]->id;
+		if (node == h->config.node)
+			continue;
+		if (link_port_linked(h->config.links, node))
+			echoes_link_up(&h->echoes, node);
+		else
+			echoes_link_down(&h->echoes, node);
+	}
+}
+
+static void settle(struct catalog_home *h)
+{
+	for (unsigned w = 0; w < h->config.n_catalogs; w++) {
+		uint64_t seq = echoes_settled(&h->echoes, w);
+		if (seq <= h->settled[w])
+			continue;
+		h->settled[w] = seq;
+		catalog_tell_settled(h->config.catalogs[w], seq);
+	}
+	int patience = echoes_patience_ms(&h->echoes, now_ms(h));
+	if (patience < 0)
+		timer_stop(h->echo_timer);
+	else
+		timer_set(h->echo_timer, (uint64_t)patience + 1);
+}
+
+static void home_on_echo_timer(void *arg)
+{
+	struct catalog_home *h = arg;
+	echoes_expire(&h->echoes, now_ms(h));
+	settle(h);
+}
+
+/* The clients of a node's workers differ in the worker's number. */
+static bool is_own(const struct catalog_home *h, uint64_t client)
+{
+	uint64_t own = own_catalog(h)->config.client_id;
+	return own != 0 && client_id_node(client) == client_id_node(own) &&
+	       client_id_incarnation(client) == client_id_incarnation(own) &&
+	       client_id_worker(client) < h->config.n_catalogs;
+}
+
+static void send_echo(struct catalog_home *h, uint64_t client, uint64_t seq)
+{
+	const struct broker_node *n = broker_node_by_number(own_catalog(h)->broker, client_id_node(client));
+	uint8_t octets[16];
+	if (n == NULL || n->id == h->config.node || !link_port_linked(h->config.links, n->id))
+		return;
+	store_u64le(octets, client);
+	store_u64le(octets + 8, seq);
+	link_port_send_copy(h->config.links, n->id, &(struct envelope){.kind = ENVELOPE_CATALOG_ECHO},
+		slice_make(octets, sizeof octets));
+}
+
+/* Every worker here has the entry in its mailbox. */
+static void echo_entry(struct catalog_home *h, const uint8_t *p, size_t n, bool held)
+{
+	struct reader r = reader_make(p + GROUP_ENTRY_HEADER, n - GROUP_ENTRY_HEADER);
+	struct section s;
+	bool own = false;
+	while (command_section_next(&r, &s)) {
+		uint64_t seq = broker_proposer_last(own_catalog(h)->broker, s.client);
+		if (!is_own(h, s.client)) {
+			send_echo(h, s.client, seq);
+			continue;
+		}
+		echoes_apply(&h->echoes, client_id_worker(s.client), seq, now_ms(h));
+		if (!held)
+			h->settled[client_id_worker(s.client)] = seq;
+		own = true;
+	}
+	if (own && held)
+		settle(h);
+}
+
+bool catalog_home_echo(struct catalog_home *h, uint64_t node, const uint8_t *p, size_t n)
+{
+	if (n != 16)
+		return false;
+	uint64_t client = load_u64le(p);
+	if (is_own(h, client)) {
+		echoes_hear(&h->echoes, node, client_id_worker(client), load_u64le(p + 8), now_ms(h));
+		settle(h);
+	}
+	return true; /* else it is of a former life */
+}
+
+void catalog_home_link_down(struct catalog_home *h, uint64_t node)
+{
+	echoes_link_down(&h->echoes, node);
+	settle(h);
+}
+
 /* ---- group 0 ---- */
 
 static void home_seal(void *arg, uint8_t *header)
@@ -239,9 +343,13 @@ static void home_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 {
 	struct catalog_home *h = arg;
 	(void)index;
-	catalog_tell(h->config.catalogs, h->config.n_catalogs, blob, p, n, catalog_apply);
-	catalog_apply(own_catalog(h), p, n);
+	look_at_links(h);
+	bool held = echoes_wanted(&h->echoes);
+	catalog_take_fn *take = held ? catalog_apply_held : catalog_apply;
+	catalog_tell(h->config.catalogs, h->config.n_catalogs, blob, p, n, take);
+	take(own_catalog(h), p, n);
 	drop_applied(h);
+	echo_entry(h, p, n, held);
 }
 
 struct row_sink {
@@ -380,6 +488,9 @@ static void home_closed(void *arg)
 	while ((node = list_pop(&h->unapplied)) != NULL)
 		mem_free(LIST_ENTRY(node, struct unapplied, link));
 	timer_free(h->timer);
+	timer_free(h->echo_timer);
+	echoes_done(&h->echoes);
+	mem_free(h->settled);
 	buf_done(&h->row_bytes);
 	mem_free(h);
 	closed(closed_arg);
@@ -416,10 +527,16 @@ int catalog_home_open(struct catalog_home **ret, const struct catalog_home_confi
 		.arg = h,
 	};
 	h->timer = timer_new(own_catalog(h)->config.worker, home_on_timer, h);
+	h->echo_timer = timer_new(own_catalog(h)->config.worker, home_on_echo_timer, h);
+	echoes_init(&h->echoes, config->n_catalogs);
+	h->settled = mem_zalloc(config->n_catalogs * sizeof *h->settled);
 	h->leaderless_ms = now_ms(h);
 	int rc = group_open(&h->group, config->groups, &spec);
 	if (rc != 0) {
 		timer_free(h->timer);
+	timer_free(h->echo_timer);
+	echoes_done(&h->echoes);
+	mem_free(h->settled);
 		mem_free(h);
 		return rc;
 	}

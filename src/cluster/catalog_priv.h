@@ -16,7 +16,9 @@ struct catalog {
 	struct buf out;            /* commands not yet sent, behind room for a section's header */
 	uint32_t out_count;
 	uint64_t next_seq;
-	uint64_t heard;       /* the last command that is answered */
+	uint64_t applied;     /* the last command that has its effect here */
+	uint64_t heard;       /* the last one that is answered, and all before it */
+	bool holds;           /* those that are to have effect everywhere are answered by catalog_release() */
 	struct list requests; /* by seq */
 	unsigned reachable, nodes; /* when it was last found that nobody leads */
 };
@@ -26,12 +28,16 @@ typedef void catalog_take_fn(struct catalog *c, const uint8_t *p, size_t n);
 
 /* An entry of group 0, header and all. */
 catalog_take_fn catalog_apply;
+/* The same, and other nodes are waited for. */
+catalog_take_fn catalog_apply_held;
 /* A whole state, as broker_whole() makes it. It has been found good. */
 catalog_take_fn catalog_restore;
 /* To all catalogs but the first one, which is the caller's: they take it, none of them before all have
  * it in their mailbox. `blob` is borrowed. */
 void catalog_tell(struct catalog *const *all, unsigned n_all, struct blob *blob, const uint8_t *p,
 	size_t n, catalog_take_fn *take);
+/* To one: all nodes that are waited for have its commands up to `seq`. */
+void catalog_tell_settled(struct catalog *c, uint64_t seq);
 /* To all: nobody leads; so many of so many nodes can be reached. `hasty`: only those hear it who are. */
 void catalog_tell_unavailable(struct catalog *const *all, unsigned n_all, unsigned reachable, unsigned nodes,
 	bool hasty);

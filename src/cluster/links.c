@@ -453,6 +453,7 @@ static int worker_of(const struct links *ls, const struct envelope *e)
 		/* Of an earlier start it may have had more. */
 		return e->worker < ls->n_ports ? e->worker : -1;
 	case ENVELOPE_CATALOG:
+	case ENVELOPE_CATALOG_ECHO:
 	case ENVELOPE_CALL:
 	case ENVELOPE_ALARMS:
 		return 0;

@@ -286,6 +286,8 @@ void app_on_link_up(struct node *n, uint64_t node, uint64_t incarnation)
 void app_on_link_down(struct node *n, uint64_t node, enum link_end why)
 {
 	roster_link_down(n->app.roster, node, why);
+	if (n->app.home != NULL)
+		catalog_home_link_down(n->app.home, node);
 	if (alarms_of_other(&n->app.alarms, node, SESSION_ALARM_NONE))
 		app_hold_publishers(n);
 }
@@ -306,6 +308,11 @@ void app_on_alarms(struct node *n, uint64_t node, uint32_t raised)
 bool app_on_section(struct node *n, struct slice octets)
 {
 	return n->app.home == NULL || catalog_home_receive(n->app.home, octets.p, octets.n);
+}
+
+bool app_on_echo(struct node *n, uint64_t node, struct slice octets)
+{
+	return n->app.home == NULL || catalog_home_echo(n->app.home, node, octets.p, octets.n);
 }
 
 /* Who is going down already does not come up again by this: an operator may wait for it to be down. */

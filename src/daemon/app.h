@@ -96,6 +96,8 @@ void app_on_link_down(struct node *n, uint64_t node, enum link_end why);
 void app_on_alarms(struct node *n, uint64_t node, uint32_t raised);
 /* A section for group 0. False: it cannot be understood. */
 bool app_on_section(struct node *n, struct slice octets);
+/* ENVELOPE_CATALOG_ECHO of another node. False: it is malformed. */
+bool app_on_echo(struct node *n, uint64_t node, struct slice octets);
 
 /* A shard's thread. `worked`: of APP_STEP_LEFT, it has done something since the last round. */
 void app_shard_reached(struct node *n, struct shard *s, enum app_step step, bool worked);

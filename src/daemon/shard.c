@@ -426,9 +426,10 @@ static bool shard_on_link_message(
 		blob_unref(blob);
 		return true;
 	}
-	if (e->kind == ENVELOPE_CATALOG && s->begun) {
-		bool fine = app_on_section(
-			s->node, slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE));
+	struct slice octets = slice_make(blob->data + ENVELOPE_SIZE, n - ENVELOPE_SIZE);
+	bool section = e->kind == ENVELOPE_CATALOG, echo = e->kind == ENVELOPE_CATALOG_ECHO;
+	if ((section || echo) && s->begun) {
+		bool fine = section ? app_on_section(s->node, octets) : app_on_echo(s->node, node, octets);
 		blob_unref(blob);
 		return fine;
 	}

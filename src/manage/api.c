@@ -245,6 +245,7 @@ void api_propose(struct api_call *c, struct buf *command,
 	c->catalog.done = call_on_result;
 	c->catalog.unavailable = call_on_unavailable;
 	c->catalog.hasty = true;
+	c->catalog.everywhere = true;
 	if (!api_fails_in_minority(c)) {
 		call_wait(c);
 		catalog_propose(catalog, buf_slice(command), &c->catalog);

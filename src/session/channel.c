@@ -289,6 +289,7 @@ struct catalog_request *channel_op_catalog(struct channel_op *op,
 	op->catalog_done = done;
 	op->catalog.done = op_catalog_done;
 	op->catalog.unavailable = op_unavailable;
+	op->catalog.everywhere = true;
 	return &op->catalog;
 }
 

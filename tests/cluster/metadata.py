@@ -146,6 +146,24 @@ class Metadata(unittest.TestCase):
         except pika.exceptions.AMQPError:
             return True
 
+    def test_what_is_there_is_there_for_all(self):
+        """Who was told that a queue is there finds it through any node, in the same moment."""
+        nodes = self.cluster.nodes
+        connections = [connect(node) for node in nodes]
+        channels = [connection.channel() for connection in connections]
+        for i in range(200):
+            at, other = i % 3, (i + 1 + i // 3 % 2) % 3
+            channels[at].queue_declare("seen-%d" % i)
+            channels[other].queue_declare("seen-%d" % i, passive=True)
+            channels[at].queue_delete("seen-%d" % i)
+        # One that stands still keeps nobody for long.
+        nodes[2].process.send_signal(signal.SIGSTOP)
+        try:
+            for i in range(10):
+                channels[0].exchange_declare("still-%d" % i)
+        finally:
+            nodes[2].process.send_signal(signal.SIGCONT)
+
     def test_who_was_away_for_long_gets_the_whole(self):
         """More than the log keeps: the state comes as a whole, to a node that starts and to one that was only
         cut off, whose clients stay."""
