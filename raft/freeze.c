@@ -44,6 +44,23 @@ void freeze_thaw_soon(struct group *g)
 	list_push_back(&gs->thawing, &g->thaw);
 }
 
+/* Who leads must be able to lose that. */
+void freeze_link_down(struct group *g)
+{
+	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	unsigned voters = 0, there = 0;
+	if (!g->freeze.frozen || !g->leading_raft || !RULE(g, thaw_on_link))
+		return;
+	for (unsigned i = 0; i < conf->n; i++) {
+		const struct raft_server *s = &conf->servers[i];
+		bool linked = s->id == g->self || groups_linked(g->groups, member_node(s->id, s->address));
+		voters += s->role == RAFT_VOTER;
+		there += s->role == RAFT_VOTER && linked;
+	}
+	if (2 * there <= voters)
+		freeze_thaw_soon(g);
+}
+
 /* Nothing is under way and everything is applied. */
 static bool at_rest(const struct group *g, uint64_t last)
 {

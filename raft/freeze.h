@@ -10,7 +10,7 @@
  *
  * It thaws on any message for the group, any request here, the loss of the link to the leader's
  * node or a new incarnation of that (a follower with a known leader refuses its vote, so all must
- * notice), and, on a leader, when a member's node is linked again. Node-wide events are spread over
+ * notice), and, on a leader, when a member's node is linked again or most voters' are not any more. Node-wide events are spread over
  * an election timeout.
  */
 #ifndef WARREN_RAFT_FREEZE_H
@@ -38,5 +38,7 @@ void freeze_receive(struct group *g, uint64_t node, const struct wire *w);
 void freeze_thaw(struct group *g);
 /* The same, within an election timeout. */
 void freeze_thaw_soon(struct group *g);
+/* A link is down. */
+void freeze_link_down(struct group *g);
 
 #endif

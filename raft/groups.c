@@ -303,8 +303,10 @@ void groups_link_down(struct groups *gs, uint64_t node)
 	struct group *g, *next;
 	HASH_ITER(hh, gs->by_id, g, next)
 	{
-		if (g->phase == GROUP_RUNNING)
-			group_net_link_down(g, node);
+		if (g->phase != GROUP_RUNNING)
+			continue;
+		group_net_link_down(g, node);
+		freeze_link_down(g);
 	}
 	haste_link_down(gs, node);
 }

@@ -527,6 +527,32 @@ static void test_a_resting_group_notices_that_its_leaders_node_is_gone(void **st
 	scene_needs(leader_of_resting_group_dies, (struct rules_off){.thaw_on_link = true});
 }
 
+static bool leads_no_more(struct cluster *c)
+{
+	return !c->nodes[0].cell->leading;
+}
+
+static bool leader_at_rest_is_left_alone(const struct rules_off *off)
+{
+	SCENE_NEEDS(rests(3, off));
+	node_crash(&C.nodes[1], false);
+	cluster_run(&C, 5000);
+	SCENE_NEEDS(C.nodes[0].cell->leading);
+	node_crash(&C.nodes[2], false);
+	SCENE_NEEDS(cluster_until(&C, leads_no_more, 8000));
+	node_start(&C.nodes[1]);
+	node_start(&C.nodes[2]);
+	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 8000));
+	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 3));
+	return end(cluster_until(&C, is_equal, 5000));
+}
+
+static void test_a_leader_at_rest_notices_that_it_is_alone(void **state)
+{
+	(void)state;
+	scene_needs(leader_at_rest_is_left_alone, (struct rules_off){.thaw_on_link = true});
+}
+
 /* So fast that nobody misses it: only its incarnation tells. */
 static bool leader_of_resting_group_restarts(const struct rules_off *off)
 {
@@ -860,6 +886,7 @@ int main(void)
 		cmocka_unit_test(test_a_promotion_does_not_wait_for_a_standby_that_is_gone),
 		cmocka_unit_test(test_a_group_at_rest_sends_nothing_and_wakes_in_its_term),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_is_gone),
+		cmocka_unit_test(test_a_leader_at_rest_notices_that_it_is_alone),
 		cmocka_unit_test(test_a_resting_group_notices_that_its_leaders_node_restarted),
 		cmocka_unit_test(test_a_resting_group_takes_a_follower_back_without_an_election),
 		cmocka_unit_test(test_a_group_rests_without_a_dead_member_and_wakes_for_it),
