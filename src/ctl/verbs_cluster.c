@@ -40,7 +40,7 @@ static int change(struct ctl *c, const char *verb, json_t *args)
 	if (rc != CTL_OK)
 		return rc;
 	if (json_is_string(r))
-		ctl_say(c, "%s", json_string_value(r));
+		ctl_found(c, CTL_OK, NULL, "%s", json_string_value(r));
 	json_decref(r);
 	return CTL_OK;
 }
@@ -242,7 +242,8 @@ static int await_online_nodes(struct ctl *c)
 		if (running >= n)
 			return CTL_OK;
 	}
-	return ctl_error(c, CTL_SOFTWARE, "operation await_online_nodes on node %s timed out", c->node);
+	return ctl_error(c, CTL_SOFTWARE,
+		"Error: timed out while waiting. Not enough nodes joined %s's cluster.", c->node);
 }
 
 #define CLUSTER "Cluster"

@@ -342,7 +342,7 @@ static void change_type(struct api_call *c)
 		return;
 	}
 	if (r->n_nodes < 2) {
-		api_fail(c, API_REFUSED, "Non-clustered nodes can only be disc nodes.");
+		api_fail(c, API_UNAVAILABLE, "Non-clustered nodes can only be disc nodes.");
 		return;
 	}
 	struct change *ch = change_new(c);

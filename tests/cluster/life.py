@@ -81,6 +81,7 @@ class Life(unittest.TestCase):
         d.ctl("stop_app")
         self.assertEqual(d.ctl("change_cluster_node_type", "ram"),
                          "Turning %s into a ram node\nNode type is already ram\n" % d.name)
+        self.assertEqual(d.ctl("-q", "change_cluster_node_type", "ram"), "Node type is already ram\n")
         self.assertEqual(d.ctl("change_cluster_node_type", "disc"), "Turning %s into a disc node\n" % d.name)
         d.ctl("start_app")
         c.wait_running(3)
@@ -259,7 +260,7 @@ class Life(unittest.TestCase):
         b.ctl("stop_app")
         self.refused(b, "join_cluster", at(b), text="Cannot cluster node with itself\n")
         self.refused(b, "join_cluster", "nonsense", status=DATA)
-        self.refused(b, "change_cluster_node_type", "ram", text="Non-clustered nodes can only be disc nodes.\n")
+        self.refused(b, "change_cluster_node_type", "ram", status=UNAVAILABLE, text="Non-clustered nodes can only be disc nodes.\n")
         self.refused(b, "change_cluster_node_type", "tape", status=DATA)
         other = "other@localhost:%d" % a.cluster_port
         self.assertIn("but reached %s" % a.name, self.refused(b, "join_cluster", other, status=UNAVAILABLE))
@@ -783,7 +784,8 @@ class Life(unittest.TestCase):
         self.assertIn(critical, self.refused(node, "check_if_node_is_mirror_sync_critical", status=UNAVAILABLE))
         self.assertEqual(node.queues("online")["all"]["online"], [node.name])
         self.refused(node, "await_online_synchronized_mirror", "-t", "0.3", status=TIMEOUT)
-        self.refused(node, "await_online_nodes", "2", "-t", "0.3")
+        self.refused(node, "await_online_nodes", "2", "-t", "0.3",
+                     text="Error:\nError: timed out while waiting. Not enough nodes joined %s's cluster.\n" % node.name)
         node.ctl("await_online_nodes", "1", "-t", "0.3")
         # Its members may look for a leader yet.
         wait_until(lambda: node.ctl("check_if_node_is_quorum_critical", check=False).returncode == UNAVAILABLE, 20,
