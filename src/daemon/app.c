@@ -493,7 +493,7 @@ static void app_on_forgotten(void *arg, const char *why)
 {
 	struct node *n = arg;
 	struct app *a = &n->app;
-	if (a->state != APP_STARTING)
+	if (a->state != APP_STARTING && a->state != APP_UP)
 		return;
 	log_error("node", "%s", why);
 	a->forgotten = mem_strdup(why);
@@ -501,15 +501,14 @@ static void app_on_forgotten(void *arg, const char *why)
 	app_stop(n, NULL, NULL);
 }
 
-static void app_begin_vigil(struct node *n)
+static void app_begin_vigil(struct node *n, uint64_t cluster_id)
 {
-	const struct membership *m = &n->membership;
-	if (m->n_nodes < 2 || membership_alone(m, n->identity.node_id))
-		return;
 	n->app.vigil = vigil_new(&(struct vigil_config){.worker = &n->shards[0].worker,
 		.links = n->links,
+		.catalog = n->catalogs[0],
+		.starts = n->app.state == APP_STARTING,
 		.id = n->identity.node_id,
-		.cluster_id = m->cluster_id,
+		.cluster_id = cluster_id,
 		.name = n->name,
 		.forgotten = app_on_forgotten,
 		.arg = n});
@@ -521,6 +520,13 @@ static void app_end_vigil(struct app *a)
 	a->vigil = NULL;
 }
 
+static void app_wait_for_others(struct node *n)
+{
+	const struct membership *m = &n->membership;
+	if (m->n_nodes >= 2 && !membership_alone(m, n->identity.node_id))
+		app_begin_vigil(n, m->cluster_id);
+}
+
 char *app_trouble(const struct node *n, bool *final)
 {
 	const struct app *a = &n->app;
@@ -529,7 +535,7 @@ char *app_trouble(const struct node *n, bool *final)
 		return mem_strdup(a->forgotten);
 	if (a->formation != NULL)
 		return mem_printf("%s looks for its cluster: %s", n->name, formation_text(a->formation));
-	return a->vigil != NULL ? vigil_text(a->vigil) : NULL;
+	return a->state == APP_STARTING && a->vigil != NULL ? vigil_text(a->vigil) : NULL;
 }
 
 void app_forget_trouble(struct app *a)
@@ -580,7 +586,7 @@ static void app_on_all_opened(struct node *n)
 	if (rc == 0) {
 		roster_set_home(a->roster, a->home);
 		app_remember_others(n);
-		app_begin_vigil(n);
+		app_wait_for_others(n);
 		return;
 	}
 	snprintf(why, sizeof why, "the metadata cannot be read: %s", store_strerror(rc));
@@ -601,6 +607,7 @@ static void app_on_all_serving(struct node *n)
 	}
 	a->state = APP_UP;
 	app_end_vigil(a);
+	app_begin_vigil(n, catalog_broker(n->catalogs[0])->cluster_id); /* others may have joined, or may still */
 	log_info("node", "%s is ready", n->name);
 	app_tell_started(a, NULL);
 	if (app_is_drained(n))

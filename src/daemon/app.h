@@ -47,7 +47,7 @@ struct app {
 	struct catalog_home *home;
 	struct roster *roster;
 	struct formation *formation; /* looks for the cluster, or NULL */
-	struct vigil *vigil;         /* waits for it, or NULL */
+	struct vigil *vigil;         /* waits for it, and looks whether it has forgotten this node; or NULL */
 	char *forgotten;             /* it has, so the app was stopped: a sentence; or NULL */
 	struct formation_config forming;
 	bool declared_down; /* others took us for dead: down and up again */

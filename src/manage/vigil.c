@@ -91,16 +91,22 @@ static bool denies(const struct vigil *v, const json_t *reply)
 	       member_id_get(cluster, &id) && id == v->config.cluster_id && !known;
 }
 
+/* Who is with most of the voters is a member, whatever a node says that an operator made go on without them. */
+static bool is_alone(const struct vigil *v)
+{
+	return catalog_in_minority(v->config.catalog);
+}
+
 static void on_answer(void *arg, json_t *reply, const char *why)
 {
 	struct denier *d = arg;
 	struct vigil *v = d->vigil;
 	(void)why; /* it could not be asked */
-	if (!v->over && denies(v, reply)) {
+	if (!v->over && is_alone(v) && denies(v, reply)) {
 		v->in_vain = true;
 		char *text = mem_printf(
 			"inconsistent_cluster: %s is not a member of the cluster of %s any more: it was removed "
-			"while it was down. Delete what it has with 'warrenctl reset', then use 'warrenctl "
+			"while it was down or cut off. Delete what it has with 'warrenctl reset', then use 'warrenctl "
 			"join_cluster' to make it a member again",
 			v->config.name, d->name);
 		v->config.forgotten(v->config.arg, text);
@@ -133,8 +139,10 @@ static void look(void *arg)
 	struct vigil *v = arg;
 	if (v->in_vain)
 		return;
-	links_each_peer(v->config.links, ask_denier, v);
-	tell(v);
+	if (is_alone(v))
+		links_each_peer(v->config.links, ask_denier, v);
+	if (v->config.starts)
+		tell(v);
 	timer_set(v->timer, LOOK_MS);
 }
 

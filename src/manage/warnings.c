@@ -101,10 +101,22 @@ static void look_at_copies(const struct broker *b, json_t *list)
 				n, SLICE_FMT(first->name), SLICE_FMT(first->vhost->name), DISC_MEMBERS));
 }
 
+static void look_at_membership(const struct api_call *c, json_t *list)
+{
+	const struct api_node *node = api_node(c);
+	bool final;
+	char *trouble = node->trouble(node->arg, &final);
+	if (trouble != NULL && final)
+		warn(list, trouble);
+	else
+		mem_free(trouble);
+}
+
 json_t *warnings_now(const struct api_call *c)
 {
 	const struct broker *b = api_broker(c);
 	json_t *list = json_array();
+	look_at_membership(c, list);
 	if (b == NULL)
 		return list;
 	look_at_majority(c, b, list);

@@ -410,7 +410,7 @@ class Life(unittest.TestCase):
         text = self.refused(b, "start_app", status=SOFTWARE)
         self.assertLess(time.monotonic() - began, HASTE)
         self.assertRegex(text, "^Error:\nnode %s: inconsistent_cluster: %s is not a member of the cluster of (%s|%s) any more: it was "
-                         "removed while it was down. Delete what it has with 'warrenctl reset', then use 'warrenctl join_cluster' "
+                         "removed while it was down or cut off. Delete what it has with 'warrenctl reset', then use 'warrenctl join_cluster' "
                          "to make it a member again\n$" % (b.name, b.name, a.name, d.name))
         self.assertEqual(self.refused(b, "await_startup"), text)
         # Its process stays, also from its start on, so that it can be reset.
@@ -423,6 +423,72 @@ class Life(unittest.TestCase):
         b.ctl("join_cluster", at(a))
         b.ctl("start_app")
         c.wait_running(3)
+
+    def test_forgotten_one_that_runs_is_told(self):
+        """It stood still, was called down and removed: when it goes on it does not serve clients any more."""
+        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
+                         "cluster.node_down_ms=100")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        # Also those that have run since before the others joined.
+        for gone, other in ((b, a), (a, d)):
+            raw = rawamqp.Raw("127.0.0.1", gone.port).open()
+            self.addCleanup(raw.close)
+            gone.process.send_signal(signal.SIGSTOP)
+            try:
+                wait_until(lambda: gone.name not in other.json("cluster_status")["running_nodes"], 20, "the link is lost")
+                other.ctl("forget_cluster_node", gone.name)
+            finally:
+                gone.process.send_signal(signal.SIGCONT)
+            self.assertEqual(raw.expect_close()[0], 320)
+            wait_until(lambda: "does not serve clients any more" in gone.log().rpartition("inconsistent_cluster: ")[2], 20,
+                       "its app has stopped")
+            self.assertFalse(listens(gone.port))
+            sentence = gone.log().rpartition("inconsistent_cluster: ")[2].splitlines()[0]
+            self.assertRegex(sentence, "^%s is not a member of the cluster of .* it was removed while it was down or cut off. Delete "
+                             "what it has with 'warrenctl reset', then use" % gone.name)
+            self.assertEqual(gone.json("cluster_status")["warnings"], ["inconsistent_cluster: " + sentence])
+            for verb in "await_startup", "start_app":
+                self.assertIn("inconsistent_cluster: %s is not a member" % gone.name, self.refused(gone, verb))
+            gone.ctl("reset")
+            gone.ctl("join_cluster", at(other))
+            gone.ctl("start_app")
+            c.wait_running(3)
+            self.assertNotIn("inconsistent_cluster", str(gone.json("cluster_status")["warnings"]))
+        self.assertNotIn("inconsistent_cluster", d.log())
+
+    def test_majority_runs_whoever_was_told_to_go_on_without_it(self):
+        """Two of three were only silent when the third gave them up. It refuses them for ever: that does not stop them."""
+        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        a.ctl("stop_app")
+        for node in b, d:
+            node.process.send_signal(signal.SIGSTOP)
+        try:
+            for node in b, d:
+                a.ctl("forget_cluster_node", "--offline", node.name)
+            a.ctl("start_app")
+        finally:
+            for node in b, d:
+                node.process.send_signal(signal.SIGCONT)
+        refusal = "is not a member of the cluster of %s" % a.name
+        for node in b, d:
+            wait_until(lambda: refusal in node.log(), 20, "it is sent away")
+        # They answer with each other, and what they decide holds.
+        wait_until(lambda: all(sorted(node.json("cluster_status")["running_nodes"]) == [b.name, d.name] for node in (b, d)), 20,
+                   "they are linked with each other")
+        wait_until(lambda: b.json("cluster_status")["warnings"] == [], 20, "one of them leads")
+        b.ctl("add_vhost", "theirs")
+        wait_until(lambda: "theirs" in d.ctl("list_vhosts", "-q"), 20, "the two go on")
+        time.sleep(3)  # they could have asked it several times
+        for node in b, d:
+            self.assertNotIn("inconsistent_cluster", node.log())
+            self.assertEqual(node.ctl("check_running", check=False).returncode, OK)
 
     def test_who_waits_for_others_says_for_whom(self):
         c = self.cluster(3)
