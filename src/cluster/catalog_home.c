@@ -292,10 +292,11 @@ static void send_echo(struct catalog_home *h, uint64_t client, uint64_t seq)
 /* Every worker here has the entry in its mailbox. */
 static void echo_entry(struct catalog_home *h, const uint8_t *p, size_t n, bool held)
 {
-	struct reader r = reader_make(p + GROUP_ENTRY_HEADER, n - GROUP_ENTRY_HEADER);
+	struct reader r = reader_make(p, n);
+	get_slice(&r, GROUP_ENTRY_HEADER);
 	struct section s;
 	bool own = false;
-	while (command_section_next(&r, &s)) {
+	while (!r.bad && command_section_next(&r, &s)) {
 		uint64_t seq = broker_proposer_last(own_catalog(h)->broker, s.client);
 		if (!is_own(h, s.client)) {
 			send_echo(h, s.client, seq);
@@ -345,6 +346,8 @@ static void home_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 	(void)index;
 	look_at_links(h);
 	bool held = echoes_wanted(&h->echoes);
+	if (!held)
+		settle(h); /* what was held until now */
 	catalog_take_fn *take = held ? catalog_apply_held : catalog_apply;
 	catalog_tell(h->config.catalogs, h->config.n_catalogs, blob, p, n, take);
 	take(own_catalog(h), p, n);
