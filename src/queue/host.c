@@ -16,6 +16,7 @@ enum {
 	LAZY_SECTION_MAX = 4096, /* bytes of a section that is looked through for being lazy */
 	MEMBERS_MAX = 255,
 	TURNED_AWAY_MAX = 64, /* the others ask again by themselves */
+	COMPLETE_MS = 1000, /* for whoever deleted a queue to take its definition away */
 	TIMER_MAX_MS = 3600 * 1000, /* longer waits are cut: the wall clock may be set meanwhile */
 };
 
@@ -55,7 +56,8 @@ struct queue_host {
 	bool begun;   /* the loss of its log would be noticed: commands may be taken */
 	bool elected; /* the group leads */
 	bool leading; /* and so does the machine: its effects leave */
-	bool ended; /* told so once */
+	bool ended;      /* told so once */
+	bool completing; /* deleted: told so when the timer is up */
 	bool failed; /* an entry that it needs cannot be read: not served any more */
 	struct list failing; /* in queue_hosts.failing: its clients are to be told so */
 	struct list closing; /* in queue_hosts.closing */
@@ -242,6 +244,17 @@ static void host_on_ended(void *arg, bool expired)
 	(void)expired;
 	if (h->leading)
 		host_tell_ended(h);
+}
+
+/* Who deleted it takes the definition away when the answer is there. Were that done from here as well, it
+ * could overtake the answer, which goes another way: the queue would be gone for its own deleter. But whoever
+ * deleted it may be gone before its definition is. */
+static void host_complete(struct queue_host *h)
+{
+	if (h->ended || h->completing)
+		return;
+	h->completing = true;
+	timer_set(h->timer, COMPLETE_MS);
 }
 
 static const struct machine_sink host_sink = {
@@ -522,6 +535,10 @@ static void host_on_timer(void *arg)
 	h->armed = 0;
 	if (!h->leading)
 		return;
+	if (h->completing) {
+		host_tell_ended(h);
+		return;
+	}
 	if (machine_deadline(h->machine) <= h->all->config.worker->wall_ms) {
 		struct buf b = BUF_EMPTY;
 		command_put_time(&b);
@@ -551,9 +568,8 @@ static void host_apply(void *arg, uint64_t index, struct blob *blob, const uint8
 		log_error("queue", "group %lu: entry %lu is malformed", (unsigned long)h->id,
 			(unsigned long)index);
 	h->applying = (struct entry_view){0};
-	/* Whoever deleted it may be gone before its definition is. */
 	if (h->leading && machine_gone(h->machine))
-		host_tell_ended(h);
+		host_complete(h);
 	if (!list_empty(&h->lazy) && host_has_ready(h))
 		host_hurry(h); /* a consumer may wait for what its acknowledgements make room for */
 	host_arm(h);
@@ -725,11 +741,10 @@ static void host_lead(struct queue_host *h)
 	if (h->failed)
 		return;
 	h->leading = true;
-	if (machine_gone(h->machine)) {
-		host_tell_ended(h);
-		return;
-	}
-	host_set_config(h);
+	if (machine_gone(h->machine))
+		host_complete(h);
+	else
+		host_set_config(h);
 	machine_each_client(h->machine, host_greet, h);
 	host_call_back(h);
 	host_renew_lease(h);
@@ -744,6 +759,7 @@ static void host_stop_leading(struct queue_host *h)
 {
 	bool led = h->leading;
 	h->leading = false;
+	h->completing = false;
 	host_send_away(h);
 	if (led && h->all->config.leads != NULL)
 		h->all->config.leads(h->all->config.arg, h->id, false);

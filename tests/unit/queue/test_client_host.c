@@ -606,6 +606,23 @@ static void deleting_cancels_consumers_and_answers_with_the_count(void **state)
 	assert_true(c.cancelled);
 }
 
+/* Until then the definition is the deleter's to take away: its answer is not overtaken. */
+static void a_deletion_that_nobody_completes_is_completed_later(void **state)
+{
+	struct world *w = *state;
+	struct queue_config config = plain_config();
+	open_queue(w, &config);
+	struct queue_client *qc = queue_clients_get(w->clients[0], GROUP);
+	struct request gone = new_request();
+	queue_delete(qc, false, false, &gone.base);
+	turn(w);
+	assert_int_equal(gone.answer.status, MACHINE_OK);
+	assert_false(w->ended);
+	for (unsigned i = 0; i < 1000 && !w->ended; i++)
+		uv_run(&w->workers[0].loop, UV_RUN_ONCE); /* sleeps until a timer is due */
+	assert_true(w->ended);
+}
+
 struct waiter {
 	struct queue_waiter base;
 	bool ready;
@@ -874,6 +891,7 @@ int main(void)
 		TEST(deleting_cancels_consumers_and_answers_with_the_count),
 		TEST(waiters_for_the_window_of_all_are_woken_by_any_queue),
 		TEST(publishers_pause_above_the_window_and_go_on_below_it),
+		TEST(a_deletion_that_nobody_completes_is_completed_later),
 		TEST(an_auto_delete_queue_ends_with_its_last_consumer),
 		TEST(a_dead_letter_is_held_until_it_is_dealt_with),
 		TEST(the_first_use_opens_a_queue),
