@@ -3,7 +3,7 @@
 """Things that happen at the same moment: what one worker has answered and another is to know, queues
 on their way out, clients that vanish in the middle, queues that cannot be served.
 
-usage: races.py [unittest arguments]; WARREND names the program.
+usage: races.py [unittest arguments]; WARREND names the program. Needs a C compiler, for late.c.
 """
 
 import os
@@ -12,10 +12,12 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
 from broker import Broker  # noqa: E402
@@ -37,6 +39,19 @@ class Races(unittest.TestCase):
         self.broker.settings = [s for s in self.broker.settings if s != "worker_threads=3"]
         self.broker.start()
         self.addCleanup(self.broker.kill)
+
+    def late(self):
+        """The broker that is started next has late.c below it."""
+        directory = tempfile.mkdtemp(prefix="warren-late-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        library = os.path.join(directory, "late.so")
+        here = os.path.dirname(os.path.abspath(__file__))
+        subprocess.run(os.environ.get("CC", "cc").split() + ["-shared", "-fPIC", "-O1", "-o", library,
+                       os.path.join(here, "late.c")], check=True)
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        under = unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library, "ASAN_OPTIONS": asan})
+        under.start()
+        self.addCleanup(under.stop)
 
     def connect(self, channels=1):
         client = Raw("127.0.0.1", self.broker.port)
@@ -122,6 +137,21 @@ class Races(unittest.TestCase):
             time.sleep(0.001 * (i % 5))
             two.declare(1, queue, DURABLE)
             one.expect(QUEUE_DELETE_OK)
+
+    def test_whoever_deletes_a_queue_is_told_what_was_in_it(self):
+        """The definition's end is another worker's news than the queue's own answer."""
+        self.late()
+        self.start(3)
+        clients = [self.connect() for _ in range(6)]
+        for client in clients:
+            self.confirms(client)
+        for i in range(60):
+            queue, client, deleter = "counted%d" % i, clients[i % 6], clients[(i + 1 + i // 6) % 6]
+            client.declare(1, queue, DURABLE)
+            client.publish(1, queue, b"one")
+            self.assertEqual(self.answer_of(client), ACK)
+            answer = deleter.call(1, QUEUE_DELETE, b"\0\0" + shortstr(queue) + b"\0", QUEUE_DELETE_OK)
+            self.assertEqual(answer.unpack(">I"), 1, queue)
 
     def test_clients_that_vanish_in_the_middle_leave_no_name_behind(self):
         self.start(2)
