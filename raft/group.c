@@ -387,7 +387,8 @@ void group_tick(struct group *g)
 		list_remove(&g->ticking);
 		return;
 	}
-	install_tick(g);
+	install_out_tick(g);
+	install_in_tick(g);
 	group_net_tick(g);
 	stall_tick(g);
 	group_fsm_tick(g);
