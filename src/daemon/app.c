@@ -486,7 +486,7 @@ static void app_remember_others(struct node *n)
 
 /* ---- waiting for the cluster ---- */
 
-static void app_tell_started(struct app *a, const char *why);
+static void app_give_up_start(struct app *a, const char *why);
 
 /* Nothing but an operator can help: the app stops, so that the node may be reset. */
 static void app_on_forgotten(void *arg, const char *why)
@@ -497,7 +497,7 @@ static void app_on_forgotten(void *arg, const char *why)
 		return;
 	log_error("node", "%s", why);
 	a->forgotten = mem_strdup(why);
-	app_tell_started(a, why);
+	app_give_up_start(a, why);
 	app_stop(n, NULL, NULL);
 }
 
@@ -530,8 +530,8 @@ static void app_wait_for_others(struct node *n)
 char *app_trouble(const struct node *n, bool *final)
 {
 	const struct app *a = &n->app;
-	*final = a->forgotten != NULL;
-	if (*final)
+	*final = a->forgotten != NULL && a->state == APP_DOWN;
+	if (a->forgotten != NULL)
 		return mem_strdup(a->forgotten);
 	if (a->formation != NULL)
 		return mem_printf("%s looks for its cluster: %s", n->name, formation_text(a->formation));
@@ -552,9 +552,24 @@ static void app_tell_started(struct app *a, const char *why)
 		done(a->started_arg, why);
 }
 
+/* Who waits for the start is told when the app is down: he may go on with what that is needed for. */
+static void app_give_up_start(struct app *a, const char *why)
+{
+	if (a->started != NULL && a->unstarted == NULL)
+		a->unstarted = mem_strdup(why);
+}
+
+static void app_tell_unstarted(struct app *a)
+{
+	char *why = a->unstarted;
+	a->unstarted = NULL;
+	app_tell_started(a, why);
+	mem_free(why);
+}
+
 static void app_fail(struct node *n, enum node_exit exit, const char *why)
 {
-	app_tell_started(&n->app, why);
+	app_give_up_start(&n->app, why);
 	node_on_app_failed(n, exit);
 }
 
@@ -809,6 +824,7 @@ static void app_on_all_closed(struct node *n)
 	a->state = APP_DOWN;
 	a->stopped = NULL;
 	log_info("node", "%s does not serve clients any more", n->name);
+	app_tell_unstarted(a);
 	if (done != NULL)
 		done(a->stopped_arg, NULL);
 	node_on_app_down(n);
@@ -827,7 +843,7 @@ void app_stop(struct node *n, app_done *done, void *arg)
 	a->state = APP_STOPPING;
 	a->stop_wanted = true;
 	app_close_listeners(a);
-	app_tell_started(a, "it is being stopped");
+	app_give_up_start(a, "it is being stopped");
 	app_end_formation(a);
 	app_end_vigil(a);
 	if (!a->opening)

@@ -62,6 +62,7 @@ struct app {
 	bool opened;      /* all shards are */
 	bool stop_wanted; /* before they were */
 	app_done *started, *stopped; /* who waits, or NULL */
+	char *unstarted;             /* why it goes down before it was up; or NULL */
 	void *started_arg, *stopped_arg;
 };
 
@@ -71,7 +72,7 @@ struct app {
 int app_prepare(struct node *n, char *err, size_t err_n);
 /* Prepared and not started: gives it all back. */
 void app_unprepare(struct node *n);
-/* Prepared, goes up. `done` (may be NULL) is called when clients are served, or not any more. */
+/* Prepared, goes up. `done` (may be NULL) is called when clients are served, or when it is down instead. */
 void app_start(struct node *n, app_done *done, void *arg);
 /* As api_node.trouble. */
 char *app_trouble(const struct node *n, bool *final);

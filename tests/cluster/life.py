@@ -442,10 +442,11 @@ class Life(unittest.TestCase):
                 other.ctl("forget_cluster_node", gone.name)
             finally:
                 gone.process.send_signal(signal.SIGCONT)
-            self.assertEqual(raw.expect_close()[0], 320)
-            wait_until(lambda: "does not serve clients any more" in gone.log().rpartition("inconsistent_cluster: ")[2], 20,
-                       "its app has stopped")
+            # Told when its app is down and not before, though a client that does not answer holds the end up for two seconds.
+            wait_until(lambda: gone.ctl("await_startup", "-t", "0", check=False).returncode == SOFTWARE, 20, "it is told")
+            self.assertIn("does not serve clients any more", gone.log().rpartition("inconsistent_cluster: ")[2])
             self.assertFalse(listens(gone.port))
+            self.assertEqual(raw.expect_close()[0], 320)
             sentence = gone.log().rpartition("inconsistent_cluster: ")[2].splitlines()[0]
             self.assertRegex(sentence, "^%s is not a member of the cluster of .* it was removed while it was down or cut off. Delete "
                              "what it has with 'warrenctl reset', then use" % gone.name)
