@@ -183,6 +183,7 @@ class Policies(OneNode):
         self.channel.exchange_declare("else-" + self.queue, "fanout")
         self.channel.queue_bind(self.queue, "else-" + self.queue)
         self.channel.basic_publish(self.queue, "nowhere", b"1")
+        self.count()  # what was sent before has been routed
         self.ctl("set_policy", "ae", "^%s$" % self.queue, '{"alternate-exchange":"else-%s"}' % self.queue,
                  "--apply-to", "exchanges")
         self.addCleanup(self.ctl, "clear_policy", "ae")
