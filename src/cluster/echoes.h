@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ECHOES_PATIENCE_MS = 100 };
+enum { ECHOES_PATIENCE_MS = 1000 }; /* a busy machine or disk stands still for some 100 ms now and then */
 
 struct echoes_node;
 
