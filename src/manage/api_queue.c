@@ -231,6 +231,7 @@ static json_t *led_row(const struct api_shard *s, const struct api_node *node,
 	bool in_memory = broker_queue_in_memory(q);
 	put_leader(row, q, self);
 	put_members(row, q, g, self);
+	put_count(row, "term", group_term(g));
 	json_object_set_new(row, "state", json_string("running"));
 	machine_counts(m, &counts);
 	put_counts(row, q, &counts);
@@ -294,14 +295,22 @@ static void collect_queues(const struct api_shard *s, const struct api_node *nod
 }
 
 struct led {
-	json_int_t group;
+	json_int_t group, term;
 	json_t *row;
 };
 
-static int compare_led(const void *a, const void *b)
+static int compare_groups(const void *a, const void *b)
 {
 	json_int_t x = ((const struct led *)a)->group, y = ((const struct led *)b)->group;
 	return x < y ? -1 : x > y;
+}
+
+/* By group, the newest leader first. */
+static int compare_led(const void *a, const void *b)
+{
+	json_int_t x = ((const struct led *)a)->term, y = ((const struct led *)b)->term;
+	int by_group = compare_groups(a, b);
+	return by_group != 0 ? by_group : x > y ? -1 : x < y;
 }
 
 /* list_queues --online, --offline, --local. */
@@ -348,6 +357,16 @@ static void resolve_holder(json_t *row, const json_t *channels)
 	resolve(row, "single_active_consumer_pid", channels);
 }
 
+/* Of two that say that they lead a queue, the one of the newer term does. */
+static size_t drop_former(struct led *led, size_t n)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < n; i++)
+		if (kept == 0 || led[kept - 1].group != led[i].group)
+			led[kept++] = led[i];
+	return kept;
+}
+
 /* The rows of queues that are led, by group; returns how many. */
 static size_t led_of(const json_t *rows, struct led *led)
 {
@@ -356,14 +375,15 @@ static size_t led_of(const json_t *rows, struct led *led)
 	json_array_foreach((json_t *)rows, i, row)
 	{
 		const json_t *group = json_object_get(row, "group");
+		const json_t *term = json_object_get(row, "term");
 		if (group != NULL)
-			led[n++] = (struct led){json_integer_value(group), row};
+			led[n++] = (struct led){json_integer_value(group), json_integer_value(term), row};
 	}
 	qsort(led, n, sizeof *led, compare_led);
-	return n;
+	return drop_former(led, n);
 }
 
-/* All queues in the order of the metadata. Two nodes that say that they lead one: the later row. */
+/* All queues in the order of the metadata. */
 static void on_all_queues(struct api_call *c, json_t *rows)
 {
 	struct led *led = mem_zalloc((json_array_size(rows) + 1) * sizeof *led);
@@ -374,7 +394,7 @@ static void on_all_queues(struct api_call *c, json_t *rows)
 	for (struct broker_queue *q = v != NULL ? broker_queue_first(v) : NULL; q != NULL;
 		q = broker_queue_next(q)) {
 		struct led key = {.group = (json_int_t)q->group};
-		const struct led *found = bsearch(&key, led, n, sizeof *led, compare_led);
+		const struct led *found = bsearch(&key, led, n, sizeof *led, compare_groups);
 		json_t *row = found != NULL ? json_incref(found->row) : other_row(c, q);
 		resolve_holder(row, channels);
 		if (is_asked_for(row, c))
