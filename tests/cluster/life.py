@@ -240,7 +240,7 @@ class Life(unittest.TestCase):
         b.stop()
         b.cluster_port, b.name = free_port(), "moved@localhost"
         b.start()
-        self.assertEqual(self.types(a), ([a.name, b.name, d.name], []))
+        wait_until(lambda: self.types(a) == ([a.name, b.name, d.name], []), 20, "the other one knows the new name")
         d.start()
         c.wait_running(3)
         self.assertEqual(self.types(d), ([a.name, b.name, d.name], []))
@@ -767,14 +767,19 @@ class Life(unittest.TestCase):
         d.kill()  # what was said is kept
         d.start()
         self.assertEqual(self.types(d), ([d.name], []))
-        rows = d.queues("state", "members")
+        rows = wait_until(lambda: self.all_running(d), 20, lambda: "the queues are led: %s" % d.queues("state"))
         self.assertEqual(len(rows), 16)
         for row in rows.values():
-            self.assertEqual((row["state"], row["members"]), ("running", [d.name]))
+            self.assertEqual(row["members"], [d.name])
         self.put(d, b"second")
         d.kill()
         d.start()
         self.assertEqual(self.take_all(d), [b"first", b"second"])
+
+    @staticmethod
+    def all_running(node):
+        rows = node.queues("state", "members")
+        return rows if all(row["state"] == "running" for row in rows.values()) else None
 
     def test_nobody_is_given_up_who_answers(self):
         """Else there would be two clusters."""

@@ -116,7 +116,7 @@ class Replicas(unittest.TestCase):
             self.declare("q%d" % i, arguments=QUORUM)
             self.declare("m%d" % i)
         self.cluster.wait_synchronised([n for n in names if n[0] == "m"])
-        self.assertEqual(set(self.leaders().values()), {self.first.name})
+        wait_until(lambda: set(self.leaders().values()) == {self.first.name}, MOVE, lambda: "the first leads: %s" % self.leaders())
         # Only those that are meant.
         self.first.ctl("rebalance", "classic", "--queue-pattern", "^m[0-2]$")
         self.assertEqual({k for k, v in self.leaders().items() if v != self.first.name} - {"m0", "m1", "m2"}, set())
@@ -142,7 +142,7 @@ class Replicas(unittest.TestCase):
         for i in range(3):
             self.declare("m%d" % i, messages=10)
         self.cluster.wait_synchronised()
-        self.assertEqual(set(self.leaders().values()), {self.first.name})
+        wait_until(lambda: set(self.leaders().values()) == {self.first.name}, MOVE, lambda: "the first leads: %s" % self.leaders())
         self.assertEqual(self.maintenance(self.first), "not under maintenance")
         mine, others = connect(self.first), connect(self.second)
         self.first.ctl("drain")
