@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A line is split into key and value; the key finds a row of the table; the row's type parses the
- * value into its field of struct config. Defaults are text in the table and take the same way, so
- * they obey the same limits.
+ * A line is split into key and value (config_text.c); the key finds a row of the table; the row's type
+ * parses the value into its field of struct config. Defaults are text in the table and take the same
+ * way, so they obey the same limits.
  */
-#include "src/daemon/config.h"
+#include "src/daemon/config_priv.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "src/base/buf.h"
 #include "src/base/mem.h"
 #include "src/base/size.h"
 #include "src/cluster/discovery.h"
@@ -50,7 +45,6 @@ enum {
 	FRAME_MIN = 4096, /* AMQP 0-9-1, 4.2.3: peers must accept frames of up to frame-min-size */
 	FRAME_LIMIT = 16 * 1024 * 1024,
 	MESSAGE_LIMIT = 512 * 1024 * 1024,
-	MALFORMED_TOLD = 10, /* lines of a file; the others are only counted */
 };
 
 #define MAX_BYTES ((uint64_t)1 << 62)
@@ -660,12 +654,9 @@ static const char *parse_no_names(
 	return NULL;
 }
 
-/* ---- keys and lines ---- */
+/* ---- a key and its value ---- */
 
-static void note(struct config *c, enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void note(struct config *c, enum log_level level, const char *fmt, ...)
+void config_say(struct config *c, enum log_level level, const char *fmt, ...)
 {
 	if (c->note == NULL)
 		return;
@@ -723,16 +714,15 @@ static bool key_is_idle(const char *key)
 	return false;
 }
 
-/* `where` is "FILE:LINE". */
-static int set(struct config *c, const char *where, const char *key, const char *value)
+int config_set(struct config *c, const char *where, const char *key, const char *value)
 {
 	const char *name;
 	const struct row *r = row_find(key, &name);
 	if (r == NULL) {
 		if (key_is_idle(key))
-			note(c, LOG_INFO, "%s: %s has no effect in Warren", where, key);
+			config_say(c, LOG_INFO, "%s: %s has no effect in Warren", where, key);
 		else
-			note(c, LOG_WARNING, "%s: unknown key %s, ignored", where, key);
+			config_say(c, LOG_WARNING, "%s: unknown key %s, ignored", where, key);
 		return 0;
 	}
 	char *plain = name_unescape(name);
@@ -743,222 +733,11 @@ static int set(struct config *c, const char *where, const char *key, const char 
 	/* A text may be a password. */
 	const char *shown = r->parse == parse_string ? "..." : value;
 	if (r->max > 0)
-		note(c, LOG_ERROR, "%s: %s = %s: must be %s (%llu to %llu)", where, key, shown,
+		config_say(c, LOG_ERROR, "%s: %s = %s: must be %s (%llu to %llu)", where, key, shown,
 			expected, (unsigned long long)r->min, (unsigned long long)r->max);
 	else
-		note(c, LOG_ERROR, "%s: %s = %s: must be %s", where, key, shown, expected);
+		config_say(c, LOG_ERROR, "%s: %s = %s: must be %s", where, key, shown, expected);
 	return -1;
-}
-
-static struct slice trim(struct slice s)
-{
-	while (s.n > 0 && isspace(s.p[0]))
-		s = slice_make(s.p + 1, s.n - 1);
-	while (s.n > 0 && isspace(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
-static bool key_valid(struct slice key)
-{
-	for (size_t i = 0; i < key.n; i++) {
-		if (!isalnum(key.p[i]) && strchr("_.-\\@%/", key.p[i]) == NULL)
-			return false;
-	}
-	return key.n > 0;
-}
-
-/* Takes quotes and comment off. Returns NULL, or what is wrong. */
-static const char *value_strip(struct slice *v)
-{
-	uint8_t quote = v->n > 0 ? v->p[0] : 0;
-	if (quote != '\'' && quote != '"') {
-		const uint8_t *hash = v->n > 0 ? memchr(v->p, '#', v->n) : NULL;
-		if (hash != NULL)
-			*v = trim(slice_make(v->p, (size_t)(hash - v->p)));
-		return v->n > 0 ? NULL : "no value";
-	}
-	const uint8_t *end = memchr(v->p + 1, quote, v->n - 1);
-	if (end == NULL)
-		return "a quote is not closed";
-	struct slice rest = trim(slice_make(end + 1, (size_t)(v->p + v->n - end - 1)));
-	if (rest.n > 0 && rest.p[0] != '#')
-		return "something follows the closing quote";
-	*v = slice_make(v->p + 1, (size_t)(end - v->p - 1));
-	return NULL;
-}
-
-/* Returns NULL with an empty key for a line without a setting, or what is wrong. */
-static const char *line_split(struct slice line, struct slice *ret_key, struct slice *ret_value)
-{
-	*ret_key = *ret_value = slice_make(NULL, 0);
-	line = trim(line);
-	if (line.n == 0 || line.p[0] == '#')
-		return NULL;
-	if (line.n > CONFIG_LINE_MAX)
-		return "the line is too long";
-	if (memchr(line.p, '\0', line.n) != NULL)
-		return "the line has a NUL byte";
-	const uint8_t *equals = memchr(line.p, '=', line.n);
-	if (equals == NULL)
-		return "no \"=\"";
-	size_t at = (size_t)(equals - line.p);
-	*ret_key = trim(slice_make(line.p, at));
-	*ret_value = trim(slice_make(equals + 1, line.n - at - 1));
-	return key_valid(*ret_key) ? value_strip(ret_value) : "the key is malformed";
-}
-
-static int pair_apply(struct config *c, const char *where, struct slice k, struct slice v)
-{
-	if (k.n == 0)
-		return 0;
-	char *key = mem_printf("%.*s", SLICE_FMT(k));
-	char *value = mem_printf("%.*s", SLICE_FMT(v));
-	int rc = set(c, where, key, value);
-	mem_free(key);
-	mem_free(value);
-	return rc;
-}
-
-/* A text under way, line by line. */
-struct lines {
-	const char *name;
-	unsigned no;
-	unsigned malformed;
-};
-
-static int line_apply(struct config *c, struct lines *l, struct slice line)
-{
-	struct slice k, v;
-	const char *wrong = line_split(line, &k, &v);
-	if (wrong != NULL && ++l->malformed > MALFORMED_TOLD)
-		return -1;
-	int rc = -1;
-	char *where = mem_printf("%s:%u", l->name, l->no);
-	if (wrong != NULL)
-		note(c, LOG_ERROR, "%s: %s", where, wrong);
-	else
-		rc = pair_apply(c, where, k, v);
-	mem_free(where);
-	return rc;
-}
-
-/* Some editors begin a file in UTF-8 with one. */
-static struct slice without_byte_order_mark(struct slice text)
-{
-	static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
-	if (text.n < sizeof mark || memcmp(text.p, mark, sizeof mark) != 0)
-		return text;
-	return slice_make(text.p + sizeof mark, text.n - sizeof mark);
-}
-
-int config_parse(struct config *c, const char *name, struct slice text)
-{
-	struct lines l = {.name = name};
-	int rc = 0;
-	text = without_byte_order_mark(text);
-	while (text.n > 0) {
-		const uint8_t *end = memchr(text.p, '\n', text.n);
-		size_t n = end != NULL ? (size_t)(end - text.p) : text.n;
-		l.no++;
-		rc |= line_apply(c, &l, slice_make(text.p, n));
-		n += end != NULL;
-		text = slice_make(text.p + n, text.n - n);
-	}
-	if (l.malformed > MALFORMED_TOLD)
-		note(c, LOG_ERROR, "%s:%u: %u malformed lines more; is it a configuration file?", name,
-			l.no, l.malformed - MALFORMED_TOLD);
-	return rc;
-}
-
-bool config_pair_valid(const char *pair)
-{
-	struct slice k, v;
-	return line_split(slice_str(pair), &k, &v) == NULL && k.n > 0;
-}
-
-int config_set_pair(struct config *c, const char *pair)
-{
-	if (!config_pair_valid(pair)) {
-		note(c, LOG_ERROR, "-s %.*s: not KEY=VALUE", (int)strcspn(pair, "="), pair);
-		return -1;
-	}
-	struct slice k, v;
-	line_split(slice_str(pair), &k, &v);
-	return pair_apply(c, "-s", k, v);
-}
-
-/* ---- files ---- */
-
-/* A directory may hold anything. Opening a FIFO would wait for its writer. */
-static bool is_regular(struct config *c, const char *path)
-{
-	struct stat st;
-	if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) /* what cannot be asked cannot be read */
-		return true;
-	note(c, LOG_ERROR, "cannot read %s: it is not a regular file", path);
-	return false;
-}
-
-/* Returns 0 or an errno. */
-static int load(FILE *f, struct buf *to)
-{
-	enum { PIECE = 16 * 1024 };
-	while (!feof(f)) {
-		buf_reserve(to, PIECE);
-		to->n += fread(to->p + to->n, 1, PIECE, f);
-		if (ferror(f))
-			return errno;
-		if (to->n > CONFIG_FILE_MAX)
-			return EFBIG;
-	}
-	return 0;
-}
-
-static int read_file(struct config *c, const char *path)
-{
-	struct buf text = BUF_EMPTY;
-	FILE *f = fopen(path, "re");
-	int err = f != NULL ? load(f, &text) : errno;
-	if (f != NULL)
-		fclose(f);
-	int rc = -1;
-	if (err != 0)
-		note(c, LOG_ERROR, "cannot read %s: %s", path, strerror(err));
-	else
-		rc = config_parse(c, path, buf_slice(&text));
-	buf_done(&text);
-	return rc;
-}
-
-static int is_conf(const struct dirent *d)
-{
-	size_t n = strlen(d->d_name);
-	return n > 5 && d->d_name[0] != '.' && strcmp(d->d_name + n - 5, ".conf") == 0;
-}
-
-/* Not alphasort(): the order must not depend on the locale. */
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-int config_read(struct config *c, const char *path)
-{
-	struct dirent **files;
-	int n = scandir(path, &files, is_conf, by_bytes);
-	if (n < 0)
-		return read_file(c, path);
-	int rc = 0;
-	for (int i = 0; i < n; i++) {
-		char *file = mem_printf("%s/%s", path, files[i]->d_name);
-		if (!is_regular(c, file) || read_file(c, file) != 0)
-			rc = -1;
-		mem_free(file);
-		free(files[i]);
-	}
-	free(files);
-	return rc;
 }
 
 /* ---- life ---- */
@@ -968,11 +747,11 @@ void config_init(struct config *c, config_note *note_fn, void *arg)
 	*c = (struct config){.note = note_fn, .note_arg = arg};
 	for (size_t i = 0; i < ROWS; i++) {
 		if (rows[i].initial != NULL)
-			set(c, "default", rows[i].key, rows[i].initial);
+			config_set(c, "default", rows[i].key, rows[i].initial);
 	}
 }
 
-int config_finish(struct config *c)
+static void set_list_defaults(struct config *c)
 {
 	if (!c->listeners.given)
 		listeners_get(&c->listeners, "default")->address.port = 5672;
@@ -980,50 +759,75 @@ int config_finish(struct config *c)
 		names_add(&c->default_user_tags, "administrator");
 	if (!c->loopback_users.given)
 		names_add(&c->loopback_users, "guest");
-	int rc = 0;
+}
+
+static bool lists_fit(struct config *c)
+{
+	bool ok = true;
 	if (c->listeners.n > CONFIG_LISTENERS_MAX) {
-		note(c, LOG_ERROR, "%zu listeners are configured, the limit is %d", c->listeners.n,
+		config_say(c, LOG_ERROR, "%zu listeners are configured, the limit is %d", c->listeners.n,
 			CONFIG_LISTENERS_MAX);
-		rc = -1;
+		ok = false;
 	}
 	if (c->loopback_users.n > CONFIG_NAMES_MAX || c->default_user_tags.n > CONFIG_NAMES_MAX) {
-		note(c, LOG_ERROR, "too many loopback_users or default_user_tags, the limit is %d",
+		config_say(c, LOG_ERROR, "too many loopback_users or default_user_tags, the limit is %d",
 			CONFIG_NAMES_MAX);
-		rc = -1;
+		ok = false;
 	}
+	if (c->peers.n > CONFIG_PEERS_MAX) {
+		config_say(c, LOG_ERROR, "%zu nodes are in cluster_formation.classic_config.nodes, the limit is %d",
+			c->peers.n, CONFIG_PEERS_MAX);
+		ok = false;
+	}
+	return ok;
+}
+
+static bool links_make_sense(struct config *c)
+{
+	bool ok = true;
 	if (c->cluster_timeout_ms < 2 * c->cluster_heartbeat_ms) {
-		note(c, LOG_ERROR,
+		config_say(c, LOG_ERROR,
 			"cluster.net_timeout_ms (%llu) is below two times "
 			"cluster.heartbeat_interval_ms (%llu)",
 			(unsigned long long)c->cluster_timeout_ms,
 			(unsigned long long)c->cluster_heartbeat_ms);
-		rc = -1;
+		ok = false;
 	}
 	bool tls = c->tls_certfile[0] != '\0', trusts = c->tls_cacertfile[0] != '\0';
 	if (tls != (c->tls_keyfile[0] != '\0') || (tls ? !trusts && !c->tls_no_verify : trusts)) {
-		note(c, LOG_ERROR,
+		config_say(c, LOG_ERROR,
 			"cluster.ssl_options needs certfile, keyfile and, unless verify is verify_none, "
 			"cacertfile");
-		rc = -1;
+		ok = false;
 	}
-	if (c->peers.n > CONFIG_PEERS_MAX) {
-		note(c, LOG_ERROR, "%zu nodes are in cluster_formation.classic_config.nodes, the limit is %d",
-			c->peers.n, CONFIG_PEERS_MAX);
-		rc = -1;
-	}
-	/* What DNS knows at a moment may be a part: nobody could say that a cluster is nowhere. */
-	if (c->peers_by_dns && (c->peers_host[0] == '\0' || c->peers_expected == 0)) {
-		note(c, LOG_ERROR,
-			"cluster_formation.peer_discovery_backend = dns needs cluster_formation.dns.hostname and "
-			"cluster_formation.target_cluster_size_hint");
-		rc = -1;
-	}
-	if (c->initial_frame_max > c->frame_max) {
-		note(c, LOG_ERROR, "initial_frame_max (%llu) is above frame_max (%llu)",
-			(unsigned long long)c->initial_frame_max, (unsigned long long)c->frame_max);
-		rc = -1;
-	}
-	return rc;
+	return ok;
+}
+
+/* What DNS knows at a moment may be a part: nobody could say that a cluster is nowhere. */
+static bool discovery_makes_sense(struct config *c)
+{
+	if (!c->peers_by_dns || (c->peers_host[0] != '\0' && c->peers_expected != 0))
+		return true;
+	config_say(c, LOG_ERROR,
+		"cluster_formation.peer_discovery_backend = dns needs cluster_formation.dns.hostname and "
+		"cluster_formation.target_cluster_size_hint");
+	return false;
+}
+
+static bool frames_make_sense(struct config *c)
+{
+	if (c->initial_frame_max <= c->frame_max)
+		return true;
+	config_say(c, LOG_ERROR, "initial_frame_max (%llu) is above frame_max (%llu)",
+		(unsigned long long)c->initial_frame_max, (unsigned long long)c->frame_max);
+	return false;
+}
+
+int config_finish(struct config *c)
+{
+	set_list_defaults(c);
+	bool lists = lists_fit(c), links = links_make_sense(c), discovery = discovery_makes_sense(c);
+	return frames_make_sense(c) && lists && links && discovery ? 0 : -1;
 }
 
 void config_done(struct config *c)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Under test: src/daemon/config.c, configuration files and -s options.
+ * Under test: src/daemon/config.c and config_text.c, configuration files and -s options.
  *
  *   input := the text of a configuration file
  *
