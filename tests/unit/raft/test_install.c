@@ -472,7 +472,7 @@ static bool nobody_is_spared_while_all_wait(const struct rules_off *off)
 	memset(&early, 0, sizeof early);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	node_crash(&C.nodes[2], false);
-	SCENE_NEEDS(put_some(0, 50, 100 * 1024));
+	SCENE_NEEDS(put_some(0, 100, 100 * 1024));
 	node_crash(&C.nodes[1], false);
 	node_crash(&C.nodes[0], false);
 	C.watch = count_parts;
