@@ -19,7 +19,7 @@ PUBLISH, RETURN, DELIVER, GET, GET_OK, GET_EMPTY = (60, 40), (60, 50), (60, 60),
 ACK, RECOVER_ASYNC, NACK = (60, 80), (60, 100), (60, 120)
 CONFIRM_SELECT, CONFIRM_SELECT_OK = (85, 10), (85, 11)
 
-SECONDS = 10
+SECONDS = 30  # a machine with much else to do is slow, but not still
 
 
 def shortstr(text):
