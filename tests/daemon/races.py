@@ -28,7 +28,7 @@ from rawamqp import (ACK, CANCEL, CHANNEL_CLOSE, CLOSE, CLOSE_OK, CONFIRM_SELECT
 QUEUE_DELETE, QUEUE_DELETE_OK, CANCEL_OK = (50, 40), (50, 41), (60, 31)
 CONSUME = (60, 20)
 PASSIVE, DURABLE, EXCLUSIVE, AUTO_DELETE, NOWAIT = 1, 2, 4, 8, 16
-SECONDS = 20
+SECONDS = 60
 
 
 class Races(unittest.TestCase):
@@ -282,7 +282,7 @@ class Races(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    signal.alarm(240)
+    signal.alarm(900)
     result = unittest.main(exit=False).result
     failed = len(result.failures) + len(result.errors)
     print("%d passed, %d failed, %d skipped" % (

@@ -19,7 +19,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WARREND = os.environ.get("WARREND", os.path.join(HERE, "..", "..", "warrend"))
-SECONDS = 20
+SECONDS = 60
 
 OK, FAILURE, PORT_IN_USE, DIRECTORY, NEWER, DAMAGED, LOCKED, USAGE, CONFIG = 0, 1, 3, 4, 5, 6, 7, 64, 78
 
@@ -355,14 +355,20 @@ class Startup(unittest.TestCase):
         node.wait_for("handshake_timeout")
 
     def test_a_stop_waits_two_seconds_for_clients_that_do_not_answer_and_no_more(self):
+        for attempt in range(5):  # a busy machine takes longer, but not each time
+            took = self.seconds_to_stop_beside_silent_clients()
+            self.assertGreaterEqual(took, 1.9)
+            if took < 5:
+                return
+        self.fail("%.1f s" % took)  # looked at each second; with a linger behind that it would be 6
+
+    def seconds_to_stop_beside_silent_clients(self):
         node = self.node().ready()
         with Client(node.port()) as idle, socket.create_connection(("127.0.0.1", node.port())):
             self.assertEqual(idle.login("guest", "guest", "/"), "open")
             began = time.monotonic()
             self.assertEqual(node.end(), OK)
-            took = time.monotonic() - began
-        self.assertGreaterEqual(took, 1.9)
-        self.assertLess(took, 5)  # looked at each second; with a linger behind that it would be 6
+            return time.monotonic() - began
 
     def test_default_user_of_the_configuration_is_made_in_an_empty_store(self):
         node = self.node("default_user=alice", "default_pass=secret", "default_vhost=shop").ready()

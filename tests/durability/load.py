@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(HERE, os.pardir, "compat"))
 import rawamqp  # noqa: E402
 from rawamqp import Raw, Unexpected  # noqa: E402
 
-SECONDS = 20
+SECONDS = 60
 READ_SIZE = 256 * 1024
 SEND_AHEAD = 512 * 1024
 PERSISTENT = b"\x10\x00\x02"
