@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import sys
 
-from clientlib import BIG, NUMBERS, PHASE_SECONDS, check, check_equal, main, number
+from clientlib import BIG, NUMBERS, PHASE_SECONDS, WAIT, check, check_equal, main, number
 
 try:
     import aio_pika
@@ -28,11 +28,15 @@ def persistent(body):
     return Message(body, delivery_mode=DeliveryMode.PERSISTENT)
 
 
+async def get(queue, **options):
+    return await queue.get(timeout=WAIT, **options)
+
+
 async def publish_and_consume(channel, exchange, queue):
     await asyncio.gather(*[exchange.publish(persistent(b"%d" % i), "key") for i in range(50)])
     await channel.set_qos(prefetch_count=7)
     seen = []
-    async with queue.iterator(timeout=10) as messages:
+    async with queue.iterator(timeout=WAIT) as messages:
         async for message in messages:
             seen.append(message.body)
             await message.ack()
@@ -43,24 +47,24 @@ async def publish_and_consume(channel, exchange, queue):
 
 async def get_and_nack(exchange, queue):
     await exchange.publish(persistent(b"again"), "key")
-    message = await queue.get()
+    message = await get(queue)
     check(not message.redelivered, "redelivered is set on the first delivery")
     await message.nack(requeue=True)
-    message = await queue.get()
+    message = await get(queue)
     check_equal(message.body, b"again", "requeued message")
     check(message.redelivered, "redelivered is not set after a requeue")
     await message.reject(requeue=False)
-    check_equal(await queue.get(fail=False), None, "get of an empty queue")
+    check_equal(await get(queue, fail=False), None, "get of an empty queue")
 
 
 async def bodies_and_headers(exchange, queue):
     await exchange.publish(persistent(BIG), "key")
-    check((await queue.get(no_ack=True)).body == BIG, "the large body came back changed")
+    check((await get(queue, no_ack=True)).body == BIG, "the large body came back changed")
     await exchange.publish(persistent(b""), "key")
-    check_equal((await queue.get(no_ack=True)).body, b"", "empty body")
+    check_equal((await get(queue, no_ack=True)).body, b"", "empty body")
     await exchange.publish(Message(b"x", headers=HEADERS, priority=5, correlation_id="corr", reply_to="reply",
                                    expiration=60, message_id="id", type="kind", app_id="app"), "key")
-    got = await queue.get(no_ack=True)
+    got = await get(queue, no_ack=True)
     check_equal(dict(got.headers.items()), HEADERS, "headers")
     check_equal((got.priority, got.correlation_id, got.reply_to, got.message_id, got.type, got.app_id),
                 (5, "corr", "reply", "id", "kind", "app"), "properties")
@@ -97,7 +101,7 @@ async def missing_queue(connection):
 
 
 async def phase1(url):
-    connection = await aio_pika.connect(url, timeout=10)
+    connection = await aio_pika.connect(url, timeout=WAIT)
     async with connection:
         channel = await connection.channel(publisher_confirms=True)
         await channel.queue_delete(QUEUE)
@@ -116,16 +120,16 @@ async def phase1(url):
 
 
 async def phase2(url):
-    connection = await aio_pika.connect(url, timeout=10)
+    connection = await aio_pika.connect(url, timeout=WAIT)
     async with connection:
         channel = await connection.channel(publisher_confirms=True)
         queue = await channel.declare_queue(QUEUE, passive=True)
         check_equal(queue.declaration_result.message_count, NUMBERS, "messages after the restart")
         for i in range(NUMBERS):
-            check_equal((await queue.get(no_ack=True)).body, number(i), "message %d after the restart" % i)
+            check_equal((await get(queue, no_ack=True)).body, number(i), "message %d after the restart" % i)
         exchange = await channel.get_exchange(EXCHANGE)
         await exchange.publish(Message(b"after"), "key", mandatory=True)
-        check_equal((await queue.get(no_ack=True)).body, b"after", "the durable binding after the restart")
+        check_equal((await get(queue, no_ack=True)).body, b"after", "the durable binding after the restart")
         await queue.delete(if_unused=False, if_empty=False)
         await exchange.delete()
 

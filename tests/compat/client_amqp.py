@@ -7,7 +7,7 @@ import decimal
 import sys
 import urllib.parse
 
-from clientlib import BIG, NUMBERS, check, check_equal, main, number
+from clientlib import BIG, NUMBERS, WAIT, check, check_equal, main, number
 
 try:
     import amqp
@@ -34,8 +34,8 @@ HEADERS = {
 def connect(url):
     parts = urllib.parse.urlsplit(url)
     connection = amqp.Connection("%s:%d" % (parts.hostname, parts.port), userid=parts.username,
-                                 password=parts.password, confirm_publish=True, connect_timeout=10,
-                                 read_timeout=30, write_timeout=30, heartbeat=60)
+                                 password=parts.password, confirm_publish=True, connect_timeout=WAIT,
+                                 read_timeout=WAIT, write_timeout=WAIT, heartbeat=60)
     connection.connect()
     return connection
 
@@ -43,7 +43,7 @@ def connect(url):
 def publish(channel, body, key="key", **options):
     """Publish; returns when the broker has confirmed."""
     properties = options.pop("properties", {"delivery_mode": 2})
-    channel.basic_publish(amqp.Message(body, **properties), EXCHANGE, key, timeout=10, **options)
+    channel.basic_publish(amqp.Message(body, **properties), EXCHANGE, key, timeout=WAIT, **options)
 
 
 def get(channel, no_ack=True):
@@ -68,7 +68,7 @@ def publish_and_consume(connection, channel):
     channel.basic_qos(0, 7, False)
     tag = channel.basic_consume(QUEUE, callback=received)
     while len(seen) < 50:
-        connection.drain_events(timeout=10)
+        connection.drain_events(timeout=WAIT)
     channel.basic_cancel(tag)
     check_equal(seen, [b"%d" % i for i in range(50)], "consumed messages")
 

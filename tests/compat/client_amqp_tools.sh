@@ -12,7 +12,7 @@ key=compat.amqp_tools.key
 numbers=20 # persistent messages that have to survive the restart
 
 fail() { echo "client_amqp_tools: $*" >&2; exit 1; }
-tool() { local name=$1; shift; timeout 20 "amqp-$name" --url="$url" "$@"; }
+tool() { local name=$1; shift; timeout 60 "amqp-$name" --url="$url" "$@"; }
 publish() { tool publish -r "$queue" -p "$@" || fail "amqp-publish $* failed"; }
 
 equal() { # what, got, wanted
@@ -62,7 +62,7 @@ consume_bound() { # amqp-consume declares a transient queue, binds it, and ackno
 	trap 'rm -rf "$directory"; kill $(jobs -p) 2>/dev/null; wait' EXIT
 	tool consume -q "$bound" -e amq.direct -r "$key" -p 3 -c 5 cat >"$directory/consumed" &
 	consumer=$!
-	for ((i = 0; i < 100; i++)); do # nothing arrives before the binding is there
+	for ((i = 0; i < 300; i++)); do # nothing arrives before the binding is there
 		[[ -s $directory/consumed ]] && break
 		tool publish -e amq.direct -r "$key" -b $'probe\n' || fail "amqp-publish failed"
 		sleep 0.1

@@ -13,7 +13,7 @@ try {
   process.exit(77);
 }
 
-const PHASE_SECONDS = 60;
+const PHASE_SECONDS = 180;
 const EXCHANGE = 'compat.amqplib';
 const QUEUE = 'compat.amqplib.durable';
 const MISSING = 'compat.amqplib.missing';
@@ -159,7 +159,7 @@ async function phase2(connection) {
 }
 
 async function main(url, phase) {
-  const connection = await amqp.connect(url, { timeout: 10000 });
+  const connection = await amqp.connect(url, { timeout: 30000 });
   await { phase1, phase2 }[phase](connection);
   await connection.close();
 }

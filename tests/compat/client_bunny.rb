@@ -11,7 +11,7 @@ rescue LoadError
   exit 77
 end
 
-PHASE_SECONDS = 60
+PHASE_SECONDS = 180
 EXCHANGE = "compat.bunny"
 QUEUE = "compat.bunny.durable"
 MISSING = "compat.bunny.missing"
@@ -62,7 +62,7 @@ def publish_and_consume(channel, exchange, queue)
     channel.ack(delivery.delivery_tag)
     arrived << body
   end
-  seen = Timeout.timeout(10) { Array.new(50) { arrived.pop } }
+  seen = Timeout.timeout(30) { Array.new(50) { arrived.pop } }
   consumer.cancel
   check_equal(seen, (0...50).map(&:to_s), "consumed messages")
 end
@@ -99,7 +99,7 @@ def mandatory(exchange)
   exchange.on_return { |info, _, body| returned << [info.reply_code, info.reply_text, body] }
   exchange.publish("lost", routing_key: "nowhere", mandatory: true)
   check_equal(exchange.channel.wait_for_confirms, true, "confirm of an unroutable message")
-  check_equal(Timeout.timeout(10) { returned.pop }, [312, "NO_ROUTE", "lost"], "basic.return")
+  check_equal(Timeout.timeout(30) { returned.pop }, [312, "NO_ROUTE", "lost"], "basic.return")
 end
 
 def purge_and_delete(channel, exchange, queue)
@@ -154,7 +154,7 @@ url, phase = ARGV
 abort "usage: #{$PROGRAM_NAME} URL phase1|phase2" unless %w[phase1 phase2].include?(phase)
 Timeout.timeout(PHASE_SECONDS) do
   # Without the slash at the end, which Bunny would take for an empty vhost name.
-  connection = Bunny.new(url.chomp("/"), automatically_recover: false, continuation_timeout: 10_000,
+  connection = Bunny.new(url.chomp("/"), automatically_recover: false, continuation_timeout: 30_000,
                                          log_level: :fatal)
   connection.start
   send(phase, connection)

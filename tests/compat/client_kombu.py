@@ -4,7 +4,7 @@
 
 import sys
 
-from clientlib import BIG, NUMBERS, check, check_equal, main, number
+from clientlib import BIG, NUMBERS, WAIT, check, check_equal, main, number
 
 try:
     import kombu
@@ -20,8 +20,8 @@ HEADERS = {"bool": True, "int": -42, "long": 1 << 40, "float": 2.5, "text": "grÃ
 
 
 def connect(url):
-    return kombu.Connection(url, connect_timeout=10, heartbeat=60, transport_options={
-        "confirm_publish": True, "read_timeout": 30, "write_timeout": 30})
+    return kombu.Connection(url, connect_timeout=WAIT, heartbeat=60, transport_options={
+        "confirm_publish": True, "read_timeout": WAIT, "write_timeout": WAIT})
 
 
 def raw(producer, body, **options):
@@ -46,7 +46,7 @@ def publish_and_consume(connection, channel, producer):
 
     with kombu.Consumer(channel, [QUEUE], callbacks=[received], accept=["json"], prefetch_count=7):
         while len(seen) < 50:
-            connection.drain_events(timeout=10)
+            connection.drain_events(timeout=WAIT)
     check_equal(seen, list(range(50)), "consumed messages")
 
 
@@ -88,7 +88,7 @@ def mandatory(channel):
 def simple_queue(connection):
     with connection.SimpleQueue("compat.kombu.simple") as queue:
         queue.put({"a": 1})
-        message = queue.get(timeout=10)
+        message = queue.get(timeout=WAIT)
         check_equal(message.payload, {"a": 1}, "SimpleQueue message")
         message.ack()
         queue.consumer.cancel()

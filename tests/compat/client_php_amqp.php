@@ -12,7 +12,7 @@ const EXCHANGE = 'compat.php_amqp';
 const QUEUE = 'compat.php_amqp.durable';
 const MISSING = 'compat.php_amqp.missing';
 const NUMBERS = 20; // persistent messages that have to survive the restart
-const WAIT = 10;
+const WAIT = 30;
 const PERSISTENT = ['delivery_mode' => 2];
 const HEADERS = [
     'bool' => true,

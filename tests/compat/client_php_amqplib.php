@@ -17,7 +17,7 @@ const EXCHANGE = 'compat.php_amqplib';
 const QUEUE = 'compat.php_amqplib.durable';
 const MISSING = 'compat.php_amqplib.missing';
 const NUMBERS = 20; // persistent messages that have to survive the restart
-const WAIT = 10;
+const WAIT = 30;
 const HEADERS = [
     'bool' => true,
     'int' => -42,
@@ -204,7 +204,7 @@ if (!in_array($phase, ['phase1', 'phase2'], true)) {
 $url = parse_url($argv[1]);
 try {
     $connection = new AMQPStreamConnection($url['host'], $url['port'], $url['user'], $url['pass'], '/', false,
-        'AMQPLAIN', null, 'en_US', 10, 2 * WAIT, null, false, WAIT, WAIT);
+        'AMQPLAIN', null, 'en_US', WAIT, 2 * WAIT, null, false, WAIT, WAIT);
     $phase($connection);
     $connection->close();
 } catch (Throwable $e) {

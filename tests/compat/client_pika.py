@@ -6,7 +6,7 @@ import datetime
 import decimal
 import sys
 
-from clientlib import BIG, NUMBERS, check, check_equal, main, number
+from clientlib import BIG, NUMBERS, WAIT, check, check_equal, main, number
 
 try:
     import pika
@@ -33,7 +33,7 @@ HEADERS = {
 
 
 def connect(url):
-    return pika.BlockingConnection(pika.URLParameters(url + "?socket_timeout=10&heartbeat=30"))
+    return pika.BlockingConnection(pika.URLParameters(url + "?socket_timeout=%d&heartbeat=60" % WAIT))
 
 
 def get(channel, queue, auto_ack=True):
@@ -47,7 +47,7 @@ def publish_and_consume(channel):
         channel.basic_publish(EXCHANGE, "key", b"%d" % i, PERSISTENT)
     channel.basic_qos(prefetch_count=7)
     seen = []
-    for method, _, body in channel.consume(QUEUE, inactivity_timeout=10):
+    for method, _, body in channel.consume(QUEUE, inactivity_timeout=WAIT):
         check(method is not None, "only %d of 50 messages came" % len(seen))
         seen.append(body)
         channel.basic_ack(method.delivery_tag)
