@@ -17,9 +17,10 @@
 
 enum {
 	ERR_MAX = 512,
-	/* A mail that is answered by mail, which is answered: so many rounds at least until nobody
-	 * hears of anybody any more. */
-	ROUNDS_LEAST = 3,
+	/* A mail that is answered by mail, which is answered: so many rounds in a row in which no turn has done
+	 * anything, until nobody hears of anybody any more. Some mail is posted where another one is delivered,
+	 * which no turn counts. */
+	ROUNDS_QUIET = 3,
 	ROUNDS_MOST = 1000,
 };
 
@@ -744,25 +745,30 @@ static void app_on_leave(struct mail *m, struct worker *w)
 	mem_free(t);
 }
 
-static void app_next_round(struct node *n)
+static void app_begin_round(struct node *n)
+{
+	n->app.rounds++;
+	n->app.worked = false;
+	app_post_all(n, 0, app_on_leave);
+}
+
+static void app_on_round_over(struct node *n)
 {
 	struct app *a = &n->app;
-	bool quiet = a->rounds >= ROUNDS_LEAST && !a->worked;
-	if (quiet || a->rounds == ROUNDS_MOST) {
-		api_abandon(n->api);
-		app_post_all(n, 0, app_on_close);
+	a->quiet = a->worked ? 0 : a->quiet + 1;
+	if (a->quiet < ROUNDS_QUIET && a->rounds < ROUNDS_MOST) {
+		app_begin_round(n);
 		return;
 	}
-	a->rounds++;
-	a->worked = false;
-	app_post_all(n, 0, app_on_leave);
+	api_abandon(n->api);
+	app_post_all(n, 0, app_on_close);
 }
 
 static void app_on_links_left(void *arg)
 {
 	struct node *n = arg;
-	n->app.rounds = 0;
-	app_next_round(n);
+	n->app.rounds = n->app.quiet = 0;
+	app_begin_round(n);
 }
 
 static void app_on_home_closed(void *arg)
@@ -861,7 +867,7 @@ static void (*const on_all_reached[APP_STEPS])(struct node *n) = {
 	[APP_STEP_SERVING] = app_on_all_serving,
 	[APP_STEP_DRAINED] = app_on_all_drained,
 	[APP_STEP_STOPPED] = app_on_all_stopped,
-	[APP_STEP_LEFT] = app_next_round,
+	[APP_STEP_LEFT] = app_on_round_over,
 	[APP_STEP_CLOSED] = app_on_all_closed,
 };
 

@@ -34,7 +34,7 @@ enum app_step {
 	APP_STEP_SERVING, /* its queues are open */
 	APP_STEP_DRAINED, /* connections are gone, and what they sent is done */
 	APP_STEP_STOPPED, /* its queues are closed */
-	APP_STEP_LEFT,    /* a round of leave-taking: what was in its mailbox is looked at */
+	APP_STEP_LEFT,    /* a round of leave-taking: what was in its mailbox is looked at, and has had its turn */
 	APP_STEP_CLOSED,  /* shard_close() */
 	APP_STEPS
 };
@@ -57,6 +57,7 @@ struct app {
 	unsigned next_shard; /* for the next connection */
 	unsigned reached[APP_STEPS];
 	unsigned rounds;  /* of leave-taking */
+	unsigned quiet;   /* so many of the last ones */
 	bool worked;      /* a shard did something in the present one */
 	bool opening;     /* the shards are, or all of them have been */
 	bool opened;      /* all shards are */

@@ -68,7 +68,7 @@ static void shard_on_seek(void *arg)
 /* A queue has lost its leader. */
 static void shard_check_seek(struct shard *s)
 {
-	if (s->seeking || !queue_clients_seek(s->clients))
+	if (s->seeking || s->leaving || !queue_clients_seek(s->clients))
 		return;
 	s->seeking = true;
 	timer_set(s->seek, QUEUE_SEEK_MS);
@@ -141,6 +141,16 @@ static bool shard_store(struct shard *s)
 	return ready;
 }
 
+/* What was delivered before the round was asked for has had its turn, too. */
+static void shard_check_round(struct shard *s)
+{
+	if (!s->asked)
+		return;
+	bool worked = s->worked;
+	s->asked = s->worked = false;
+	app_shard_reached(s->node, s, APP_STEP_LEFT, worked);
+}
+
 static bool shard_turn(struct turn_hook *h)
 {
 	struct shard *s = (struct shard *)((char *)h - offsetof(struct shard, hook));
@@ -150,6 +160,7 @@ static bool shard_turn(struct turn_hook *h)
 		worked |= links_flush(s->node->links);
 	if (s->open)
 		worked |= shard_store(s);
+	shard_check_round(s);
 	return worked;
 }
 
@@ -592,7 +603,7 @@ void shard_open(struct shard *s)
 	s->dead_letters = dead_letters_new(&s->env, shard_dead_done, shard_dead_again, s);
 	s->node->api_shards[s->worker.no].hosts = s->hosts;
 	s->node->api_shards[s->worker.no].mirrors = s->mirrors;
-	s->serving = s->stopping = s->closing = s->hosts_closed = s->emptying = false;
+	s->serving = s->stopping = s->closing = s->hosts_closed = s->emptying = s->leaving = false;
 	s->open = true;
 	app_shard_reached(node, s, APP_STEP_OPENED, false);
 }
@@ -639,9 +650,10 @@ void shard_stop(struct shard *s, bool life_over)
 
 void shard_leave(struct shard *s)
 {
-	bool worked = s->worked;
-	s->begun = s->worked = false;
-	app_shard_reached(s->node, s, APP_STEP_LEFT, worked);
+	s->begun = false;
+	s->leaving = s->asked = true;
+	timer_stop(s->seek); /* nobody leads any more, and who asks is answered */
+	s->seeking = false;
 }
 
 void shard_close(struct shard *s)

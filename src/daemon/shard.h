@@ -45,6 +45,8 @@ struct shard {
 	bool open;     /* shard_open() to shard_close(): the pointers above, but for links */
 	bool begun;    /* the metadata's rows are loaded: other nodes' messages are taken */
 	bool worked;   /* its turns have done something since the last round of leave-taking */
+	bool leaving;  /* it takes leave: nothing begins by itself any more */
+	bool asked;    /* for the present round of that */
 	bool serving;  /* its queues are open */
 	bool stopping; /* no queue is opened any more, but for what clients have sent */
 	bool closing;  /* nor for that */

@@ -14,7 +14,8 @@ its own. Asserted:
     complaint;
   - the well-behaved client misses nothing, gets nothing wrong, and its p99
     round trip stays within LATENCY_FACTOR of what it was before (or below
-    LATENCY_FLOOR);
+    LATENCY_FLOOR), or, on a machine that is too busy for that, of what it is beside
+    as many sessions that are not changed;
   - the broker's resident memory grows by at most GROWTH_LIMIT.
 
 The same seed and number of threads make the same streams; when they arrive is
@@ -211,7 +212,7 @@ def mutate(rng, pieces):
     return pieces or [b""]
 
 
-def stream(seed, number):
+def stream(seed, number, mutated=True):
     """The pieces of a stream and how it ends."""
     rng = random.Random(seed * 1000003 + number)
     pieces = handshake(rng)
@@ -221,7 +222,7 @@ def stream(seed, number):
         pieces += action(rng)
     keep = opened if rng.random() < 0.7 else 0  # most come past the handshake
     head, tail = pieces[:keep], pieces[keep:]
-    for _ in range(rng.choice([0, 1, 1, 2, 3, 8])):
+    for _ in range(rng.choice([0, 1, 1, 2, 3, 8]) if mutated else ()):
         tail = mutate(rng, tail)
     return rng, head + tail, rng.choice(["wait", "wait", "close", "reset", "half"])
 
@@ -229,8 +230,8 @@ def stream(seed, number):
 # ---- sending ----
 
 class Attack:
-    def __init__(self, broker, seed):
-        self.broker, self.seed = broker, seed
+    def __init__(self, broker, seed, mutated=True):
+        self.broker, self.seed, self.mutated = broker, seed, mutated
         self.lock = threading.Lock()
         self.next = self.end = 0
         self.outcomes = collections.Counter()
@@ -248,10 +249,10 @@ class Attack:
             return self.next - 1
 
     def send_one(self, number):
-        rng, pieces, ending = stream(self.seed, number)
+        rng, pieces, ending = stream(self.seed, number, self.mutated)
         data = b"".join(pieces)
         try:
-            s = socket.create_connection((self.broker.host, self.broker.port), timeout=10)
+            s = socket.create_connection((self.broker.host, self.broker.port), timeout=ROUND_TRIP_LIMIT)
         except OSError as e:
             raise BrokerError("stream %d cannot connect: %s" % (number, e)) from None
         with s:
@@ -424,8 +425,13 @@ def attack(broker, options):
     began = time.monotonic()
     a.run(options.first + warm, options.streams - warm, options.threads)
     seconds = time.monotonic() - began
-    during = client.times("stop")
-    client.process.join(10)
+    during = client.times()
+    limit = max(LATENCY_FACTOR * percentile(before, 0.99), LATENCY_FLOOR)
+    if percentile(during, 0.99) > limit:
+        Attack(broker, options.seed, mutated=False).run(options.first + warm, options.streams - warm, options.threads)
+        limit = max(limit, LATENCY_FACTOR * percentile(client.times(), 0.99))
+    client.times("stop")
+    client.process.join(ROUND_TRIP_LIMIT)
     time.sleep(EXPIRES_MS / 1000 + 1)
     grown = resident(broker) - memory
     figures = {"streams": options.streams, "per_second": round((options.streams - warm) / max(seconds, 1e-9)),
@@ -436,7 +442,6 @@ def attack(broker, options):
     for outcome, n in a.outcomes.most_common():
         print("%7d %s" % (n, outcome))
     wrong = []
-    limit = max(LATENCY_FACTOR * percentile(before, 0.99), LATENCY_FLOOR)
     if client.process.exitcode != 0:
         wrong.append("the well-behaved client ended with %s" % client.process.exitcode)
     if percentile(during, 0.99) > limit and not options.report:

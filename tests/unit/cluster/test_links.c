@@ -21,8 +21,8 @@ static int log_fd; /* what goes to stderr */
 
 /* Times with which a busy machine takes nobody for dead. */
 static const struct link_limits patient = {50, 20000, 20000};
-/* With which tests of silence do not take long. */
-static const struct link_limits hasty = {20, 300, 300};
+/* With which tests of silence do not take long; and those of who does not greet. */
+static const struct link_limits attentive = {50, 1500, 20000}, hasty = {20, 20000, 300};
 
 static int setup(void **state)
 {
@@ -274,7 +274,7 @@ static void test_a_cut_connection_is_down_at_once_and_comes_back(void **state)
 static void test_a_silent_peer_is_down(void **state)
 {
 	(void)state;
-	nodes_limits = hasty;
+	nodes_limits = attentive;
 	struct way w = way_open();
 	proxy_hold(w.p, true);
 	WAIT(node_seen(w.a, 1, 2)->downs > 0 && node_seen(w.b, 1, 1)->downs > 0);
@@ -321,6 +321,7 @@ static void test_a_restarted_node_is_another_incarnation(void **state)
 		WAIT(node_linked(a, 2) && node_linked(b, 1));
 		assert_int_equal(node_seen(a, 1, 2)->incarnation, i);
 		node_stop(b);
+		WAIT(node_seen(a, 0, 2)->downs == i && node_seen(a, 1, 2)->downs == i);
 	}
 	assert_true(nothing_wrong(a));
 	node_stop(a);
@@ -952,7 +953,7 @@ static void test_what_a_node_was_asked_ends_with_its_link(void **state)
 {
 	(void)state;
 	nodes_control = answer;
-	nodes_limits = hasty;
+	nodes_limits = attentive;
 	struct way w = way_open();
 	struct asking a = {.way = &w};
 	kept = NULL;
