@@ -222,7 +222,7 @@ def stream(seed, number, mutated=True):
         pieces += action(rng)
     keep = opened if rng.random() < 0.7 else 0  # most come past the handshake
     head, tail = pieces[:keep], pieces[keep:]
-    for _ in range(rng.choice([0, 1, 1, 2, 3, 8]) if mutated else ()):
+    for _ in range(rng.choice([0, 1, 1, 2, 3, 8]) if mutated else 0):
         tail = mutate(rng, tail)
     return rng, head + tail, rng.choice(["wait", "wait", "close", "reset", "half"])
 
