@@ -15,7 +15,7 @@
 
 #include "src/cluster/link_port.h"
 
-enum { NODE_WORKERS = 2, PEERS_MAX = 8, WAIT_S = 30 };
+enum { NODE_WORKERS = 2, PEERS_MAX = 8, WAIT_S = 120 };
 
 /* What a worker of a node has seen of one other node. */
 struct seen {

@@ -20,9 +20,9 @@ enum { MB = 1024 * 1024 };
 static int log_fd; /* what goes to stderr */
 
 /* Times with which a busy machine takes nobody for dead. */
-static const struct link_limits patient = {50, 20000, 20000};
+static const struct link_limits patient = {50, 300000, 60000};
 /* With which tests of silence do not take long; and those of who does not greet. */
-static const struct link_limits attentive = {50, 1500, 20000}, hasty = {20, 20000, 300};
+static const struct link_limits attentive = {50, 1500, 60000}, hasty = {20, 300000, 300};
 
 static int setup(void **state)
 {
