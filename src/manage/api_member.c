@@ -315,6 +315,14 @@ static void fail_no_member(struct api_call *c)
 	api_fail(c, API_UNAVAILABLE, "The node selected is not in the cluster.");
 }
 
+/* One that is up as the table has it, and not linked, has died a moment ago, most likely. */
+static bool is_to_be_down(const struct api_call *c, const struct broker_node *n)
+{
+	return n != NULL && n->up && is_out_of_reach(c, n) && now_ms(c) < c->until_ms;
+}
+
+static void forget_when_down(struct api_call *c);
+
 static void on_forgotten(struct api_call *c, const struct broker_result *r)
 {
 	const char *name = json_string_value(json_object_get(c->args, "node"));
@@ -322,8 +330,11 @@ static void on_forgotten(struct api_call *c, const struct broker_result *r)
 	case BROKER_OK:
 		api_ok(c, NULL);
 		break;
-	case BROKER_RUNNING:
-		fail_running(c, name);
+	case BROKER_RUNNING: /* the end of its link may have been seen meanwhile */
+		if (is_to_be_down(c, broker_node_by_name(api_broker(c), slice_str(name))))
+			api_again(c, forget_when_down);
+		else
+			fail_running(c, name);
 		break;
 	case BROKER_LAST_DISC:
 		api_fail(c, API_REFUSED, "%s is the only disc node of the cluster", name);
@@ -333,8 +344,6 @@ static void on_forgotten(struct api_call *c, const struct broker_result *r)
 	}
 }
 
-/* One that is up as the table has it, and not linked, has died a moment ago, most likely: it is being called
- * down. */
 static void forget_when_down(struct api_call *c)
 {
 	const char *name = json_string_value(json_object_get(c->args, "node"));
@@ -342,7 +351,7 @@ static void forget_when_down(struct api_call *c)
 	struct buf b = BUF_EMPTY;
 	if (n == NULL) {
 		fail_no_member(c);
-	} else if (n->up && is_out_of_reach(c, n) && now_ms(c) < c->until_ms) {
+	} else if (is_to_be_down(c, n)) {
 		if (!api_fails_in_minority(c))
 			api_again(c, forget_when_down);
 	} else {

@@ -535,6 +535,27 @@ class Life(unittest.TestCase):
                      text="the app on node %s must be stopped with 'warrenctl -n %s stop_app' before it can be "
                           "removed\n" % (d.name, d.name))
 
+    def test_one_that_dies_while_it_is_forgotten(self):
+        """Its link stood when that was asked for, and does not when it is decided."""
+        c = self.cluster(3, "cluster.net_timeout_ms=60000")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        for node in b, d:  # so that nothing is decided
+            node.process.send_signal(signal.SIGSTOP)
+        try:
+            forgetting = subprocess.Popen([beside("warrenctl"), "-n", a.name, "forget_cluster_node", b.name],
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            time.sleep(0.3)
+            b.kill()
+            wait_until(lambda: "link to %s lost" % b.name in a.log(), 5, "the end of the link is seen")
+        finally:
+            d.process.send_signal(signal.SIGCONT)
+        said = forgetting.communicate(timeout=60)[0]
+        self.assertEqual(forgetting.returncode, OK, said)
+        self.assertEqual(self.types(a), ([a.name, d.name], []))
+
     def test_lists_name_whoever_falls_silent(self):
         """Asked while the others do not know yet that it has."""
         c = self.cluster(3, "cluster.node_down_ms=3600000")
