@@ -208,14 +208,15 @@ enum ctl_exit call_exit(const struct call *c)
 		const char *error;
 		enum ctl_exit status;
 	} statuses[] = {
-		{"bad_request", CTL_DATA},
+		{"bad_request", CTL_UNAVAILABLE},
 		{"unknown_verb", CTL_USAGE},
 		{"running", CTL_USAGE},
-		{"not_found", CTL_DATA},
+		{"not_ready", CTL_USAGE},
+		{"not_found", CTL_UNAVAILABLE},
 		{"exists", CTL_SOFTWARE},
-		{"refused", CTL_SOFTWARE},
+		{"refused", CTL_UNAVAILABLE},
 		{"unavailable", CTL_UNAVAILABLE},
-		{"not_ready", CTL_UNAVAILABLE},
+		{"starting", CTL_UNAVAILABLE},
 		{"unreachable", CTL_UNAVAILABLE},
 		{"timeout", CTL_TIMEOUT},
 	};

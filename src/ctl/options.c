@@ -40,6 +40,7 @@ enum {
 	OPT_NO_WAIT,
 	OPT_LIST,
 	OPT_VERSION,
+	OPT_DELAY,
 	OPT_IGNORED,
 	OPT_IGNORED_VALUE,
 };
@@ -89,7 +90,7 @@ static const struct option long_options[] = {
 	{"force", no_argument, NULL, OPT_FORCE},
 	{"queue-pattern", required_argument, NULL, OPT_QUEUE_PATTERN},
 	{"vhost-pattern", required_argument, NULL, OPT_VHOST_PATTERN},
-	{"per-connection-delay", required_argument, NULL, OPT_IGNORED_VALUE},
+	{"per-connection-delay", required_argument, NULL, OPT_DELAY},
 	{"no-color", no_argument, NULL, OPT_IGNORED},
 	{"no-quiet", no_argument, NULL, OPT_NO_QUIET},
 	{"no-silent", no_argument, NULL, OPT_NO_QUIET},
@@ -176,6 +177,7 @@ static bool take_flag(struct options *o, int option)
 	switch (option) {
 	case OPT_RAM:
 	case OPT_DISC:
+		o->two_types |= o->node_type != NULL && (option == OPT_RAM) != (strcmp(o->node_type, "ram") == 0);
 		o->node_type = option == OPT_RAM ? "ram" : "disc";
 		given(o, OPTION_NODE_TYPE);
 		return true;
@@ -271,6 +273,12 @@ static bool take_value(struct options *o, int option, const char *value)
 	return false;
 }
 
+static bool is_integer(const char *text)
+{
+	text += *text == '-' || *text == '+';
+	return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
 /* 0; -1: the value is wrong. */
 static int take(struct options *o, int option, const char *value)
 {
@@ -298,6 +306,10 @@ static int take(struct options *o, int option, const char *value)
 		return take_timeout(o, value) ? 0 : -1;
 	case OPT_FORMATTER:
 		return take_format(o, value) ? 0 : -1;
+	case OPT_LIMIT:
+	case OPT_PRIORITY:
+	case OPT_DELAY:
+		return is_integer(value) && take_value(o, option, value) ? 0 : -1;
 	default:
 		return take_flag(o, option) || take_value(o, option, value) ? 0 : -1;
 	}

@@ -46,6 +46,7 @@ struct options {
 	const char *cookie_file, *cacertfile, *certfile, *keyfile;
 	bool quiet, silent, help, offline, online, local, no_headers, if_unused, if_empty, global;
 	bool force, errors_only, idempotent, no_wait;
+	bool two_types; /* --ram and --disc, both */
 	bool format_given;
 	double timeout_s; /* 0: the verb's own */
 	bool no_time;     /* -t 0: nothing is waited for */

@@ -11,6 +11,8 @@
 
 enum { TIMEOUT_S = 60, POLL_S = 5 };
 
+#define LEN(array) (sizeof(array) / sizeof *(array))
+
 static const struct ctl_verb *const tables[] = {
 	verbs_help, verbs_node, verbs_cluster, verbs_replica, verbs_access, verbs_policy,
 	verbs_settings, verbs_health, verbs_tune, verbs_wait, verbs_list};
@@ -145,17 +147,39 @@ int ctl_poll(struct ctl *c, struct call *call_, const char *verb, json_t *args)
 	return ctl_try(&once, call_, verb, args, POLL_S);
 }
 
+static bool is_among(const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* RabbitMQ's: for a user who is not there, and for a virtual host, but for some verbs that do not tell either from
+ * anything else. */
+static int exit_status(const struct ctl *c, const struct call *call)
+{
+	static const char *const without_user[] = {"clear_password", "clear_user_limits", "list_user_limits",
+		"list_user_permissions", "list_user_topic_permissions", "set_user_limits"};
+	static const char *const without_vhost[] = {"clear_operator_policy", "clear_parameter", "clear_permissions",
+		"clear_policy", "clear_topic_permissions", "clear_vhost_limits", "set_parameter", "set_permissions",
+		"set_topic_permissions"};
+	const char *name = c->verb->name;
+	if (strcmp(call->error, "not_found") != 0)
+		return call_exit(call);
+	if (strncmp(call->message, "User ", 5) == 0 && !is_among(name, without_user, LEN(without_user)))
+		return CTL_NO_USER;
+	if (strncmp(call->message, "Virtual host ", 13) == 0 &&
+		!is_among(name, without_vhost, LEN(without_vhost)))
+		return CTL_DATA;
+	return call_exit(call);
+}
+
 int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, json_t **ret)
 {
 	struct call call_;
-	if (ctl_try(c, &call_, verb, args, timeout_s) != 0) {
-		int status = call_exit(&call_);
-		/* RabbitMQ's status for a user who is not there. */
-		if (strcmp(call_.error, "not_found") == 0 &&
-			strncmp(call_.message, "User ", 5) == 0)
-			status = CTL_NO_USER;
-		return ctl_error(c, status, "%s", call_.message);
-	}
+	if (ctl_try(c, &call_, verb, args, timeout_s) != 0)
+		return ctl_error(c, exit_status(c, &call_), "%s", call_.message);
 	fputs(call_.missing, stderr);
 	if (ret != NULL)
 		*ret = call_.result;
@@ -166,7 +190,8 @@ int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, js
 
 bool ctl_lacks_queue(const struct call *call)
 {
-	return strcmp(call->error, "not_found") == 0 && strncmp(call->message, "Queue ", 6) == 0;
+	return strcmp(call->error, "not_found") == 0 && (strncmp(call->message, "Queue ", 6) == 0 ||
+								strncmp(call->message, "Virtual host ", 13) == 0);
 }
 
 const char *ctl_reason(const struct call *call)

@@ -66,7 +66,7 @@ int ctl_call(struct ctl *c, const char *verb, json_t *args, double timeout_s, js
 int ctl_try(struct ctl *c, struct call *call, const char *verb, json_t *args, double timeout_s);
 /* The same for a verb that asks again and again, until its time is over: whatever that is, it asks once. */
 int ctl_poll(struct ctl *c, struct call *call, const char *verb, json_t *args);
-/* What has failed is that there is no such queue; RabbitMQ's word for that, or the reply's own words. */
+/* What has failed is that there is no such queue (or not its virtual host); RabbitMQ's word for that, or the reply's own words. */
 bool ctl_lacks_queue(const struct call *call);
 const char *ctl_reason(const struct call *call);
 /* Calls, says nothing more; 0 or an exit status. */
@@ -80,8 +80,9 @@ extern const struct ctl_verb verbs_access[], verbs_policy[], verbs_settings[], v
 /* verbs_node.c: parts of what several verbs print, waiting, and the time. */
 int print_result_json(json_t *result); /* takes it over; returns CTL_OK */
 void print_alarms(const json_t *alarms);
-/* Of await_startup, start_app: says so, and for whom the node waits; returns 75. */
-int ctl_start_timed_out(struct ctl *c);
+/* The app is starting: says for whom it waits, and waits for the end of that. An exit status; 75 if that does not
+ * come in time. */
+int ctl_await_start(struct ctl *c, double until_s);
 void print_listeners(const json_t *listeners, bool nodes); /* with the names of their nodes */
 void ctl_nap(void);
 double ctl_now_s(void);

@@ -43,19 +43,24 @@ static const char *password(const struct ctl *c, char line[PASSWORD_MAX])
 	return line;
 }
 
-static int with_password(struct ctl *c, const char *verb)
+#define NO_PASSWORD "Password is not provided via argument or stdin"
+
+/* `without`: the exit status if there is no password. */
+static int with_password(struct ctl *c, const char *verb, int without)
 {
 	char line[PASSWORD_MAX];
 	const char *secret = password(c, line);
 	if (secret == NULL)
-		return ctl_misuse(c, "a password is needed, as an argument or on standard input");
+		return ctl_error(c, without, NO_PASSWORD);
 	return ctl_do(c, verb, json_pack("{ssss}", "user", ctl_arg(c, 0), "password", secret));
 }
 
 static int add_user(struct ctl *c)
 {
+	if (ctl_arg(c, 0)[0] == '\0')
+		return ctl_bad_argument(c, "user cannot be an empty string");
 	ctl_say(c, "Adding user \"%s\" ...", ctl_arg(c, 0));
-	int status = with_password(c, "add_user");
+	int status = with_password(c, "add_user", CTL_DATA);
 	if (status == CTL_OK)
 		ctl_say(c,
 			"Done. Don't forget to grant the user permissions to some virtual hosts! "
@@ -67,7 +72,7 @@ static int add_user(struct ctl *c)
 static int change_password(struct ctl *c)
 {
 	ctl_say(c, "Changing password for user \"%s\" ...", ctl_arg(c, 0));
-	return with_password(c, "change_password");
+	return with_password(c, "change_password", CTL_SOFTWARE);
 }
 
 static int authenticate_user(struct ctl *c)
@@ -77,7 +82,7 @@ static int authenticate_user(struct ctl *c)
 	ctl_say(c, "Authenticating user \"%s\" ...", ctl_arg(c, 0));
 	const char *secret = password(c, line);
 	if (secret == NULL)
-		return ctl_misuse(c, "a password is needed, as an argument or on standard input");
+		return ctl_error(c, CTL_SOFTWARE, NO_PASSWORD);
 	if (ctl_try(c, &call, "authenticate_user",
 		    json_pack("{ssss}", "user", ctl_arg(c, 0), "password", secret), 60) != 0)
 		return ctl_error(c, strcmp(call.error, "refused") == 0 ? CTL_DATA : call_exit(&call),

@@ -8,20 +8,24 @@
 
 #include "src/ctl/verb.h"
 
-enum { START_S = 300, CHANGE_S = 120 };
+enum { CHANGE_S = 120, AWAY_MAX = 1024 };
 
 /* ---- the app ---- */
 
 static int start_app(struct ctl *c)
 {
 	struct call call;
+	double until = ctl_deadline_s(c);
 	ctl_say(c, "Starting node %s ...", c->node);
-	if (ctl_try(c, &call, "start_app", NULL, START_S) == 0) {
+	/* What takes longer is waited for, with a word about what for; also what somebody else has begun, if only the
+	 * process itself. */
+	int rc = c->options.no_time ? ctl_try(c, &call, "start_app", NULL, 0) : ctl_poll(c, &call, "start_app", NULL);
+	if (rc == 0) {
 		json_decref(call.result);
 		return CTL_OK;
 	}
-	int status = call_exit(&call);
-	return status == CTL_TIMEOUT ? ctl_start_timed_out(c) : ctl_error(c, status, "%s", call.message);
+	bool begun = strcmp(call.error, "timeout") == 0 || strcmp(call.error, "starting") == 0;
+	return begun ? ctl_await_start(c, until) : ctl_error(c, call_exit(&call), "%s", call.message);
 }
 
 static int stop_app(struct ctl *c)
@@ -32,22 +36,43 @@ static int stop_app(struct ctl *c)
 
 /* ---- membership ---- */
 
+/* The first argument is the node itself, maybe with a port. */
+static bool names_itself(const struct ctl *c)
+{
+	const char *name = ctl_arg(c, 0);
+	size_t n = strcspn(c->node, ":");
+	return name != NULL && strcspn(name, ":") == n && memcmp(name, c->node, n) == 0;
+}
+
+/* RabbitMQ has another status for a node that is to join itself, and for one that cannot forget others now. */
+static int change_status(const struct ctl *c, const struct call *call)
+{
+	if (strcmp(call->error, "refused") == 0 && names_itself(c) &&
+		strcmp(c->verb->name, "forget_cluster_node") != 0)
+		return CTL_SOFTWARE;
+	return strcmp(call->error, "not_ready") == 0 ? CTL_UNAVAILABLE : call_exit(call);
+}
+
 /* What was said instead of having been done is printed, too. */
 static int change(struct ctl *c, const char *verb, json_t *args)
 {
-	json_t *r;
-	int rc = ctl_call(c, verb, args, CHANGE_S, &r);
-	if (rc != CTL_OK)
-		return rc;
-	if (json_is_string(r))
-		ctl_found(c, CTL_OK, NULL, "%s", json_string_value(r));
-	json_decref(r);
+	struct call call;
+	if (ctl_try(c, &call, verb, args, CHANGE_S) != 0)
+		return ctl_error(c, change_status(c, &call), "%s%s", call.message,
+			strcmp(call.error, "not_ready") == 0
+				? " While it is stopped, --offline removes a node that will not come back."
+				: "");
+	if (json_is_string(call.result))
+		ctl_found(c, CTL_OK, NULL, "%s", json_string_value(call.result));
+	json_decref(call.result);
 	return CTL_OK;
 }
 
 static int join_cluster(struct ctl *c)
 {
 	const char *type = c->options.node_type != NULL ? c->options.node_type : "disc";
+	if (c->options.two_types)
+		return ctl_bad_argument(c, "The node type must be either disc or ram.");
 	ctl_say(c, "Clustering node %s with %s", c->node, ctl_arg(c, 0));
 	return change(c, "join_cluster", json_pack("{ssss}", "node", ctl_arg(c, 0), "type", type));
 }
@@ -98,7 +123,7 @@ static int update_cluster_nodes(struct ctl *c)
 static int rename_cluster_node(struct ctl *c)
 {
 	if (c->options.n_args % 2 != 0)
-		return ctl_misuse(c, "Argument list should contain even number of nodes");
+		return ctl_bad_argument(c, "Argument list should contain even number of nodes");
 	ctl_say(c, "Renaming cluster nodes: ");
 	for (unsigned i = 0; i < c->options.n_args; i += 2)
 		ctl_say(c, " %s -> %s ", ctl_arg(c, i), ctl_arg(c, i + 1));
@@ -211,19 +236,28 @@ static int set_cluster_name(struct ctl *c)
 	return ctl_do(c, "set_cluster_name", json_pack("{ss}", "name", ctl_arg(c, 0)));
 }
 
-static long count_up(const json_t *nodes)
+/* How many run; who does not is written to `away`, with why. */
+static long count_up(const json_t *nodes, char away[AWAY_MAX])
 {
-	size_t i;
-	json_t *n;
+	size_t i, n = 0;
+	json_t *row;
 	long up = 0;
-	json_array_foreach((json_t *)nodes, i, n)
-		up += strcmp(json_string_value(json_object_get(n, "state")), "up") == 0;
+	away[0] = '\0';
+	json_array_foreach((json_t *)nodes, i, row)
+	{
+		const char *name = "", *state = "";
+		json_unpack(row, "{s?ss?s}", "name", &name, "state", &state);
+		if (strcmp(state, "up") == 0)
+			up++;
+		else if (n < AWAY_MAX)
+			n += (size_t)snprintf(away + n, AWAY_MAX - n, "%s%s is %s", n > 0 ? ", " : "", name, state);
+	}
 	return up;
 }
 
 static int await_online_nodes(struct ctl *c)
 {
-	char *end;
+	char *end, away[AWAY_MAX] = "";
 	bool asked = false;
 	long n = strtol(ctl_arg(c, 0), &end, 10);
 	if (*end != '\0' || n < 1)
@@ -235,15 +269,16 @@ static int await_online_nodes(struct ctl *c)
 		if (asked && ctl_now_s() > until)
 			break;
 		asked = true;
-		if (ctl_poll(c, &call, "cluster_nodes", NULL) != 0)
+		if (ctl_poll(c, &call, "cluster_nodes", json_pack("{sb}", "ask", true)) != 0)
 			continue;
-		long running = count_up(json_object_get(call.result, "nodes"));
+		long running = count_up(json_object_get(call.result, "nodes"), away);
 		json_decref(call.result);
 		if (running >= n)
 			return CTL_OK;
 	}
 	return ctl_error(c, CTL_SOFTWARE,
-		"Error: timed out while waiting. Not enough nodes joined %s's cluster.", c->node);
+		"Error: timed out while waiting. Not enough nodes joined %s's cluster.%s%s", c->node,
+		away[0] != '\0' ? "\n" : "", away);
 }
 
 #define CLUSTER "Cluster"

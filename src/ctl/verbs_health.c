@@ -556,6 +556,8 @@ static int environment(struct ctl *c)
 static int enable_feature_flag(struct ctl *c)
 {
 	struct call call;
+	if (ctl_arg(c, 0)[0] == '\0')
+		return ctl_bad_argument(c, "feature flag (or group) name cannot be an empty string");
 	if (strcmp(ctl_arg(c, 0), "all") == 0)
 		ctl_say(c, "Enabling all feature flags ...");
 	else

@@ -336,6 +336,8 @@ static int cancel_sync_queue(struct ctl *c)
 static int delete_queue(struct ctl *c)
 {
 	struct call call;
+	if (ctl_arg(c, 0)[0] == '\0')
+		return ctl_bad_argument(c, "queue name cannot be an empty string");
 	json_t *args = a_queue(c);
 	json_object_set_new(args, "if_unused", json_boolean(c->options.if_unused));
 	json_object_set_new(args, "if_empty", json_boolean(c->options.if_empty));
@@ -353,11 +355,29 @@ static int delete_queue(struct ctl *c)
 
 /* ---- connections ---- */
 
+/* As list_connections shows a pid: <node.1.2.3>. */
+static bool is_pid(const char *text)
+{
+	const char *at = strchr(text, '@');
+	size_t n = strlen(text);
+	return text[0] == '<' && at != NULL && n > 0 && text[n - 1] == '>' && strchr(at, '.') != NULL;
+}
+
+/* Who has gone meanwhile is closed; a name, or what is neither, is a mistake if there is nobody of it. */
 static int close_connection(struct ctl *c)
 {
-	ctl_say(c, "Closing connection %s, reason: %s...", ctl_arg(c, 0), ctl_arg(c, 1));
-	return ctl_do(c, "close_connection",
-		json_pack("{ssss}", "pid", ctl_arg(c, 0), "reason", ctl_arg(c, 1)));
+	struct call call;
+	const char *pid = ctl_arg(c, 0);
+	ctl_say(c, "Closing connection %s, reason: %s...", pid, ctl_arg(c, 1));
+	json_t *args = json_pack("{ssss}", "pid", pid, "reason", ctl_arg(c, 1));
+	if (ctl_try(c, &call, "close_connection", args, CALL_S) == 0) {
+		fputs(call.missing, stderr);
+		json_decref(call.result);
+		return CTL_OK;
+	}
+	if (strcmp(call.error, "not_found") == 0 && is_pid(pid))
+		return CTL_OK;
+	return ctl_error(c, call_exit(&call), "%s", call.message);
 }
 
 static int close_several(struct ctl *c, json_t *args)

@@ -10,10 +10,11 @@
 #include <strings.h>
 #include <time.h>
 
+#include "src/base/mem.h"
 #include "src/ctl/print.h"
 #include "src/ctl/verb.h"
 
-enum { POLL_MS = 100, REAL_DIGITS = 15 };
+enum { POLL_MS = 100, REAL_DIGITS = 15, PING_S = 60 };
 static const double WAIT_S = 300;
 
 void ctl_nap(void)
@@ -63,52 +64,84 @@ const struct ctl_unit *ctl_unit(const struct ctl *c)
 
 static int ping(struct ctl *c)
 {
-	double timeout = c->options.timeout_s > 0 ? c->options.timeout_s : 60;
-	ctl_say(c,
-		"Will ping %s. This only checks that the process runs and can be asked. "
-		"Timeout: %d ms.",
-		c->node, (int)(timeout * 1000));
-	int status = ctl_do(c, "ping", NULL);
-	return status == CTL_OK ? ctl_found(c, CTL_OK, NULL, "Ping succeeded") : status;
+	struct call call;
+	bool given = c->options.timeout_s > 0 || c->options.no_time;
+	int ms = (int)((given ? c->options.timeout_s : PING_S) * 1000);
+	ctl_say(c, "Will ping %s. This only checks that the process runs and can be asked. Timeout: %d ms.", c->node, ms);
+	if (ctl_try(c, &call, "ping", NULL, PING_S) == 0) {
+		json_decref(call.result);
+		return ctl_found(c, CTL_OK, NULL, "Ping succeeded");
+	}
+	if (strcmp(call.error, "timeout") == 0)
+		return ctl_error(c, CTL_UNAVAILABLE, "Failed to connect and authenticate to %s in %d ms", c->node, ms);
+	return ctl_error(c, call_exit(&call), "%s", call.message);
 }
 
-int ctl_start_timed_out(struct ctl *c)
+/* What the node waits for while it starts: NULL, or a sentence that is to be freed. */
+static char *waits_for(struct ctl *c)
 {
 	struct call call;
 	const char *waits = NULL;
-	json_t *r = ctl_poll(c, &call, "ping", NULL) == 0 ? call.result : NULL;
-	json_unpack(r, "{s?s}", "waits", &waits);
+	if (ctl_poll(c, &call, "ping", NULL) != 0)
+		return NULL;
+	json_unpack(call.result, "{s?s}", "waits", &waits);
+	char *ret = waits != NULL ? mem_strdup(waits) : NULL;
+	json_decref(call.result);
+	return ret;
+}
+
+static int start_timed_out(struct ctl *c)
+{
+	char *waits = waits_for(c);
 	int status = ctl_error(c, CTL_TIMEOUT, "operation %s on node %s timed out%s%s", c->verb->name, c->node,
 		waits != NULL ? ". " : "", waits != NULL ? waits : "");
-	json_decref(r);
+	mem_free(waits);
 	return status;
 }
 
-/* Sets `ret` if there is nothing to wait for any more. */
-static bool startup_is_over(struct ctl *c, int *ret)
+/* Sets `ret` if there is nothing to wait for any more. `begun`: the app was starting, and has failed if it is
+ * stopped now. */
+static bool startup_is_over(struct ctl *c, bool begun, int *ret)
 {
 	struct call call;
-	const char *refused = NULL;
+	const char *refused = NULL, *app = "";
 	if (ctl_poll(c, &call, "ping", NULL) != 0)
 		return false;
+	json_unpack(call.result, "{s?ss?s}", "refused", &refused, "app", &app);
 	bool ready = json_is_true(json_object_get(call.result, "ready"));
-	json_unpack(call.result, "{s?s}", "refused", &refused);
-	*ret = ready || refused == NULL ? CTL_OK : ctl_error(c, CTL_SOFTWARE, "node %s: %s", c->node, refused);
-	bool over = ready || refused != NULL;
+	bool stopped = begun && strcmp(app, "stopped") == 0;
+	bool over = ready || refused != NULL || stopped;
+	*ret = CTL_OK;
+	if (over && !ready)
+		*ret = ctl_error(c, CTL_UNAVAILABLE, "node %s: %s", c->node,
+			refused != NULL ? refused : "its app was stopped before it had started");
 	json_decref(call.result);
 	return over;
 }
 
-static int await_startup(struct ctl *c)
+static int await_start(struct ctl *c, bool begun, double until)
 {
-	double until = ctl_deadline_s(c);
 	int status;
-	while (!startup_is_over(c, &status)) {
+	while (!startup_is_over(c, begun, &status)) {
 		if (ctl_now_s() > until)
-			return ctl_start_timed_out(c);
+			return start_timed_out(c);
 		ctl_nap();
 	}
 	return status;
+}
+
+int ctl_await_start(struct ctl *c, double until)
+{
+	char *waits = waits_for(c);
+	if (waits != NULL)
+		ctl_say(c, "%s", waits);
+	mem_free(waits);
+	return await_start(c, true, until);
+}
+
+static int await_startup(struct ctl *c)
+{
+	return await_start(c, false, ctl_deadline_s(c));
 }
 
 /* ---- status ---- */

@@ -336,7 +336,7 @@ static int check_mirrors(struct ctl *c)
 		"replicas if node %s is stopped");
 }
 
-static int await_safe(struct ctl *c, const char *type)
+static int await_safe(struct ctl *c, const char *type, const char *in_vain)
 {
 	double until = ctl_now_s() + (c->options.timeout_s > 0 ? c->options.timeout_s : CHANGE_S);
 	for (;;) {
@@ -348,8 +348,7 @@ static int await_safe(struct ctl *c, const char *type)
 		if (status != CTL_OK || (n == 0 && !minority))
 			return status;
 		if (ctl_now_s() > until)
-			return ctl_error(c, CTL_TIMEOUT, "operation %s on node %s timed out",
-				c->verb->name, c->node);
+			return ctl_error(c, CTL_UNAVAILABLE, "time is up, %s", in_vain);
 		ctl_nap();
 	}
 }
@@ -360,7 +359,8 @@ static int await_quorum(struct ctl *c)
 		"Will wait for a quorum + 1 of nodes to be online for all quorum queues for %d "
 		"seconds...",
 		c->options.timeout_s > 0 ? (int)c->options.timeout_s : CHANGE_S);
-	return await_safe(c, "quorum");
+	return await_safe(c, "quorum",
+		"no quorum + 1 online replicas came online for at least some quorum queues");
 }
 
 static int await_mirror(struct ctl *c)
@@ -369,7 +369,8 @@ static int await_mirror(struct ctl *c)
 		"Will wait for a synchronised mirror be online for all classic mirrored queues for %d "
 		"seconds...",
 		c->options.timeout_s > 0 ? (int)c->options.timeout_s : CHANGE_S);
-	return await_safe(c, "classic");
+	return await_safe(c, "classic",
+		"no synchronised mirror came online for at least some classic mirrored queues");
 }
 
 #define REPLICATION "Replication"

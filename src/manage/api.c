@@ -3,8 +3,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "src/base/mem.h"
+#include "src/broker/member.h"
 #include "src/loop/timer.h"
 #include "src/manage/json.h"
 #include "src/manage/remote.h"
@@ -30,6 +32,7 @@ static const char *const error_names[] = {
 	[API_UNAVAILABLE] = "unavailable",
 	[API_NOT_READY] = "not_ready",
 	[API_RUNNING] = "running",
+	[API_STARTING] = "starting",
 };
 
 struct api *api_new(const struct api_node *node)
@@ -69,6 +72,7 @@ static void call_end(struct api_call *c, json_t *reply)
 	void *arg = c->arg;
 	list_remove(&c->waiting);
 	list_remove(&c->catalog.link);
+	list_remove(&c->queue.link);
 	if (c->timer != NULL)
 		timer_free(c->timer);
 	if (c->missing != NULL)
@@ -101,6 +105,8 @@ void api_pass(struct api_call *c, const char *who, const json_t *reply)
 {
 	const char *error = error_names[API_UNAVAILABLE], *message = "";
 	json_unpack((json_t *)reply, "{s?ss?s}", "error", &error, "message", &message);
+	if (strcmp(error, error_names[API_NOT_READY]) == 0)
+		error = error_names[API_UNAVAILABLE]; /* it is not this node's app that is missing */
 	char *text = mem_printf("%s%s", who, message);
 	json_t *own = json_pack("{sbss}", "ok", 0, "error", error);
 	json_object_set_new(own, "message", json_of_slice(slice_str(text)));
@@ -143,6 +149,15 @@ struct broker_queue *api_queue(struct api_call *c)
 	if (q == NULL)
 		api_fail(c, API_NOT_FOUND, "Queue not found");
 	return q;
+}
+
+bool api_queue_type(struct api_call *c, struct slice name)
+{
+	enum broker_queue_type type;
+	if (name.n == 0 || broker_queue_type_of(name, &type))
+		return true;
+	api_fail(c, API_BAD_REQUEST, "invalid_queue_type");
+	return false;
 }
 
 void api_note_missing(struct api_call *c, const char *node, const char *why)
@@ -199,29 +214,80 @@ static void call_on_result(struct catalog_request *r, const struct broker_result
 			"not done: %s", broker_code_text(result->code));
 }
 
-/* In the words that clients hear, and who is missing. Ends the call. */
-static void call_in_minority(struct api_call *c, const char *consequence)
+/* ---- without a majority ---- */
+
+/* Of some nodes: how many there are, how many of them can be reached, and the names of the others. */
+struct reach {
+	unsigned nodes, reached;
+	struct buf away;
+};
+
+static void reach_count(struct reach *r, const struct api_call *c, const struct broker_node *n)
 {
 	const struct api_node *node = api_node(c);
-	const struct broker *b = api_broker(c);
-	struct buf away = BUF_EMPTY;
-	unsigned reachable = 0;
-	for (size_t i = 0; i < b->n_nodes; i++) {
-		const struct broker_node *n = b->nodes[i];
-		if (n->id == node->id(node->arg) || links_linked(node->links, n->id)) {
-			reachable++;
-			continue;
-		}
-		buf_put_slice(&away, slice_str(away.n > 0 ? ", " : " (not reached: "));
-		buf_put_slice(&away, n->name);
+	r->nodes++;
+	if (n->id == node->id(node->arg) || links_linked(node->links, n->id)) {
+		r->reached++;
+		return;
 	}
-	buf_put_slice(&away, slice_str(away.n > 0 ? ")" : ""));
-	api_fail(c, API_UNAVAILABLE,
-		"no majority of the cluster's nodes can be reached: %u of %u are running or reachable "
-		"from node '%s'%.*s; %s",
-		reachable, (unsigned)b->n_nodes, node->name, SLICE_FMT(buf_slice(&away)), consequence);
-	buf_done(&away);
+	buf_put_slice(&r->away, slice_str(r->away.n > 0 ? ", " : " (not reached: "));
+	buf_put_slice(&r->away, n->name);
 }
+
+/* In the words that clients hear, and who is missing. Ends the call. */
+static void reach_fail(struct reach *r, struct api_call *c, const char *whose, const char *consequence)
+{
+	buf_put_slice(&r->away, slice_str(r->away.n > 0 ? ")" : ""));
+	api_fail(c, API_UNAVAILABLE,
+		"no majority of %s can be reached: %u of %u are running or reachable from node '%s'%.*s; %s", whose,
+		r->reached, r->nodes, api_node(c)->name, SLICE_FMT(buf_slice(&r->away)), consequence);
+	buf_done(&r->away);
+}
+
+static void call_in_minority(struct api_call *c, const char *consequence)
+{
+	const struct broker *b = api_broker(c);
+	struct reach r = {0, 0, BUF_EMPTY};
+	for (size_t i = 0; i < b->n_nodes; i++)
+		reach_count(&r, c, b->nodes[i]);
+	reach_fail(&r, c, "the cluster's nodes", consequence);
+}
+
+/* The nodes whose members vote. False: the queue can be served, as far as that depends on them. */
+static bool reach_of_queue(struct reach *r, const struct api_call *c, const struct broker_queue *q)
+{
+	for (size_t i = 0; i < q->n_members; i++) {
+		const struct broker_member *m = &q->members[i];
+		const struct broker_node *n = broker_node_by_number(q->vhost->broker, m->node);
+		if (n == NULL || !broker_member_votes(q, m))
+			continue;
+		unsigned before = r->reached;
+		reach_count(r, c, n);
+		if (r->reached > before && broker_member_survives(q, m))
+			return false; /* it is a majority by itself */
+	}
+	return 2 * r->reached <= r->nodes && r->nodes > 0;
+}
+
+bool api_lacks_majority(const struct api_call *c, const struct broker_queue *q)
+{
+	struct reach r = {0, 0, BUF_EMPTY};
+	bool lacks = reach_of_queue(&r, c, q);
+	buf_done(&r.away);
+	return lacks;
+}
+
+void api_fail_without_majority(struct api_call *c, const struct broker_queue *q, const char *consequence)
+{
+	struct reach r = {0, 0, BUF_EMPTY};
+	char *whose = mem_printf("the nodes of queue '%.*s' in vhost '%.*s'", SLICE_FMT(q->name),
+		SLICE_FMT(q->vhost->name));
+	reach_of_queue(&r, c, q);
+	reach_fail(&r, c, whose, consequence);
+	mem_free(whose);
+}
+
+/* ---- the metadata, and queues ---- */
 
 static void call_on_unavailable(struct catalog_request *r)
 {
@@ -305,6 +371,7 @@ void api_request(
 	c->api = a;
 	list_init(&c->waiting);
 	list_init(&c->catalog.link);
+	list_init(&c->queue.link);
 	c->args = json_is_object(args) ? json_incref(args) : json_object();
 	c->done = done;
 	c->arg = arg;

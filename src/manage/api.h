@@ -116,6 +116,7 @@ enum api_error {
 	API_UNAVAILABLE,  /* "unavailable": somebody who is needed does not answer */
 	API_NOT_READY,    /* "not_ready": the node does not serve clients now */
 	API_RUNNING,      /* "running": the app is to be stopped before */
+	API_STARTING,     /* "starting": the app is being started already */
 };
 
 struct api_call {
@@ -164,6 +165,8 @@ struct broker *api_broker(const struct api_call *c);
 struct broker_vhost *api_vhost(struct api_call *c);
 /* The queue args.name of that vhost; likewise. */
 struct broker_queue *api_queue(struct api_call *c);
+/* There is a type of queues called so, or it is empty; else ends the call and returns false. */
+bool api_queue_type(struct api_call *c, struct slice name);
 /* Proposes a command of the metadata and frees the buffer. `applied` ends the call; NULL: OK ends it
  * well and everything else by a general sentence. Without a majority the call ends by a sentence that says so,
  * at once or after a few seconds. */
@@ -171,7 +174,11 @@ void api_propose(struct api_call *c, struct buf *command,
 	void (*applied)(struct api_call *c, const struct broker_result *result));
 /* Ends the call and returns true if the metadata cannot be changed from here: most nodes are away. */
 bool api_fails_in_minority(struct api_call *c);
-/* A request of a queue client, whose answer goes to `answered`. */
+/* So many of the nodes whose members of the queue vote are out of reach that nobody can serve it. */
+bool api_lacks_majority(const struct api_call *c, const struct broker_queue *q);
+/* Ends the call: how many of them are reached, and what follows from that ("nothing was done"). */
+void api_fail_without_majority(struct api_call *c, const struct broker_queue *q, const char *consequence);
+/* A request of a queue client, whose answer goes to `answered`, unless the call ends before. */
 struct queue_request *api_queue_request(
 	struct api_call *c, void (*answered)(struct api_call *c, const struct machine_answer *a));
 

@@ -53,7 +53,8 @@ static void add_vhost(struct api_call *c)
 	struct buf b = BUF_EMPTY;
 	if (!api_args(c, "{ss%s?s%s?s%s?s%}", "name", &name.p, &name.n, "description",
 		    &description.p, &description.n, "tags", &tags.p, &tags.n,
-		    "default_queue_type", &type.p, &type.n))
+		    "default_queue_type", &type.p, &type.n) ||
+		!api_queue_type(c, text_slice(&type)))
 		return;
 	broker_put_add_vhost(&b, text_slice(&name), text_slice(&description), text_slice(&tags),
 		text_slice(&type));

@@ -49,8 +49,11 @@ static void start_app(struct api_call *c)
 	case API_APP_RUNNING:
 		api_ok(c, NULL);
 		break;
+	case API_APP_STARTING:
+		api_fail(c, API_STARTING, "node %s: its app is being started already", n->name);
+		break;
 	default:
-		on_app_done(c, "its app is being started or stopped right now");
+		on_app_done(c, "its app is being stopped right now");
 	}
 }
 
@@ -542,11 +545,13 @@ static void update_cluster_nodes(struct api_call *c)
 	if (!api_args(c, "{ss}", "node", &node) || !app_is_stopped(c))
 		return;
 	struct change *ch = change_new(c);
-	if (target_get(ch, node))
+	if (!target_get(ch, node))
+		change_fail(ch, API_BAD_REQUEST, "a node is called NAME@HOST or NAME@HOST:PORT");
+	else if (strcmp(ch->name, own(ch)->name) == 0)
+		change_fail(ch, API_REFUSED, "Cannot cluster node with itself");
+	else
 		remote_call(own(ch)->links, ch->address, ch->name, "cluster_nodes", json_object(),
 			on_seed_answer, ch);
-	else
-		change_fail(ch, API_BAD_REQUEST, "a node is called NAME@HOST or NAME@HOST:PORT");
 }
 
 const struct api_verb api_cluster_verbs[] = {

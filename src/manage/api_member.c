@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "src/base/mem.h"
 #include "src/broker/command.h"
 #include "src/broker/member.h"
 #include "src/manage/api.h"
@@ -13,7 +14,10 @@
 #include "src/manage/remote.h"
 #include "src/manage/warnings.h"
 
-enum { DOWN_MS = 20 * 1000 }; /* in which a node that has died is called down, by far */
+enum {
+	DOWN_MS = 20 * 1000, /* in which a node that has died is called down, by far */
+	SIGN_MS = 1500,      /* for a sign of life of a node that runs, as far as is known */
+};
 
 static uint64_t now_ms(const struct api_call *c)
 {
@@ -30,7 +34,7 @@ static uint64_t id_arg(struct api_call *c)
 
 /* ---- who is in it ---- */
 
-/* "state" is as this node sees it. */
+/* "state" is as this node sees it: "up", "down". */
 static json_t *node_row(const struct api_call *c, const struct broker_node *n)
 {
 	char id[MEMBER_ID_MAX];
@@ -49,9 +53,62 @@ static json_t *members(struct api_call *c)
 	return json_pack("{ssso}", "cluster_id", member_id_put(id, b->cluster_id), "nodes", nodes);
 }
 
+/* Waits for signs of life of the nodes that run: a link stands for a while after its other end was frozen. */
+struct roll_call {
+	struct api_call *call;
+	json_t *members;
+	unsigned waiting; /* for nodes, and for all of them being asked */
+};
+
+struct called {
+	struct roll_call *roll;
+	json_t *row; /* the node's */
+};
+
+static void roll_answered(struct roll_call *r)
+{
+	if (--r->waiting > 0)
+		return;
+	api_ok(r->call, r->members);
+	mem_free(r);
+}
+
+static void on_sign(void *arg, json_t *reply, const char *why)
+{
+	struct called *d = arg;
+	(void)why;
+	if (reply == NULL)
+		json_object_set_new(d->row, "state", json_string("unresponsive"));
+	json_decref(d->row);
+	roll_answered(d->roll);
+	mem_free(d);
+}
+
+static void roll_call(struct api_call *c)
+{
+	const struct broker *b = api_broker(c);
+	const struct api_node *node = api_node(c);
+	struct roll_call *r = MEM_NEW(struct roll_call);
+	*r = (struct roll_call){c, members(c), 1};
+	for (size_t i = 0; i < b->n_nodes; i++) {
+		const struct broker_node *n = b->nodes[i];
+		if (n->id == node->id(node->arg) || !warnings_runs(c, n))
+			continue;
+		struct called *d = MEM_NEW(struct called);
+		*d = (struct called){r, json_incref(json_array_get(json_object_get(r->members, "nodes"), i))};
+		r->waiting++;
+		remote_look(node->links, n, "ping", SIGN_MS, on_sign, d);
+	}
+	roll_answered(r);
+}
+
+/* With "ask": the state is "up" only if the node says so itself. */
 static void cluster_nodes(struct api_call *c)
 {
-	api_ok(c, members(c));
+	if (json_is_true(json_object_get(c->args, "ask")))
+		roll_call(c);
+	else
+		api_ok(c, members(c));
 }
 
 /* For a node that looks for its cluster (src/manage/formation.h). */
@@ -180,7 +237,7 @@ static bool may_join(struct api_call *c, const struct joiner *j)
 	}
 	if (n == NULL || n->id == j->id || gives_way(c, n))
 		return true;
-	api_fail(c, API_EXISTS,
+	api_fail(c, API_REFUSED,
 		"inconsistent_cluster: a node called %s is a member of this cluster already. If it was "
 		"reset without telling the others, remove it first with "
 		"'forget_cluster_node %s'",

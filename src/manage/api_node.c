@@ -13,7 +13,10 @@
 #include "src/manage/remote.h"
 #include "src/manage/warnings.h"
 
-enum { ERR_MAX = 512 };
+enum {
+	ERR_MAX = 512,
+	SUMMARY_MS = 5000, /* for a node's part of cluster_status; a frozen one loses its link before, most likely */
+};
 
 static void ping(struct api_call *c)
 {
@@ -294,13 +297,10 @@ static void on_summary(void *arg, json_t *reply, const char *why)
 static void ask_node(struct survey *s, const struct broker_node *n)
 {
 	struct question *q = MEM_NEW(struct question);
-	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
 	q->survey = s;
 	q->name = mem_printf("%.*s", SLICE_FMT(n->name));
 	s->waiting++;
-	remote_view(api_node(s->call)->links, n->id, address, q->name, "node_summary",
-		json_object(), on_summary, q);
-	mem_free(address);
+	remote_look(api_node(s->call)->links, n, "node_summary", SUMMARY_MS, on_summary, q);
 }
 
 static void add_name(json_t *result, const char *list, struct slice name)

@@ -58,21 +58,6 @@ static void propose_parameter(
 	api_propose(c, &b, on_set);
 }
 
-static void set_parameter(struct api_call *c)
-{
-	const char *component, *name, *value;
-	if (api_args(c, "{ss,ss,ss}", "component", &component, "name", &name, "value", &value))
-		propose_parameter(
-			c, slice_str(arg(c, "vhost", "/")), slice_str(component), value);
-}
-
-static void clear_parameter(struct api_call *c)
-{
-	const char *component, *name;
-	if (api_args(c, "{ss,ss}", "component", &component, "name", &name))
-		propose_parameter(c, slice_str(arg(c, "vhost", "/")), slice_str(component), NULL);
-}
-
 static void set_global_parameter(struct api_call *c)
 {
 	const char *name, *value;
@@ -237,7 +222,12 @@ static bool limits_to_clear(struct api_call *c, const struct limit_names *n, int
 static void clear_vhost_limits(struct api_call *c)
 {
 	int64_t set[LIMITS];
-	if (limits_to_clear(c, &vhost_limits, set))
+	const struct broker_vhost *v = api_vhost(c);
+	if (v == NULL || !limits_to_clear(c, &vhost_limits, set))
+		return;
+	if (v->limits.max_connections == BROKER_LIMIT_NONE && v->limits.max_queues == BROKER_LIMIT_NONE)
+		api_fail(c, API_NOT_FOUND, "Parameter does not exist");
+	else
 		propose_vhost_limits(c, set);
 }
 
@@ -246,6 +236,47 @@ static void clear_user_limits(struct api_call *c)
 	int64_t set[LIMITS];
 	if (limits_to_clear(c, &user_limits, set))
 		propose_user_limits(c, set);
+}
+
+/* -- as parameters, too -- */
+
+/* What other verbs set is not a parameter here. */
+static bool may_be_set(struct api_call *c, const char *component)
+{
+	if (strcmp(component, "policy") != 0 && strcmp(component, "operator_policy") != 0)
+		return true;
+	api_fail(c, API_BAD_REQUEST, "policies may not be set using this method");
+	return false;
+}
+
+static bool is_vhost_limits(const char *component, const char *name)
+{
+	return strcmp(component, "vhost-limits") == 0 && strcmp(name, "limits") == 0;
+}
+
+static void set_parameter(struct api_call *c)
+{
+	const char *component, *name, *value;
+	if (!api_args(c, "{ss,ss,ss}", "component", &component, "name", &name, "value", &value) ||
+		!may_be_set(c, component))
+		return;
+	if (is_vhost_limits(component, name)) {
+		json_object_set(c->args, "definition", json_object_get(c->args, "value"));
+		set_vhost_limits(c);
+		return;
+	}
+	propose_parameter(c, slice_str(arg(c, "vhost", "/")), slice_str(component), value);
+}
+
+static void clear_parameter(struct api_call *c)
+{
+	const char *component, *name;
+	if (!api_args(c, "{ss,ss}", "component", &component, "name", &name))
+		return;
+	if (is_vhost_limits(component, name))
+		clear_vhost_limits(c);
+	else
+		propose_parameter(c, slice_str(arg(c, "vhost", "/")), slice_str(component), NULL);
 }
 
 /* As JSON inside a string; NULL if none is set. */
@@ -396,6 +427,8 @@ static void update_vhost_metadata(struct api_call *c)
 		return;
 	const char *description = arg(c, "description", NULL), *tags = arg(c, "tags", NULL);
 	const char *type = arg(c, "default_queue_type", NULL);
+	if (type != NULL && !api_queue_type(c, slice_str(type)))
+		return;
 	broker_put_set_vhost_metadata(&b, v->name,
 		description != NULL ? slice_str(description) : v->description,
 		tags != NULL ? slice_str(tags) : v->tags,

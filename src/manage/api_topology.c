@@ -11,15 +11,16 @@
 #include "src/manage/json.h"
 #include "src/manage/spread.h"
 
+enum { REACH_MS = 1000 }; /* without a majority of a queue's members, before that is told */
+
 /* ---- exchanges ---- */
 
+/* In a virtual host that is not there is nothing, as in RabbitMQ's lists. */
 static void list_exchanges(struct api_call *c)
 {
-	struct broker_vhost *v = api_vhost(c);
-	if (v == NULL)
-		return;
+	struct broker_vhost *v = gather_vhost(api_broker(c), c->args);
 	json_t *rows = json_array();
-	for (struct broker_exchange *x = broker_exchange_first(v); x != NULL;
+	for (struct broker_exchange *x = v != NULL ? broker_exchange_first(v) : NULL; x != NULL;
 		x = broker_exchange_next(x))
 		json_array_append_new(rows,
 			json_pack("{sosssbsbsbsoso}", "name", json_of_slice(x->name), "type",
@@ -52,11 +53,13 @@ static void put_bindings(json_t *rows, struct broker_exchange *x)
 
 static void list_bindings(struct api_call *c)
 {
-	struct broker_vhost *v = api_vhost(c);
+	struct broker_vhost *v = gather_vhost(api_broker(c), c->args);
 	struct slice none = slice_make(NULL, 0);
-	if (v == NULL)
-		return;
 	json_t *rows = json_array();
+	if (v == NULL) {
+		api_ok(c, rows);
+		return;
+	}
 	for (struct broker_queue *q = broker_queue_first(v); q != NULL; q = broker_queue_next(q))
 		json_array_append_new(rows, binding_row(none, q->name, "queue", q->name, none));
 	for (struct broker_exchange *x = broker_exchange_first(v); x != NULL;
@@ -70,6 +73,15 @@ static void list_bindings(struct api_call *c)
 static struct queue_client *client_of(struct api_call *c, const struct broker_queue *q)
 {
 	return queue_clients_get(api_node(c)->shards[0].env->clients, q->group);
+}
+
+static void on_unavailable(struct api_call *c)
+{
+	const struct broker_queue *q = gather_queue(api_broker(c), c->args);
+	if (q != NULL && api_lacks_majority(c, q))
+		api_fail_without_majority(c, q, "it is not known whether this was done");
+	else
+		api_fail(c, API_UNAVAILABLE, "the queue is not available now");
 }
 
 static void on_answered(struct api_call *c, const struct machine_answer *a)
@@ -88,16 +100,56 @@ static void on_answered(struct api_call *c, const struct machine_answer *a)
 		api_fail(c, API_NOT_FOUND, "Queue not found");
 		break;
 	default:
-		api_fail(c, API_UNAVAILABLE, "the queue is not available now");
+		on_unavailable(c);
 		break;
 	}
 }
 
-static void purge_queue(struct api_call *c)
+/* Nobody can serve the queue; that is so for a while, as a link may come back. Sets until_ms, which is 0 before. */
+static bool is_out_of_reach(struct api_call *c, const struct broker_queue *q)
+{
+	uint64_t now = api_node(c)->shards[0].worker->now_ms;
+	if (!api_lacks_majority(c, q))
+		c->until_ms = 0;
+	else if (c->until_ms == 0)
+		c->until_ms = now + REACH_MS;
+	return c->until_ms != 0 && now >= c->until_ms;
+}
+
+/* While the answer is waited for: whoever could give it may be gone. */
+static void watch(struct api_call *c)
+{
+	const struct broker_queue *q = gather_queue(api_broker(c), c->args);
+	if (list_empty(&c->queue.link))
+		return; /* it has come */
+	if (q != NULL && is_out_of_reach(c, q))
+		api_fail_without_majority(c, q, "it is not known whether this will be done");
+	else
+		api_again(c, watch);
+}
+
+/* The queue args.name if it can be asked. NULL: the call has ended, or will be tried again. */
+static struct broker_queue *queue_in_reach(struct api_call *c, void (*again)(struct api_call *c))
 {
 	struct broker_queue *q = api_queue(c);
-	if (q != NULL)
-		queue_purge(client_of(c, q), api_queue_request(c, on_answered));
+	if (q == NULL)
+		return NULL;
+	if (is_out_of_reach(c, q))
+		api_fail_without_majority(c, q, "nothing was done");
+	else if (c->until_ms != 0)
+		api_again(c, again);
+	else
+		return q;
+	return NULL;
+}
+
+static void purge_queue(struct api_call *c)
+{
+	struct broker_queue *q = queue_in_reach(c, purge_queue);
+	if (q == NULL)
+		return;
+	queue_purge(client_of(c, q), api_queue_request(c, on_answered));
+	api_again(c, watch);
 }
 
 /* ---- synchronising ---- */
@@ -147,29 +199,37 @@ static void on_own_cancel(struct api_call *c, json_t *rows)
 	spread(c, "cancel_sync_queue", rows, on_synced);
 }
 
-/* Ends the call and returns false if there is no such queue, or it has no mirrors. */
-static bool names_mirrored(struct api_call *c)
+/* Ends the call and returns NULL if there is no such queue, or its members are not a policy's. */
+static struct broker_queue *classic_queue(struct api_call *c)
 {
 	struct broker_queue *q = api_queue(c);
-	if (q == NULL)
-		return false;
-	if (broker_effective_mirrors(q->effective))
-		return true;
-	api_fail(c, API_REFUSED, "%s",
-		q->type == BROKER_QUEUE_QUORUM ? "quorum_queue_not_supported" : "not_mirrored");
-	return false;
+	if (q == NULL || q->type != BROKER_QUEUE_QUORUM)
+		return q;
+	api_fail(c, API_REFUSED, "quorum_queue_not_supported");
+	return NULL;
 }
 
 static void sync_queue(struct api_call *c)
 {
-	if (names_mirrored(c))
+	struct broker_queue *q = classic_queue(c);
+	if (q == NULL)
+		return;
+	if (broker_effective_mirrors(q->effective))
 		gather(c, collect_sync, on_own_sync);
+	else
+		api_fail(c, API_REFUSED, "not_mirrored");
 }
 
+/* What has no mirrors is not being synchronised either. */
 static void cancel_sync_queue(struct api_call *c)
 {
-	if (names_mirrored(c))
+	struct broker_queue *q = classic_queue(c);
+	if (q == NULL)
+		return;
+	if (broker_effective_mirrors(q->effective))
 		gather(c, collect_cancel, on_own_cancel);
+	else
+		api_ok(c, NULL);
 }
 
 /* ---- deleting ---- */
@@ -195,16 +255,18 @@ static void on_queue_deleted(struct api_call *c, const struct machine_answer *a)
 	api_propose(c, &b, on_definition_deleted);
 }
 
+/* Without the metadata the definition would stay behind. */
 static void delete_queue(struct api_call *c)
 {
 	int if_unused = 0, if_empty = 0;
-	struct broker_queue *q = api_queue(c);
-	if (q == NULL ||
+	struct broker_queue *q = queue_in_reach(c, delete_queue);
+	if (q == NULL || api_fails_in_minority(c) ||
 		!api_args(c, "{s?bs?b}", "if_unused", &if_unused, "if_empty", &if_empty))
 		return;
 	json_object_set_new(c->args, "group", json_integer((json_int_t)q->group));
 	queue_delete(client_of(c, q), if_unused, if_empty,
 		api_queue_request(c, on_queue_deleted));
+	api_again(c, watch);
 }
 
 const struct api_verb api_topology_verbs[] = {

@@ -74,6 +74,16 @@ void remote_view(struct links *ls, uint64_t node, const char *address, const cha
 		done, arg);
 }
 
+void remote_look(struct links *ls, const struct broker_node *n, const char *verb, unsigned timeout_ms,
+	remote_done *done, void *arg)
+{
+	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
+	char *name = mem_printf("%.*s", SLICE_FMT(n->name));
+	remote_send(ls, n->id, address, name, verb, json_object(), timeout_ms, done, arg);
+	mem_free(address);
+	mem_free(name);
+}
+
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
 	remote_done *done, void *arg)
 {

@@ -24,6 +24,11 @@ void remote_call(struct links *ls, const char *address, const char *name, const 
 void remote_view(struct links *ls, uint64_t node, const char *address, const char *name,
 	const char *verb, json_t *args, remote_done *done, void *arg);
 
+/* The same of a node that a link stands to, with nothing to say, for whoever wants to know now whether it answers: NULL
+ * after timeout_ms at the latest, or when the link is lost. */
+void remote_look(struct links *ls, const struct broker_node *n, const char *verb, unsigned timeout_ms,
+	remote_done *done, void *arg);
+
 /* The same with nothing to say, to whoever listens at the address; all of it takes timeout_ms at most. */
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
 	remote_done *done, void *arg);

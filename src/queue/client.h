@@ -56,7 +56,8 @@ struct queue_publisher {
 	void (*settled)(struct queue_publisher *p, uint64_t tag, bool refused);
 };
 
-/* A command that is answered; embedded by the session's operation, which stays until `done`. */
+/* A command that is answered; embedded by the session's operation, which stays until `done`. Whoever takes it out of
+ * its list before hears nothing more; the command may take effect all the same. */
 struct queue_request {
 	struct list link;
 	uint64_t seq;

@@ -42,7 +42,7 @@ class Life(unittest.TestCase):
         c.start()
         return c
 
-    def refused(self, node, *arguments, status=SOFTWARE, text=None):
+    def refused(self, node, *arguments, status=UNAVAILABLE, text=None):
         r = node.ctl(*arguments, check=False)
         self.assertEqual(r.returncode, status, r.stdout + r.stderr)
         if text is not None:
@@ -258,8 +258,8 @@ class Life(unittest.TestCase):
         self.refused(b, "force_reset", status=USAGE, text=STOP_FIRST)
         self.refused(b, "change_cluster_node_type", "ram", status=USAGE, text=STOP_FIRST)
         b.ctl("stop_app")
-        self.refused(b, "join_cluster", at(b), text="Cannot cluster node with itself\n")
-        self.refused(b, "join_cluster", "nonsense", status=DATA)
+        self.refused(b, "join_cluster", at(b), status=SOFTWARE, text="Cannot cluster node with itself\n")
+        self.refused(b, "join_cluster", "nonsense")
         self.refused(b, "change_cluster_node_type", "ram", status=UNAVAILABLE, text="Non-clustered nodes can only be disc nodes.\n")
         self.refused(b, "change_cluster_node_type", "tape", status=DATA)
         other = "other@localhost:%d" % a.cluster_port
@@ -316,7 +316,7 @@ class Life(unittest.TestCase):
         b.stop()
         b.start(wait=False)
         wait_until(lambda: b.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
-        self.assertIn("is starting", self.refused(b, "list_users", status=UNAVAILABLE))
+        self.assertIn("is starting", self.refused(b, "list_users", status=USAGE))
         b.ctl("stop_app")
         self.assertIn("Could not find any online cluster nodes", self.refused(b, "reset", status=UNAVAILABLE))
         b.ctl("force_reset")
@@ -407,7 +407,7 @@ class Life(unittest.TestCase):
         b.ctl("stop_app")
         a.ctl("forget_cluster_node", b.name)
         began = time.monotonic()
-        text = self.refused(b, "start_app", status=SOFTWARE)
+        text = self.refused(b, "start_app")
         self.assertLess(time.monotonic() - began, HASTE)
         self.assertRegex(text, "^Error:\nnode %s: inconsistent_cluster: %s is not a member of the cluster of (%s|%s) any more: it was "
                          "removed while it was down or cut off. Delete what it has with 'warrenctl reset', then use 'warrenctl join_cluster' "
@@ -416,7 +416,7 @@ class Life(unittest.TestCase):
         # Its process stays, also from its start on, so that it can be reset.
         b.stop()
         b.start(wait=False)
-        wait_until(lambda: b.ctl("await_startup", "-t", "1", check=False).returncode == SOFTWARE, 20, "it is told")
+        wait_until(lambda: b.ctl("await_startup", "-t", "1", check=False).returncode == UNAVAILABLE, 20, "it is told")
         self.assertEqual(b.log().count("inconsistent_cluster: "), 2)
         b.ctl("reset")
         self.assertEqual(b.ctl("await_startup", "-t", "0", check=False).returncode, TIMEOUT)
@@ -782,7 +782,7 @@ class Life(unittest.TestCase):
         d.kill()
         d.start(wait=False)
         wait_until(lambda: d.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
-        self.assertIn("is starting", self.refused(d, "list_users", status=UNAVAILABLE))
+        self.assertIn("is starting", self.refused(d, "list_users", status=USAGE))
         d.ctl("stop_app")
         d.ctl("force_boot")
         d.kill()  # what was said is kept
@@ -876,9 +876,10 @@ class Life(unittest.TestCase):
                    "is stopped\n" % node.name
         self.assertIn(critical, self.refused(node, "check_if_node_is_mirror_sync_critical", status=UNAVAILABLE))
         self.assertEqual(node.queues("online")["all"]["online"], [node.name])
-        self.refused(node, "await_online_synchronized_mirror", "-t", "0.3", status=TIMEOUT)
-        self.refused(node, "await_online_nodes", "2", "-t", "0.3",
-                     text="Error:\nError: timed out while waiting. Not enough nodes joined %s's cluster.\n" % node.name)
+        self.refused(node, "await_online_synchronized_mirror", "-t", "0.3")
+        text = self.refused(node, "await_online_nodes", "2", "-t", "0.3", status=SOFTWARE)
+        self.assertTrue(text.startswith("Error:\nError: timed out while waiting. Not enough nodes joined %s's cluster.\n" % node.name))
+        self.assertEqual(text.count(" is down"), 2, text)
         node.ctl("await_online_nodes", "1", "-t", "0.3")
         # Its members may look for a leader yet.
         wait_until(lambda: node.ctl("check_if_node_is_quorum_critical", check=False).returncode == UNAVAILABLE, 20,
@@ -889,8 +890,8 @@ class Life(unittest.TestCase):
         r = node.ctl("check_if_node_is_mirror_sync_critical", "-q", check=False)
         self.assertEqual((r.returncode, r.stdout), (UNAVAILABLE, ""))
         self.assertTrue(r.stderr.startswith(minority) and critical in r.stderr, r.stderr)
-        self.refused(node, "await_online_quorum_plus_one", "-t", "0.3", status=TIMEOUT)
-        self.assertIn("does not reach a majority", self.refused(node, "node_health_check"))
+        self.refused(node, "await_online_quorum_plus_one", "-t", "0.3")
+        self.assertIn("does not reach a majority", self.refused(node, "node_health_check", status=SOFTWARE))
 
     def test_lost_node_is_forgotten_by_the_others(self):
         c = self.cluster(3)

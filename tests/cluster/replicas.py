@@ -259,7 +259,7 @@ class Replicas(unittest.TestCase):
         self.assertEqual(r.returncode, 69)
         self.assertIn("classic mirrored queue 'm' in vhost '/'", r.stderr)
         r = self.first.ctl("await_online_quorum_plus_one", "-t", "0.5", check=False)
-        self.assertEqual(r.returncode, 75)
+        self.assertEqual(r.returncode, 69)
         self.third.start()
         self.first.ctl("await_online_quorum_plus_one")
 

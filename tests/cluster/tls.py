@@ -146,7 +146,7 @@ class Tls(unittest.TestCase):
         # What cannot be used changes nothing.
         put((self.good[0], self.foreign[1]))
         r = a.ctl("reload_certificates", check=False)
-        self.assertEqual(r.returncode, SOFTWARE)
+        self.assertEqual(r.returncode, UNAVAILABLE)
         self.assertIn("key values mismatch; the certificates that were read before are used on", r.stderr)
         self.assertEqual(self.serves_certificate(a), third)
         put((self.good[0], self.good[1]))

@@ -130,7 +130,7 @@ class Operate(OneNode):
         for verb in (["set_disk_free_limit", "2MiB"], ["check_local_alarms"], ["check_alarms"], ["alarms"], ["listeners"],
                      ["check_port_connectivity"], ["check_port_listener", "1"], ["check_virtual_hosts"],
                      ["node_health_check"], ["list_unresponsive_queues"]):
-            self.expect("-q", *verb, status=UNAVAILABLE, out="", err=not_ready)
+            self.expect("-q", *verb, status=USAGE, out="", err=not_ready)
         self.expect("-q", "check_running", status=UNAVAILABLE, out="", err="Error:\nWarren on node %s is not running or has "
                     "not fully booted yet (check with is_booting)\n" % NODE)
         self.expect("-q", "ping")
@@ -169,7 +169,7 @@ class Operate(OneNode):
         # One that cannot be opened is left alone.
         os.rename(path, path + ".2")
         os.mkdir(path)
-        self.expect("rotate_logs", status=SOFTWARE, out="", err="Error:\n%s cannot be opened anew: Is a directory; the "
+        self.expect("rotate_logs", status=UNAVAILABLE, out="", err="Error:\n%s cannot be opened anew: Is a directory; the "
                     "log goes where it went\n" % path)
         self.ctl("set_log_level", "info")
         os.rmdir(path)

@@ -234,7 +234,7 @@ class Policies(OneNode):
         self.assertEqual(self.refused("set_policy", "-p", "absent", "p", ".*", '{"message-ttl":1}'),
                          "Error:\nVirtual host 'absent' does not exist\n")
         self.assertEqual(self.refused("set_policy", "--priority", "much", "p", ".*", '{"message-ttl":1}'),
-                         'Error:\n<<"much">> priority must be a number\n')
+                         "Error (argument validation): Invalid options for this command:\n--priority : much\n")
         self.assertEqual(self.refused("set_policy", "--priority", "9" * 20, "p", ".*", '{"message-ttl":1}'),
                          'Error:\n<<"%s">> priority is out of range\n' % ("9" * 20))
         self.assertEqual(self.refused("clear_policy", "absent"), "Error:\nParameter does not exist\n")
