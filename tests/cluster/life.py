@@ -443,7 +443,7 @@ class Life(unittest.TestCase):
             finally:
                 gone.process.send_signal(signal.SIGCONT)
             # Told when its app is down and not before, though a client that does not answer holds the end up for two seconds.
-            wait_until(lambda: gone.ctl("await_startup", "-t", "0", check=False).returncode == SOFTWARE, 20, "it is told")
+            wait_until(lambda: gone.ctl("await_startup", "-t", "0", check=False).returncode == UNAVAILABLE, 20, "it is told")
             self.assertIn("does not serve clients any more", gone.log().rpartition("inconsistent_cluster: ")[2])
             self.assertFalse(listens(gone.port))
             self.assertEqual(raw.expect_close()[0], 320)
