@@ -9,6 +9,7 @@ broker (see broker.py), and then answers that RabbitMQ 3.10 gives and Warren,
 following 4.x, does not are accepted too: look for `self.old_rabbit`.
 """
 
+import concurrent.futures
 import contextlib
 import datetime
 import os
@@ -393,12 +394,6 @@ class TestHandshake(Case):
         raw.method(0, rawamqp.OPEN, shortstr("/") + shortstr("") + b"\0")
         raw.wait_closed()
 
-    def test_login_has_to_be_done_within_ten_seconds(self):
-        raw = self.raw()
-        begin = time.monotonic()
-        raw.wait_closed(10 + WAIT_SECONDS)
-        self.assertGreater(time.monotonic() - begin, 8)
-
     def test_update_secret_is_answered(self):
         raw = self.opened()
         raw.call(0, (10, 70), longstr(broker.password) + shortstr("refresh"), (10, 71))
@@ -457,32 +452,53 @@ class TestTuning(Case):
                        "channel_max (2)")
 
 
-class TestHeartbeat(Case):
-    def test_broker_sends_heartbeats_at_half_the_interval(self):
+class TestPatience(Case):
+    def test_what_takes_seconds(self):
+        """At the same time, each on a connection of its own."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            futures = [(what, pool.submit(what)) for what in (
+                self.login_has_to_be_done_within_ten_seconds,
+                self.broker_sends_heartbeats_at_half_the_interval,
+                self.silent_peer_is_dropped_after_two_intervals,
+                self.heartbeat_0_sends_none,
+                self.other_traffic_counts_as_heartbeat)]
+        for what, future in futures:
+            with self.subTest(what.__name__):
+                future.result()
+
+    def login_has_to_be_done_within_ten_seconds(self):
+        raw = self.raw()
+        begin = time.monotonic()
+        raw.wait_closed(10 + WAIT_SECONDS)
+        self.assertGreater(time.monotonic() - begin, 8)
+
+    def broker_sends_heartbeats_at_half_the_interval(self):
         raw = self.raw().open(user=broker.user, password=broker.password, heartbeat=2)
         for _ in range(2):
             kind, channel, payload = raw.receive_frame(6)
             self.assertEqual((kind, channel, payload), (rawamqp.HEARTBEAT, 0, b""))
             raw.frame(rawamqp.HEARTBEAT, 0)
 
-    def test_silent_peer_is_dropped_after_two_intervals(self):
+    def silent_peer_is_dropped_after_two_intervals(self):
         raw = self.raw().open(user=broker.user, password=broker.password, heartbeat=1)
         begin = time.monotonic()
         raw.wait_closed()
         self.assertGreater(time.monotonic() - begin, 0.9)
 
-    def test_heartbeat_0_sends_none(self):
+    def heartbeat_0_sends_none(self):
         raw = self.raw().open(user=broker.user, password=broker.password, heartbeat=0)
         with self.assertRaises(TimeoutError):
             raw.receive_frame(1.5)
 
-    def test_other_traffic_counts_as_heartbeat(self):
+    def other_traffic_counts_as_heartbeat(self):
         raw = self.opened(heartbeat=2)
         begin = time.monotonic()
         while time.monotonic() - begin < 6:
             raw.get(1, raw.declare(1, "", bits=4))
             time.sleep(0.3)
 
+
+class TestHeartbeat(Case):
     def test_heartbeat_on_channel_1_is_505(self):
         raw = self.opened()
         raw.frame(rawamqp.HEARTBEAT, 1)
