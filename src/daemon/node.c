@@ -206,8 +206,13 @@ static void node_on_start_app(void *arg, api_app_done *done, void *done_arg)
 
 static void node_on_stop_app(void *arg, api_app_done *done, void *done_arg)
 {
+	struct node *n = arg;
+	if (n->app.stopped != NULL) {
+		done(done_arg, "its app is being stopped already");
+		return;
+	}
 	log_info("node", "an operator stops the app");
-	app_stop(arg, done, done_arg);
+	app_stop(n, done, done_arg);
 }
 
 static uint64_t node_id(void *arg)

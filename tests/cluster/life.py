@@ -607,6 +607,27 @@ class Life(unittest.TestCase):
         self.assertEqual(stopping.wait(60), OK)
         self.assertEqual(b.ctl("reset"), "Resetting node %s ...\n" % b.name)
 
+    def test_stopped_while_it_is_to_start_anew(self):
+        """It was called down and goes down by itself, to come up again: if an operator stops it, it stays down."""
+        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
+                         "cluster.node_down_ms=100")
+        a, b, d = c.nodes
+        c.join(b)
+        c.join(d)
+        c.wait_running(3)
+        # A client that does not answer holds the end up for two seconds.
+        raw = rawamqp.Raw("127.0.0.1", b.port).open()
+        self.addCleanup(raw.close)
+        b.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: "node %s is down" % b.name in a.log() + d.log(), 20, "it is called down")
+        finally:
+            b.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: "it starts anew" in b.log(), 20, "it hears of it")
+        b.ctl("stop_app")
+        self.assertFalse(listens(b.port))
+        self.assertEqual(b.ctl("reset"), "Resetting node %s ...\n" % b.name)
+
     def test_who_stood_still_calls_nobody_down_for_that_time(self):
         """The leader lost the link to a node, then stood still; when it goes on the node is there again for all others."""
         c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
