@@ -164,13 +164,18 @@ class Cluster:
         return self
 
     def __exit__(self, kind, *_):
-        self.close()
+        self.end()
         if kind is not None:
             for node in self.nodes:
                 print("---- %s\n%s" % (node.log_path, node.log()[-6000:]), file=sys.stderr)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.close()
 
     def close(self):
+        """Ends all processes, and removes what they have left."""
+        self.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def end(self):
         if self.nginx is not None and self.nginx.poll() is None:
             self.nginx.terminate()  # killed, it would leave its workers behind
             self.nginx.wait()

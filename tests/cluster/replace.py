@@ -42,7 +42,6 @@ class Replace(unittest.TestCase):
         for p in self.publishers:
             p.running = False
         self.cluster.close()
-        shutil.rmtree(self.cluster.directory, ignore_errors=True)
 
     def goes_on(self):
         before = [p.confirmed for p in self.publishers]
