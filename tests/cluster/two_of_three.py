@@ -56,6 +56,11 @@ class TwoOfThree(unittest.TestCase):
         wait_until(lambda: all(len(r["online"]) == 2 and len(r["synchronised_slave_pids"] or []) == 1
                                for r in self.rows(asked)), 40, lambda: "two in step: %s" % self.rows(asked))
 
+    def comes_back(self, node):
+        node.start()
+        self.cluster.wait_running(3)
+        self.whole()
+
     def node(self, name):
         return next(n for n in self.cluster.nodes if n.name == name)
 
@@ -90,15 +95,11 @@ class TwoOfThree(unittest.TestCase):
             pair[which].kill()
             self.gap(p, "the %s dies" % ("leader", "mirror")[which])
             self.flows()
-            pair[which].start()
-            self.cluster.wait_running(3)
-            self.whole()
+            self.comes_back(pair[which])
             # Each of the two has everything.
             pair[1 - which].kill()
             self.gap(p, "the survivor dies, too")
-            pair[1 - which].start()
-            self.cluster.wait_running(3)
-            self.whole()
+            self.comes_back(pair[1 - which])
             self.check()
 
     def test_the_survivor_in_memory_goes_on(self):
@@ -112,15 +113,11 @@ class TwoOfThree(unittest.TestCase):
             else:
                 pair[which].stop()
             self.gap(p, "the %s %s" % (("leader", "mirror")[which], "dies" if i < 2 else "stops"))
-            pair[which].start()
-            self.cluster.wait_running(3)
-            self.whole()
+            self.comes_back(pair[which])
             # Another one has a copy of all by then.
             pair[1 - which].kill()
             self.gap(p, "the survivor dies, too")
-            pair[1 - which].start()
-            self.cluster.wait_running(3)
-            self.whole()
+            self.comes_back(pair[1 - which])
             self.check()
 
     def test_of_two_nodes_the_queue_in_memory_waits_for_the_other(self):
@@ -217,9 +214,7 @@ class TwoOfThree(unittest.TestCase):
             pair = self.pair(p)
             pair[which].stop()
             self.gap(p, "the %s stops" % ("leader", "mirror")[which])
-            pair[which].start()
-            self.cluster.wait_running(3)
-            self.whole()
+            self.comes_back(pair[which])
             self.check()
 
 

@@ -60,6 +60,26 @@ struct cluster_options scene_options(unsigned nodes, unsigned voters, const stru
 	};
 }
 
+void scene_begin(struct cluster *c, unsigned nodes, unsigned voters, const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(nodes, voters, off);
+	cluster_init(c, &o);
+}
+
+bool scene_end(struct cluster *c, bool held)
+{
+	held = held && !c->failed;
+	if (c->failed && getenv("SCENE_VERBOSE") != NULL)
+		fprintf(stderr, "%s\n", c->why);
+	cluster_done(c);
+	return held;
+}
+
+bool scene_is_equal(struct cluster *c)
+{
+	return cluster_converged(c);
+}
+
 bool scene_has_leader(struct cluster *c)
 {
 	return cluster_leader(c) != NULL;

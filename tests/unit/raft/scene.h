@@ -27,6 +27,11 @@ void scene_needs_with_015(scenario s, struct rules_off off);
 /* Quick and regular: messages take 1 ms, commits 1 ms. */
 struct cluster_options scene_options(unsigned nodes, unsigned voters, const struct rules_off *off);
 
+/* A cluster of these; for scene_end(). */
+void scene_begin(struct cluster *c, unsigned nodes, unsigned voters, const struct rules_off *off);
+/* Ends the cluster: true if `held`, and the checker had nothing to say. */
+bool scene_end(struct cluster *c, bool held);
+
 /* The scenario cannot go on: it did not hold. */
 #define SCENE_NEEDS(condition)                                                                  \
 	do {                                                                                    \
@@ -37,6 +42,8 @@ struct cluster_options scene_options(unsigned nodes, unsigned voters, const stru
 		}                                                                               \
 	} while (0)
 
+/* All members have the same, for cluster_until(). */
+bool scene_is_equal(struct cluster *c);
 bool scene_has_leader(struct cluster *c);
 /* Makes node i lead; false if it does not come to that. */
 bool scene_lead(struct cluster *c, unsigned i);

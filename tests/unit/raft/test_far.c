@@ -28,20 +28,6 @@ static void begin(unsigned voters, const struct rules_off *off)
 		C.far_us[i][2] = C.far_us[2][i] = FAR_US;
 }
 
-static bool end(bool held)
-{
-	held = held && !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
-static bool is_equal(struct cluster *c)
-{
-	return cluster_converged(c);
-}
-
 /* What was seen while entries came one by one, as quickly as they are confirmed. */
 static struct {
 	uint64_t entries;
@@ -111,8 +97,8 @@ static bool what_is_under_way_stays_in_the_log(const struct rules_off *off)
 		SCENE_NEEDS(seen.lack > 300);
 	}
 	SCENE_NEEDS(C.installs == 0 && group_term(C.nodes[0].cell->group) == term);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 2000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 2000));
+	return scene_end(&C, true);
 }
 
 static void test_what_is_under_way_stays_in_the_log(void **state)
@@ -150,8 +136,8 @@ static bool a_far_standby_is_promoted(const struct rules_off *off)
 	SCENE_NEEDS(group_promote(g, m.id, on_done, NULL) == 0);
 	load(2000);
 	SCENE_NEEDS(asked.over && asked.status == 0 && seen.lack > 100 && seen.stepless == 0);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 2000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 2000));
+	return scene_end(&C, true);
 }
 
 static void test_a_far_standby_is_promoted(void **state)
@@ -179,10 +165,10 @@ static bool what_waits_for_a_thin_link_is_bounded(const struct rules_off *off)
 	SCENE_NEEDS(C.installs < 40);
 	load(60000);
 	SCENE_NEEDS(seen.log < 8 * 1024 * 1024 && seen.waits < 8 * 1024 * 1024);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 60000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 60000));
 	SCENE_NEEDS(C.installs > 0 && C.installs < 80);
 	SCENE_NEEDS(group_term(C.nodes[0].cell->group) == term);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_what_waits_for_a_thin_link_is_bounded(void **state)
@@ -215,8 +201,8 @@ static bool what_waits_of_many_groups_is_bounded(const struct rules_off *off)
 	SCENE_NEEDS(groups->waiting < ROOM + MANY * LARGE);
 	groups->waiting -= ROOM;
 	cluster_full_link(&C, 0, 2, false);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 60000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 60000));
+	return scene_end(&C, true);
 }
 
 static void test_what_waits_of_many_groups_is_bounded(void **state)
@@ -237,10 +223,10 @@ static bool what_a_link_refuses_waits_no_more(const struct rules_off *off)
 	SCENE_NEEDS(seen.waits > 0);
 	C.thin[0][2] = 0;
 	C.refuse_permille[0][2] = 0;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 60000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 60000));
 	cluster_run(&C, 2000);
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].groups->waiting == 0);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_what_a_link_refuses_waits_no_more(void **state)
@@ -273,8 +259,8 @@ static bool a_far_leader_stays(const struct rules_off *off)
 			SCENE_NEEDS(cluster_leader(&C) == leader && group_term(leader->cell->group) == term);
 		}
 		SCENE_NEEDS(C.installs == 0);
-		SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
-		if (!end(true))
+		SCENE_NEEDS(cluster_until(&C, scene_is_equal, 5000));
+		if (!scene_end(&C, true))
 			return false;
 	}
 	return true;

@@ -23,26 +23,12 @@ static void begin(unsigned nodes, unsigned voters, const struct rules_off *off)
 	cluster_init(&C, &o);
 }
 
-static bool end(bool held)
-{
-	held = held && !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
 static bool put_some(unsigned at, unsigned n, size_t padding)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (!scene_put(&C, at, padding))
 			return false;
 	return true;
-}
-
-static bool is_equal(struct cluster *c)
-{
-	return cluster_converged(c);
 }
 
 /* ---- crashes -------------------------------------------------------------------------------- */
@@ -81,7 +67,7 @@ static bool crash_in_an_install(const struct rules_off *off)
 		SCENE_NEEDS(cluster_converged(&C));
 	}
 	SCENE_NEEDS(before > 0 && after > 0 && staging > 0);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_crash_in_an_install_leaves_a_member(void **state)
@@ -152,12 +138,12 @@ static bool a_stalled_disk_stops_the_stream(const struct rules_off *off)
 	SCENE_NEEDS(flow.parts == parts);
 	SCENE_NEEDS(scene_put(&C, 0, 10));
 	C.nodes[2].disk.held = false;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(flow.streams == begun && C.installs == 1);
 	SCENE_NEEDS(flow.all > 2 * INSTALL_BYTES_AHEAD);
 	SCENE_NEEDS(flow.most < INSTALL_BYTES_AHEAD + INSTALL_PART_BYTES + ENTRY);
 	cluster_check_entries(&C, 50);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_stream_reads_ahead_so_far_and_no_further(void **state)
@@ -185,8 +171,8 @@ static bool the_log_waits_for_who_was_brought_up(const struct rules_off *off)
 	SCENE_NEEDS(C.nodes[2].cell->last + 50 > C.nodes[0].cell->last);
 	SCENE_NEEDS(C.nodes[0].cell->snapshots > 2);
 	SCENE_NEEDS(C.installs == 1);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_the_log_waits_for_who_was_brought_up(void **state)
@@ -282,8 +268,8 @@ static bool a_slow_member_has_so_much_log(const struct rules_off *off)
 	SCENE_NEEDS(log_of(0)->log_bytes > ROOM && log_of(0)->log_bytes < 2 * ROOM); /* the tail */
 	SCENE_NEEDS(most_log(1000, 4096, 50) < 8 * ROOM + 8192);
 	C.spoil = NULL;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_a_slow_member_has_so_much_log(void **state)
@@ -305,8 +291,8 @@ static bool a_long_tail_has_its_room(const struct rules_off *off)
 	most_log(500, 10, 5);
 	SCENE_NEEDS(C.nodes[2].cell->last + 50 > C.nodes[0].cell->last);
 	SCENE_NEEDS(C.installs == 1 && flow.streams == 1);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_a_long_tail_has_its_room(void **state)
@@ -332,9 +318,9 @@ static bool a_stream_that_stands_still_has_so_much_log(const struct rules_off *o
 	SCENE_NEEDS(all > 2 * INSTALL_BYTES_AHEAD);
 	SCENE_NEEDS(most_log(1000, 4096, 20) < INSTALL_BYTES_AHEAD + 4 * ROOM + 100 * 1024);
 	C.nodes[2].disk.held = false;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(C.installs == 1);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_stream_that_stands_still_has_so_much_log(void **state)
@@ -354,8 +340,8 @@ static bool a_worker_has_so_much_log(const struct rules_off *off)
 	size_t most = most_log(90, 1 << 20, 5);
 	SCENE_NEEDS(most > LOG_BUDGET_MAX - (2 << 20) && most < LOG_BUDGET_MAX + (2 << 20));
 	C.nodes[2].disk.held = false;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_a_worker_has_so_much_log(void **state)
@@ -382,8 +368,8 @@ static bool the_log_goes_at_rest(const struct rules_off *off)
 	C.nodes[2].disk.held = false;
 	SCENE_NEEDS(cluster_until(&C, has_little_log, 5000));
 	SCENE_NEEDS(C.installs == 0);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_the_log_goes_at_rest(void **state)
@@ -433,8 +419,8 @@ static bool a_group_may_be_closed_while_streams_go_on(const struct rules_off *of
 		cluster_run(&C, 1);
 	}
 	SCENE_NEEDS(pauses.closed);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_a_group_may_be_closed_while_streams_go_on(void **state)
@@ -481,8 +467,8 @@ static bool nobody_is_spared_while_all_wait(const struct rules_off *off)
 	SCENE_NEEDS(cluster_until(&C, serves, 20000));
 	SCENE_NEEDS(early.parts > 5 && !early.paused);
 	node_start(&C.nodes[1]);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(true);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true);
 }
 
 static void test_nobody_is_spared_while_all_wait(void **state)
@@ -516,7 +502,7 @@ static bool who_takes_parts_is_there(const struct rules_off *off)
 	C.nodes[2].disk.held = true;
 	cluster_run(&C, 5000);
 	SCENE_NEEDS(C.installs == 0 && group_net_alive(C.nodes[0].cell->group, C.nodes[2].raft_id));
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_who_takes_parts_is_there(void **state)
@@ -545,9 +531,9 @@ static bool a_stream_waits_for_its_link(const struct rules_off *off)
 		cluster_full_link(&C, 0, 2, false);
 		cluster_run(&C, 20);
 	}
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(flow.streams == begun && C.installs == 1);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_stream_waits_for_its_link(void **state)
@@ -579,13 +565,13 @@ static bool leader_dies_in_an_install(const struct rules_off *off)
 	node_crash(&C.nodes[0], false);
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 20000));
 	node_start(&C.nodes[0]);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(flow.streams >= 2);
 	node_crash(&C.nodes[2], false);
 	node_start(&C.nodes[2]);
 	SCENE_NEEDS(logs_on_disk(&C.nodes[2]) == 1);
 	cluster_check_entries(&C, 50);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_stream_that_breaks_off_is_replaced(void **state)

@@ -29,20 +29,6 @@ static void begin(void)
 	cluster_init(&C, &o);
 }
 
-static bool end(void)
-{
-	bool held = !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
-static bool is_equal(struct cluster *c)
-{
-	return cluster_converged(c);
-}
-
 static struct group *member(unsigned i)
 {
 	return C.nodes[i].cell->group;
@@ -54,7 +40,7 @@ static bool agree(void)
 	SCENE_NEEDS(scene_lead(&C, 0));
 	for (unsigned i = 0; i < 20; i++)
 		SCENE_NEEDS(scene_put(&C, 0, 10));
-	return cluster_until(&C, is_equal, 5000);
+	return cluster_until(&C, scene_is_equal, 5000);
 }
 
 /* As before: the same leader, the same term, everybody equal. */
@@ -62,7 +48,7 @@ static bool goes_on(uint64_t term)
 {
 	SCENE_NEEDS(member(0)->leading && group_term(member(0)) == term);
 	SCENE_NEEDS(scene_put(&C, 0, 10));
-	return cluster_until(&C, is_equal, 20000);
+	return cluster_until(&C, scene_is_equal, 20000);
 }
 
 static struct wire message(enum wire_kind kind, unsigned from, unsigned to, uint64_t term)
@@ -103,7 +89,7 @@ static bool another_leader_in_the_same_term(const struct rules_off *off)
 	forge_append(1, 0, term, last, term, term);
 	forge_append(1, 0, term, last - 1, term, term);
 	SCENE_NEEDS(goes_on(term));
-	return end();
+	return scene_end(&C, true);
 }
 
 static bool other_entries_than_committed_ones(const struct rules_off *off)
@@ -116,7 +102,7 @@ static bool other_entries_than_committed_ones(const struct rules_off *off)
 	forge_append(1, 2, term + 1, last, term + 1, 0);        /* the last one is another */
 	SCENE_NEEDS(group_applied(member(2)) == last);
 	SCENE_NEEDS(goes_on(term));
-	return end();
+	return scene_end(&C, true);
 }
 
 static bool a_later_leader_counts(const struct rules_off *off)
@@ -127,8 +113,8 @@ static bool a_later_leader_counts(const struct rules_off *off)
 	uint64_t term = group_term(member(0)), last = group_applied(member(2));
 	forge_append(1, 2, term + 1, last, term, 0);
 	bool counts = member(2)->term_raft == term + 1;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end() && counts;
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, true) && counts;
 }
 
 /* How often the log says it. */
@@ -159,7 +145,7 @@ static bool a_complaint_a_minute(const struct rules_off *off)
 	}
 	SCENE_NEEDS(count_lines(log, "entries that cannot be") == 2);
 	SCENE_NEEDS(goes_on(term));
-	return end();
+	return scene_end(&C, true);
 }
 
 static void test_complaints_of_impossible_entries_are_few(void **state)
@@ -214,7 +200,7 @@ static bool votes_without_a_label(const struct rules_off *off)
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 20000));
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(goes_on(group_term(member(0))));
-	return end();
+	return scene_end(&C, true);
 }
 
 static bool votes_with_labels(const struct rules_off *off)
@@ -298,7 +284,7 @@ static bool snapshots_that_cannot_be(const struct rules_off *off)
 		SCENE_NEEDS(member(2)->installs.in == NULL && member(0)->installs.in == NULL);
 	}
 	SCENE_NEEDS(goes_on(term));
-	return end();
+	return scene_end(&C, true);
 }
 
 static bool one_that_can_be(const struct rules_off *off)
@@ -335,7 +321,7 @@ static bool a_state_that_is_too_large(const struct rules_off *off)
 	cluster_forge(&C.nodes[1], &C.nodes[2], &w, NOTHING, NOTHING);
 	SCENE_NEEDS(member(2)->installs.in != NULL);
 	SCENE_NEEDS(goes_on(term));
-	return end();
+	return scene_end(&C, true);
 }
 
 static void test_a_state_has_a_limit(void **state)
@@ -377,9 +363,9 @@ static bool a_spoiled_state(const struct rules_off *off)
 	node_start(&C.nodes[2]);
 	SCENE_NEEDS(C.nodes[2].cell->last == last);
 	C.spoil = NULL;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(C.installs == 1);
-	return end();
+	return scene_end(&C, true);
 }
 
 static void test_a_state_that_is_none_is_refused_and_the_old_one_kept(void **state)

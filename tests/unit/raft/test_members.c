@@ -23,15 +23,6 @@ static void begin(
 	cluster_init(&C, &o);
 }
 
-static bool end(bool held)
-{
-	held = held && !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
 static uint64_t parts_sent; /* of snapshots */
 
 static bool count_parts(
@@ -112,11 +103,6 @@ static bool put_some(unsigned at, unsigned n)
 	return true;
 }
 
-static bool is_equal(struct cluster *c)
-{
-	return cluster_converged(c);
-}
-
 /* ---- joining -------------------------------------------------------------------------------- */
 
 /* A member that is removed while it gets a snapshot gets no more of it, and leaves nothing of it. It
@@ -147,9 +133,9 @@ static bool copy_ends_with_the_removal(const struct rules_off *off)
 			    &status) == 0);
 	SCENE_NEEDS(promote(0, id) == 0);
 	SCENE_NEEDS(put_some(0, 10));
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
 	SCENE_NEEDS(scene_lead(&C, 2)); /* it has a clock again */
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_copy_ends_with_the_removal(void **state)
@@ -166,7 +152,7 @@ static bool standby_joins_and_votes(const struct rules_off *off)
 	SCENE_NEEDS(add(0, 3) == 0);
 	uint64_t id = C.nodes[3].raft_id;
 	SCENE_NEEDS(!state_of(0, id).voter && !state_of(0, id).spare);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 3000));
 	SCENE_NEEDS(C.nodes[3].cell->restores == 1); /* the log's beginning is gone */
 	cluster_check_entries(&C, 50);
 	SCENE_NEEDS(promote(0, id) == 0);
@@ -180,7 +166,7 @@ static bool standby_joins_and_votes(const struct rules_off *off)
 	SCENE_NEEDS(!scene_put(&C, 0, 0));
 	node_start(&C.nodes[1]);
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_standby_joins_catches_up_and_is_promoted(void **state)
@@ -201,7 +187,7 @@ static bool sole_voter_gets_company(const struct rules_off *off)
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
 	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 5));
 	node_start(&C.nodes[0]);
-	return end(cluster_until(&C, is_equal, 5000));
+	return scene_end(&C, cluster_until(&C, scene_is_equal, 5000));
 }
 
 static void test_a_group_of_one_grows_to_three(void **state)
@@ -224,10 +210,10 @@ static bool large_member_is_installed_under_load(const struct rules_off *off)
 		cluster_run(&C, 1);
 	}
 	SCENE_NEEDS(C.n_confirmed - before > 1400); /* nobody waited for it */
-	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 3000));
 	SCENE_NEEDS(C.nodes[2].cell->restores > 0);
 	cluster_check_entries(&C, 50);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_lagging_member_is_installed_while_commands_go_on(void **state)
@@ -260,7 +246,7 @@ static bool members_leave(const struct rules_off *off)
 	cluster_run(&C, 6000);
 	SCENE_NEEDS(C.nodes[2].cell->removed);
 	SCENE_NEEDS(cluster_leader(&C) != NULL && put_some(cluster_leader(&C)->i, 3));
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_members_leave_and_learn_of_it(void **state)
@@ -295,7 +281,7 @@ static bool last_member_leads_again(const struct rules_off *off)
 	cluster_run(&C, 3000);
 	SCENE_NEEDS(C.nodes[0].cell->leading && group_term(g) > term + 3);
 	SCENE_NEEDS(put_some(0, 3));
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_the_last_member_leads_whoever_has_disturbed_it(void **state)
@@ -315,7 +301,7 @@ static bool no_change_beyond_a_majority(const struct rules_off *off)
 	SCENE_NEEDS(drop(0, 2) == GROUP_NO_QUORUM);
 	SCENE_NEEDS(drop(0, 3) == 0);
 	SCENE_NEEDS(put_some(0, 3));
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_no_change_leaves_a_group_without_a_majority(void **state)
@@ -341,7 +327,7 @@ static bool transfer_to_the_dead_fails(const struct rules_off *off)
 		outcome(group_transfer(C.nodes[0].cell->group, 0, on_done, &status), &status) == 0);
 	cluster_run(&C, 300);
 	SCENE_NEEDS(!C.nodes[0].cell->leading && cluster_leader(&C) != NULL);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_hand_over_succeeds_or_the_leader_goes_on(void **state)
@@ -362,7 +348,7 @@ static bool hands_over_cut_off(unsigned ms)
 	int rc = outcome(group_transfer(C.nodes[0].cell->group, 2, on_done, &status), &status);
 	SCENE_NEEDS(led ? rc == GROUP_TIMEOUT : rc != 1);
 	cluster_run(&C, 2000);
-	return end(!C.nodes[0].cell->leading);
+	return scene_end(&C, !C.nodes[0].cell->leading);
 }
 
 static bool cut_off_leader_hands_over(const struct rules_off *off)
@@ -399,7 +385,7 @@ static bool heir_removes_the_former_leader(const struct rules_off *off)
 	SCENE_NEEDS(drop(1, 1) == 0);
 	cluster_run(&C, 3000);
 	SCENE_NEEDS(C.nodes[0].cell->removed && status != 1);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_hand_over_ends_with_the_members_removal(void **state)
@@ -426,10 +412,10 @@ static bool forgetful_member_is_a_new_one(const struct rules_off *off)
 	SCENE_NEEDS(C.nodes[2].received > 0 && group_applied(C.nodes[2].cell->group) == 0);
 	SCENE_NEEDS(drop(0, former) == 0);
 	SCENE_NEEDS(add(0, 2) == 0 && promote(0, now) == 0);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 3000));
 	node_crash(&C.nodes[1], false);
 	SCENE_NEEDS(put_some(0, 3)); /* its vote counts */
-	return end(true);
+	return scene_end(&C, true);
 }
 
 /* Its node is linked, and what was known of it says that it has caught up or soon will. */
@@ -438,7 +424,7 @@ static bool forgotten_standby_is_not_waited_for(unsigned behind, const struct ru
 	begin(3, 2, 0, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(put_some(0, 30) && add(0, 2) == 0);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 3000));
 	uint64_t former = C.nodes[2].raft_id;
 	node_wipe(&C.nodes[2]);
 	node_start(&C.nodes[2]);
@@ -447,7 +433,7 @@ static bool forgotten_standby_is_not_waited_for(unsigned behind, const struct ru
 	SCENE_NEEDS(promote(0, former) == GROUP_TIMEOUT);
 	SCENE_NEEDS(drop(0, former) == 0);
 	SCENE_NEEDS(add(0, 2) == 0 && promote(0, C.nodes[2].raft_id) == 0);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static bool near_one_is_not_waited_for(const struct rules_off *off)
@@ -501,7 +487,7 @@ static bool resting_costs_nothing(const struct rules_off *off)
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
 	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 10000));
-	return end(C.nodes[0].cell->term == term && cluster_converged(&C));
+	return scene_end(&C, C.nodes[0].cell->term == term && cluster_converged(&C));
 }
 
 static void test_a_group_at_rest_sends_nothing_and_wakes_in_its_term(void **state)
@@ -517,8 +503,8 @@ static bool leader_of_resting_group_dies(const struct rules_off *off)
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 8000));
 	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 3));
 	node_start(&C.nodes[0]);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
-	return end(cluster_until(&C, scene_is_frozen, 10000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 5000));
+	return scene_end(&C, cluster_until(&C, scene_is_frozen, 10000));
 }
 
 static void test_a_resting_group_notices_that_its_leaders_node_is_gone(void **state)
@@ -544,7 +530,7 @@ static bool leader_at_rest_is_left_alone(const struct rules_off *off)
 	node_start(&C.nodes[2]);
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 8000));
 	SCENE_NEEDS(put_some(cluster_leader(&C)->i, 3));
-	return end(cluster_until(&C, is_equal, 5000));
+	return scene_end(&C, cluster_until(&C, scene_is_equal, 5000));
 }
 
 static void test_a_leader_at_rest_notices_that_it_is_alone(void **state)
@@ -560,7 +546,7 @@ static bool leader_of_resting_group_restarts(const struct rules_off *off)
 	node_crash(&C.nodes[0], false);
 	node_start(&C.nodes[0]);
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 10000));
-	return end(put_some(cluster_leader(&C)->i, 3));
+	return scene_end(&C, put_some(cluster_leader(&C)->i, 3));
 }
 
 static void test_a_resting_group_notices_that_its_leaders_node_restarted(void **state)
@@ -577,9 +563,9 @@ static bool follower_of_resting_group_restarts(const struct rules_off *off)
 	cluster_run(&C, 20000);
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
 	node_start(&C.nodes[2]);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 5000));
 	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 10000));
-	return end(C.nodes[0].cell->term == term);
+	return scene_end(&C, C.nodes[0].cell->term == term);
 }
 
 static void test_a_resting_group_takes_a_follower_back_without_an_election(void **state)
@@ -596,7 +582,7 @@ static bool rests_without_a_dead_member(const struct rules_off *off)
 	SCENE_NEEDS(put_some(0, 5));
 	SCENE_NEEDS(cluster_until(&C, scene_is_frozen, 15000));
 	node_start(&C.nodes[2]);
-	return end(cluster_until(&C, is_equal, 8000));
+	return scene_end(&C, cluster_until(&C, scene_is_equal, 8000));
 }
 
 static void test_a_group_rests_without_a_dead_member_and_wakes_for_it(void **state)
@@ -615,7 +601,7 @@ static bool working_group_does_not_rest(const struct rules_off *off)
 		for (unsigned k = 0; k < 3; k++)
 			SCENE_NEEDS(!group_frozen(C.nodes[k].cell->group));
 	}
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_working_group_does_not_rest(void **state)
@@ -628,8 +614,8 @@ static bool a_change_wakes(const struct rules_off *off)
 {
 	SCENE_NEEDS(rests(4, off));
 	SCENE_NEEDS(add(0, 3) == 0);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 3000));
-	return end(cluster_until(&C, scene_is_frozen, 10000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 3000));
+	return scene_end(&C, cluster_until(&C, scene_is_frozen, 10000));
 }
 
 static void test_a_change_of_members_wakes_a_resting_group(void **state)
@@ -646,7 +632,7 @@ static bool new_group_is_led_at_once(const struct rules_off *off)
 	o.preferred = 2;
 	cluster_init(&C, &o);
 	SCENE_NEEDS(cluster_until(&C, scene_has_leader, 200));
-	return end(cluster_leader(&C)->i == 1);
+	return scene_end(&C, cluster_leader(&C)->i == 1);
 }
 
 static void test_a_new_group_is_led_by_the_preferred_member_at_once(void **state)
@@ -664,7 +650,7 @@ static bool lost_leader_is_replaced_soon(bool resting, const struct rules_off *o
 		SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 5));
 	}
 	node_crash(&C.nodes[0], false);
-	return end(cluster_until(&C, scene_has_leader, 450));
+	return scene_end(&C, cluster_until(&C, scene_has_leader, 450));
 }
 
 static bool lost_leader_is_replaced(const struct rules_off *off)
@@ -695,8 +681,8 @@ static bool leader_survives_a_lost_link(const struct rules_off *off)
 	cluster_run(&C, 20000);
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
 	cluster_heal(&C);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
-	return end(C.nodes[0].cell->term == term);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 10000));
+	return scene_end(&C, C.nodes[0].cell->term == term);
 }
 
 static void test_a_leader_that_lost_one_link_of_two_stays(void **state)
@@ -748,7 +734,7 @@ static bool leader_gets_back_what_it_would_hand_over(const struct rules_off *off
 	cluster_isolate(&C, 0, false);
 	SCENE_NEEDS(cluster_until(&C, follows_at_0, 500));
 	SCENE_NEEDS(scene_lead(&C, 0) && put_some(0, 3) && status != 1);
-	return end(cluster_until(&C, is_equal, 10000));
+	return scene_end(&C, cluster_until(&C, scene_is_equal, 10000));
 }
 
 static void test_a_leader_gets_back_what_it_would_hand_over(void **state)
@@ -800,10 +786,10 @@ static bool survivor_goes_on(unsigned leader, unsigned tail)
 			    &status) == 0);
 	SCENE_NEEDS(promote(0, C.nodes[1].raft_id) == 0);
 	SCENE_NEEDS(put_some(0, 5));
-	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 5000));
 	/* Each has everything: the other one is elected as any voter. */
 	SCENE_NEEDS(scene_lead(&C, 1) && put_some(1, 2));
-	return end(cluster_until(&C, is_equal, 5000));
+	return scene_end(&C, cluster_until(&C, scene_is_equal, 5000));
 }
 
 static bool leads_at_1(struct cluster *c)
@@ -829,7 +815,7 @@ static bool histories_share_no_term(const struct rules_off *off)
 	C.nodes[1].alone = C.nodes[1].apart = true;
 	node_start(&C.nodes[1]);
 	SCENE_NEEDS(cluster_until(&C, leads_at_1, 5000));
-	return end(group_term(C.nodes[1].cell->group) > term + 1000);
+	return scene_end(&C, group_term(C.nodes[1].cell->group) > term + 1000);
 }
 
 static void test_who_goes_on_apart_shares_no_term(void **state)

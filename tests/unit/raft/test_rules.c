@@ -16,21 +16,6 @@
 /* One cluster at a time. */
 static struct cluster C;
 
-static void begin(unsigned nodes, unsigned voters, const struct rules_off *off)
-{
-	struct cluster_options o = scene_options(nodes, voters, off);
-	cluster_init(&C, &o);
-}
-
-static bool end(bool held)
-{
-	held = held && !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
 static void break_links(unsigned i)
 {
 	cluster_isolate(&C, i, true);
@@ -69,7 +54,7 @@ static bool stale_tail_with(const struct rules_off *off)
 {
 	struct rules_off o = off != NULL ? *off : (struct rules_off){0};
 	o.r3_one = true; /* or a tail of several entries could not come about */
-	begin(3, 3, &o);
+	scene_begin(&C, 3, 3, &o);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	for (int i = 0; i < 5; i++)
 		SCENE_NEEDS(scene_put(&C, 0, 0));
@@ -95,7 +80,7 @@ static bool stale_tail_with(const struct rules_off *off)
 	node_crash(&C.nodes[1], false);
 	cluster_run(&C, 4000);
 	node_start(&C.nodes[1]);
-	return end(converges(10000) && held);
+	return scene_end(&C, converges(10000) && held);
 }
 
 static void test_an_answer_claims_no_more_than_its_request_covered(void **state)
@@ -115,7 +100,7 @@ static void test_what_was_cut_off_is_not_called_committed(void **state)
 /* A new leader's application is told only when all that was ever committed is applied there. */
 static bool acts_on_a_complete_state(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	for (int i = 0; i < 20; i++) {
 		SCENE_NEEDS(scene_put(&C, 0, 0));
@@ -130,7 +115,7 @@ static bool acts_on_a_complete_state(const struct rules_off *off)
 		node_start(&C.nodes[0]);
 		SCENE_NEEDS(scene_lead(&C, 0));
 	}
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static void test_a_new_leader_acts_once_its_barrier_is_committed(void **state)
@@ -155,7 +140,7 @@ static bool count_early(
 
 static bool withholds(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	node_crash(&C.nodes[0], false);
@@ -180,7 +165,7 @@ static bool withholds(const struct rules_off *off)
 	for (unsigned i = 1; i < 3; i++)
 		C.nodes[i].disk.held = false;
 	node_start(&C.nodes[0]);
-	return end(converges(10000) && held);
+	return scene_end(&C, converges(10000) && held);
 }
 
 static void test_nothing_of_a_term_is_sent_before_an_entry_of_it_is_durable(void **state)
@@ -195,7 +180,7 @@ static void test_nothing_of_a_term_is_sent_before_an_entry_of_it_is_durable(void
 
 static bool commits_under_load(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 500);
 	uint64_t before = C.n_confirmed;
@@ -203,7 +188,7 @@ static bool commits_under_load(const struct rules_off *off)
 		node_put(&C.nodes[0], 0);
 		cluster_run(&C, 1);
 	}
-	return end(C.n_confirmed - before > 1900);
+	return scene_end(&C, C.n_confirmed - before > 1900);
 }
 
 static void test_commands_commit_while_they_keep_coming(void **state)
@@ -217,7 +202,7 @@ static void test_commands_commit_while_they_keep_coming(void **state)
 /* The leader's disk fails it for a while. */
 static bool survives_a_failing_disk(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	C.nodes[0].disk.stalled_us = C.sim.now_us + 700000;
@@ -225,7 +210,7 @@ static bool survives_a_failing_disk(const struct rules_off *off)
 		node_put(&C.nodes[0], 0);
 		cluster_run(&C, 300);
 	}
-	return end(converges(10000));
+	return scene_end(&C, converges(10000));
 }
 
 static void test_a_failing_append_is_never_seen_by_raft(void **state)
@@ -257,7 +242,7 @@ static bool add_standby(unsigned at, unsigned i)
 
 static bool sole_voter_with_standby(const struct rules_off *off)
 {
-	begin(2, 1, off);
+	scene_begin(&C, 2, 1, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 200);
 	SCENE_NEEDS(add_standby(0, 1));
@@ -271,7 +256,7 @@ static bool sole_voter_with_standby(const struct rules_off *off)
 	node_start(&C.nodes[0]);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	node_put(&C.nodes[0], 0);
-	return end(converges(5000));
+	return scene_end(&C, converges(5000));
 }
 
 static void test_a_sole_voter_starts_in_a_new_term(void **state)
@@ -286,7 +271,7 @@ static void test_a_sole_voter_starts_in_a_new_term(void **state)
  * it probes it from the beginning. */
 static bool probes_from_the_beginning(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	C.o.trailing_entries = 2;
 	C.nodes[2].snapshot_entries = 5;
 	node_crash(&C.nodes[2], false);
@@ -304,7 +289,7 @@ static bool probes_from_the_beginning(const struct rules_off *off)
 			SCENE_NEEDS(scene_lead(&C, 1));
 	}
 	cluster_heal(&C);
-	return end(converges(10000));
+	return scene_end(&C, converges(10000));
 }
 
 static void test_a_compacted_follower_is_reached_by_a_low_probe(void **state)
@@ -317,11 +302,11 @@ static void test_a_compacted_follower_is_reached_by_a_low_probe(void **state)
 
 static bool replicates(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	for (int i = 0; i < 10; i++)
 		SCENE_NEEDS(scene_put(&C, 0, 100));
-	return end(converges(5000));
+	return scene_end(&C, converges(5000));
 }
 
 static void test_results_are_never_refused(void **state)
@@ -346,7 +331,7 @@ static bool count_votes(
 
 static bool no_candidate_while_writing(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	C.nodes[1].disk.held = true;
@@ -357,7 +342,7 @@ static bool no_candidate_while_writing(const struct rules_off *off)
 	bool held = votes_asked == 0;
 	C.nodes[1].disk.held = false;
 	node_start(&C.nodes[0]);
-	return end(converges(10000) && held);
+	return scene_end(&C, converges(10000) && held);
 }
 
 static void test_a_follower_that_writes_is_no_candidate(void **state)
@@ -370,11 +355,11 @@ static void test_a_follower_that_writes_is_no_candidate(void **state)
 
 static bool transfers(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_lead(&C, 1));
 	SCENE_NEEDS(scene_lead(&C, 2));
-	return end(converges(5000));
+	return scene_end(&C, converges(5000));
 }
 
 static void test_leadership_is_handed_over(void **state)
@@ -406,7 +391,7 @@ static unsigned members_in_snapshot(unsigned i)
 /* A change reaches one follower and cannot be committed; commands before it are committed there. */
 static bool snapshots_hold_committed_members(const struct rules_off *off)
 {
-	begin(4, 3, off);
+	scene_begin(&C, 4, 3, off);
 	for (unsigned i = 0; i < 3; i++) {
 		C.nodes[i].snapshot_entries = 1;
 		node_crash(&C.nodes[i], false);
@@ -437,7 +422,7 @@ static bool snapshots_hold_committed_members(const struct rules_off *off)
 		held = held && members_in_snapshot(1) <= 3 && members_in_snapshot(2) <= 3;
 	}
 	cluster_heal(&C);
-	return end(converges(10000) && held);
+	return scene_end(&C, converges(10000) && held);
 }
 
 static void test_snapshots_hold_no_uncommitted_configuration(void **state)
@@ -451,7 +436,7 @@ static void test_snapshots_hold_no_uncommitted_configuration(void **state)
 static bool rolls_back(const struct rules_off *off, bool restarts)
 {
 	struct group_member_state m[8];
-	begin(4, 3, off);
+	scene_begin(&C, 4, 3, off);
 	C.o.trailing_entries = 1;
 	for (unsigned i = 0; i < 3; i++) {
 		C.nodes[i].snapshot_entries = 4;
@@ -481,7 +466,7 @@ static bool rolls_back(const struct rules_off *off, bool restarts)
 	SCENE_NEEDS(scene_put(&C, leader->i, 0));
 	cluster_heal(&C);
 	bool equal = converges(10000);
-	return end(equal && group_members(C.nodes[0].cell->group, m, 8) == 3);
+	return scene_end(&C, equal && group_members(C.nodes[0].cell->group, m, 8) == 3);
 }
 
 static bool rolls_back_running(const struct rules_off *off)
@@ -511,7 +496,7 @@ static void test_a_configuration_is_rolled_back_after_a_restart(void **state)
 /* The entry that makes node 1 a voter is on node 0 alone when that stops leading. */
 static bool promotion_stops_halfway(const struct rules_off *off)
 {
-	begin(2, 1, off);
+	scene_begin(&C, 2, 1, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 200);
 	SCENE_NEEDS(add_standby(0, 1));
@@ -524,7 +509,7 @@ static bool promotion_stops_halfway(const struct rules_off *off)
 	cluster_run(&C, 6000);
 	SCENE_NEEDS(cluster_leader(&C) == NULL);
 	cluster_heal(&C);
-	return end(converges(15000));
+	return scene_end(&C, converges(15000));
 }
 
 static void test_a_member_votes_whatever_its_own_configuration_says(void **state)
@@ -538,7 +523,7 @@ static void test_a_member_votes_whatever_its_own_configuration_says(void **state
 /* The entry that makes node 1 a standby is on node 1, and lost on node 0, which led. */
 static bool demotion_is_lost_on_the_leader(const struct rules_off *off)
 {
-	begin(2, 2, off);
+	scene_begin(&C, 2, 2, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	cluster_run(&C, 300);
@@ -554,7 +539,7 @@ static bool demotion_is_lost_on_the_leader(const struct rules_off *off)
 	C.nodes[0].disk.held = false;
 	node_start(&C.nodes[0]);
 	bool equal = converges(15000);
-	return end(equal && group_members(C.nodes[1].cell->group, m, 8) == 2 && m[1].voter);
+	return scene_end(&C, equal && group_members(C.nodes[1].cell->group, m, 8) == 2 && m[1].voter);
 }
 
 static void test_what_was_never_counted_refuses_nobody(void **state)
@@ -566,7 +551,7 @@ static void test_what_was_never_counted_refuses_nobody(void **state)
 /* The same among three, where node 2 lacks what was committed before: it must not win. */
 static bool demoted_member_vouches_for_what_it_had(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 300);
 	cluster_isolate(&C, 2, true);
@@ -585,7 +570,7 @@ static bool demoted_member_vouches_for_what_it_had(const struct rules_off *off)
 	cluster_run(&C, 6000);
 	bool none = cluster_leader(&C) == NULL;
 	node_start(&C.nodes[0]);
-	return end(none && converges(15000));
+	return scene_end(&C, none && converges(15000));
 }
 
 static void test_what_a_member_got_as_a_voter_still_counts(void **state)
@@ -613,7 +598,7 @@ static bool count_votes_given(
 
 static bool votes_when_durable(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
 	cluster_run(&C, 300);
@@ -624,7 +609,7 @@ static bool votes_when_durable(const struct rules_off *off)
 	bool held = promised == 0 && cluster_leader(&C) == NULL;
 	C.nodes[1].disk.held = false;
 	node_start(&C.nodes[0]);
-	return end(converges(10000) && held);
+	return scene_end(&C, converges(10000) && held);
 }
 
 static void test_no_vote_leaves_before_it_is_durable(void **state)
@@ -652,7 +637,7 @@ static bool measure(
 static bool large_appends_are_cut(const struct rules_off *off)
 {
 	enum { BULK = 40, EACH = 100 * 1024 };
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 500);
 	node_crash(&C.nodes[2], false);
@@ -664,7 +649,7 @@ static bool large_appends_are_cut(const struct rules_off *off)
 	node_start(&C.nodes[2]);
 	cluster_run(&C, 6000);
 	bool held = largest < 600 * 1024 && sent_to_2 < 2 * BULK * EACH;
-	return end(C.nodes[2].cell->last == C.max_index && held);
+	return scene_end(&C, C.nodes[2].cell->last == C.max_index && held);
 }
 
 static void test_large_appends_are_cut_and_not_repeated(void **state)
@@ -685,7 +670,7 @@ static bool fill_the_link(
 static bool a_slow_link_gets_no_repeats(const struct rules_off *off)
 {
 	enum { EACH = 100 * 1024 };
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 500);
 	node_crash(&C.nodes[2], false);
@@ -698,7 +683,7 @@ static bool a_slow_link_gets_no_repeats(const struct rules_off *off)
 	C.watch = measure;
 	cluster_full_link(&C, 0, 2, false);
 	bool held = converges(10000) && sent_to_2 > EACH && sent_to_2 < 2 * EACH;
-	return end(held);
+	return scene_end(&C, held);
 }
 
 static void test_what_waits_for_the_link_is_not_repeated(void **state)
@@ -725,7 +710,7 @@ static bool crawl(struct cluster *c, struct node *from, struct node *to, const s
 static bool a_slow_link_gets_over_refusals(const struct rules_off *off)
 {
 	enum { BULK = 40, EACH = 100 * 1024, SLOTS = 60, SLOT_MS = 150 };
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 500);
 	node_crash(&C.nodes[2], false);
@@ -741,7 +726,7 @@ static bool a_slow_link_gets_over_refusals(const struct rules_off *off)
 		cluster_full_link(&C, 0, 2, false);
 	}
 	bool held = C.nodes[2].cell->last == C.max_index && sent_to_2 < 2 * BULK * EACH;
-	return end(held);
+	return scene_end(&C, held);
 }
 
 static void test_what_waits_for_the_link_is_superseded_by_a_refusal(void **state)
@@ -767,7 +752,7 @@ static bool count_installs(
 
 static bool idle_group_installs_once(const struct rules_off *off)
 {
-	begin(4, 3, off);
+	scene_begin(&C, 4, 3, off);
 	C.o.trailing_entries = 1;
 	for (unsigned i = 0; i < 3; i++) {
 		C.nodes[i].snapshot_entries = 1; /* the snapshot's index is the last one */
@@ -786,7 +771,7 @@ static bool idle_group_installs_once(const struct rules_off *off)
 	bool held = installs == 1 && C.nodes[2].cell->restores > 0 &&
 		    C.nodes[2].cell->last == C.max_index;
 	cluster_check_entries(&C, 50);
-	return end(held);
+	return scene_end(&C, held);
 }
 
 static void test_an_idle_group_sends_its_snapshot_once(void **state)

@@ -11,26 +11,6 @@
 
 static struct cluster C;
 
-static void begin(unsigned nodes, unsigned voters, const struct rules_off *off)
-{
-	struct cluster_options o = scene_options(nodes, voters, off);
-	cluster_init(&C, &o);
-}
-
-static bool end(bool held)
-{
-	held = held && !C.failed;
-	if (C.failed && getenv("SCENE_VERBOSE") != NULL)
-		fprintf(stderr, "%s\n", C.why);
-	cluster_done(&C);
-	return held;
-}
-
-static bool is_equal(struct cluster *c)
-{
-	return cluster_converged(c);
-}
-
 static bool another_leads(struct cluster *c)
 {
 	struct node *n = cluster_leader(c);
@@ -53,11 +33,11 @@ static bool ends_equal(void)
 {
 	C.watch = NULL;
 	C.nodes[0].disk.held = false;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 10000));
 	for (unsigned i = 0; i < C.o.nodes; i++)
 		if (C.nodes[i].cell->leading)
 			SCENE_NEEDS(scene_put(&C, i, 10));
-	SCENE_NEEDS(cluster_until(&C, is_equal, 10000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 10000));
 	return true;
 }
 
@@ -65,7 +45,7 @@ static bool ends_equal(void)
 
 static bool hands_over(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	stand_still();
 	cluster_run(&C, 1800);
@@ -75,7 +55,7 @@ static bool hands_over(const struct rules_off *off)
 	/* Nobody comes back to it as long as it stands still. */
 	cluster_run(&C, 30000);
 	SCENE_NEEDS(another_leads(&C) && scene_put(&C, cluster_leader(&C)->i, 10));
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_leader_that_stands_still_hands_over(void **state)
@@ -98,7 +78,7 @@ static bool lose_entries_of_0(struct cluster *c, struct node *from, struct node 
 
 static bool falls_silent(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	C.watch = lose_entries_of_0;
 	stand_still();
@@ -108,7 +88,7 @@ static bool falls_silent(const struct rules_off *off)
 	SCENE_NEEDS(cluster_until(&C, nobody_leads_here, 3000));
 	cluster_run(&C, 10000);
 	SCENE_NEEDS(another_leads(&C) && nobody_leads_here(&C));
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_leader_without_an_heir_falls_silent(void **state)
@@ -129,13 +109,13 @@ static bool lose_timeout_now(struct cluster *c, struct node *from, struct node *
 
 static bool hand_over_fails(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	C.watch = lose_timeout_now;
 	stand_still();
 	SCENE_NEEDS(cluster_until(&C, another_leads, 7000));
 	SCENE_NEEDS(scene_put(&C, cluster_leader(&C)->i, 10));
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_hand_over_that_fails_is_followed_by_silence(void **state)
@@ -185,9 +165,9 @@ static bool installed_in_silence(const struct rules_off *off)
 	SCENE_NEEDS(C.installs == 1 && C.nodes[0].cell->leading);
 	C.nodes[0].disk.held = false;
 	cluster_run(&C, 1000);
-	SCENE_NEEDS(cluster_until(&C, is_equal, 5000));
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 5000));
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term && C.installs == 1);
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_silent_leader_hears_later_of_an_install(void **state)
@@ -201,7 +181,7 @@ static void test_a_silent_leader_hears_later_of_an_install(void **state)
 /* Short stalls, one after the other, and then one that ends while it is being given up. */
 static bool moves_in_time(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	uint64_t term = C.nodes[0].cell->term;
 	for (unsigned i = 0; i < 5; i++) {
@@ -217,7 +197,7 @@ static bool moves_in_time(const struct rules_off *off)
 	C.watch = NULL;
 	SCENE_NEEDS(scene_put(&C, 0, 10));
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.nodes[0].cell->term == term);
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_leader_whose_disk_moves_in_time_stays(void **state)
@@ -229,7 +209,7 @@ static void test_a_leader_whose_disk_moves_in_time_stays(void **state)
 /* It leads all the while, and what was proposed is confirmed in the end. */
 static bool waits(unsigned nodes, unsigned voters, const struct rules_off *off)
 {
-	begin(nodes, voters, off);
+	scene_begin(&C, nodes, voters, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	uint64_t term = C.nodes[0].cell->term, before = C.n_confirmed;
 	stand_still();
@@ -239,7 +219,7 @@ static bool waits(unsigned nodes, unsigned voters, const struct rules_off *off)
 	C.nodes[0].disk.held = false;
 	cluster_run(&C, 1000);
 	SCENE_NEEDS(C.nodes[0].cell->leading && C.n_confirmed == before + 1);
-	return end(true);
+	return scene_end(&C, true);
 }
 
 static bool one_of_one(const struct rules_off *off)
@@ -254,7 +234,7 @@ static bool one_of_two(const struct rules_off *off)
 
 static bool one_of_three_alone(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	node_crash(&C.nodes[1], false);
 	cluster_run(&C, 3000);
@@ -265,7 +245,7 @@ static bool one_of_three_alone(const struct rules_off *off)
 	/* With the third one back there are two who can do without it. */
 	node_start(&C.nodes[1]);
 	SCENE_NEEDS(cluster_until(&C, another_leads, 10000));
-	return end(ends_equal());
+	return scene_end(&C, ends_equal());
 }
 
 static void test_a_leader_that_nobody_can_replace_waits(void **state)
@@ -293,7 +273,7 @@ static size_t bytes_of(const struct list *requests)
 /* What it has yet to write is bounded, whatever the others commit; then it catches up. */
 static bool follower_stands_still(const struct rules_off *off)
 {
-	begin(3, 3, off);
+	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0) && scene_put(&C, 0, 10));
 	struct sim_disk *d = &C.nodes[2].disk;
 	d->held = true;
@@ -307,8 +287,8 @@ static bool follower_stands_still(const struct rules_off *off)
 	SCENE_NEEDS(bytes_of(&d->queued) + bytes_of(&d->writing) <= most);
 	SCENE_NEEDS(most > 1024 * 1024 && most < 6 * 1024 * 1024);
 	d->held = false;
-	SCENE_NEEDS(cluster_until(&C, is_equal, 20000));
-	return end(C.nodes[0].cell->leading);
+	SCENE_NEEDS(cluster_until(&C, scene_is_equal, 20000));
+	return scene_end(&C, C.nodes[0].cell->leading);
 }
 
 static void test_a_follower_that_stands_still_takes_no_more(void **state)
