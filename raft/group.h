@@ -118,6 +118,8 @@ int group_open(struct group **ret, struct groups *groups, const struct group_spe
 void group_close(struct group *g, bool drop);
 
 uint64_t group_id(const struct group *g);
+/* As app->leading() said last. The newest term that the member knows, whoever leads in it, and the last entry that the app has
+ * applied: 0 if there is none. */
 bool group_leading(const struct group *g);
 uint64_t group_term(const struct group *g);
 uint64_t group_applied(const struct group *g);

@@ -140,6 +140,7 @@ struct groups {
 	uint64_t stall_said_ms;    /* when a stalled disk was last spoken of */
 };
 
+/* Milliseconds of groups_config.now, and the times of groups_config. */
 uint64_t groups_now(const struct groups *gs);
 unsigned groups_election_ms(const struct groups *gs);
 unsigned groups_heartbeat_ms(const struct groups *gs);

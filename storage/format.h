@@ -59,7 +59,8 @@ struct snap_row {
 	struct slice data;
 };
 
-/* All decoders return 0, STORE_NEWER or STORE_DAMAGED; slices point into the value given. */
+/* All decoders return 0, STORE_NEWER or STORE_DAMAGED; slices point into the value given. Encoders write the whole of a
+ * fixed size, or snap_bytes(). Checksums of a log's values are seeded with its number, `log`. */
 
 void meta_encode(uint8_t out[META_BYTES], const struct store_identity *id, uint64_t generation);
 /* *ret_format is set also for STORE_NEWER. The generation is 0 in format 1. */

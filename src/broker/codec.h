@@ -54,6 +54,7 @@ static inline bool reader_finished(const struct reader *r)
 	return !r->bad && reader_left(r) == 0;
 }
 
+/* The specs of definitions. Getters fail the reader if a field is malformed; slices point into its bytes. */
 void broker_put_exchange_spec(struct buf *out, const struct broker_exchange_spec *spec);
 void broker_get_exchange_spec(struct reader *r, struct broker_exchange_spec *ret);
 void broker_put_queue_spec(struct buf *out, const struct broker_queue_spec *spec);

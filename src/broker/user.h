@@ -68,6 +68,7 @@ bool broker_may(struct broker *b, const struct broker_user *u, const struct brok
 /* True if the pattern compiles; otherwise `text` (cap > 0 octets with the NUL) says why not. */
 bool broker_pattern_check(struct slice pattern, char *text, size_t cap);
 
+/* In any order, the same until a user comes or goes; NULL at the end. */
 struct broker_user *broker_user_first(const struct broker *b);
 struct broker_user *broker_user_next(const struct broker_user *u);
 /* Of a user, and of a vhost. */
@@ -79,6 +80,7 @@ struct broker_permission *broker_permission_next_of_vhost(
 
 /* ---- for apply.c and rows.c only ---- */
 
+/* The name is new, and not empty; slices are copied. The row is touched by each of these. */
 struct broker_user *broker_user_new(struct broker *b, uint64_t number, struct slice name,
 	struct slice hash, enum broker_password_algorithm algorithm, struct slice tags);
 void broker_user_set_password(

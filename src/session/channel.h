@@ -90,6 +90,8 @@ struct channel *channel_new(struct connection *c, uint16_t number);
 /* Returns unsettled deliveries, forgets consumers. */
 void channel_free(struct channel *ch);
 
+/* What arrives on the channel; slices point into the read buffer, and are good for the call. Faults are answered: the channel
+ * or its connection may be closing afterwards. channel.close and its answer free the channel. */
 void channel_on_method(struct channel *ch, const struct amqp_method *m);
 void channel_on_header(struct channel *ch, const struct amqp_frame *f);
 void channel_on_body(struct channel *ch, const struct amqp_frame *f);
@@ -143,6 +145,7 @@ void channel_queue_failed(
 
 /* ---- classes ---- */
 
+/* One class's methods, as channel_on_method() finds them; a fault is answered here. */
 void on_channel_method(struct channel *ch, const struct amqp_method *m);
 void on_exchange_method(struct channel *ch, const struct amqp_method *m);
 void on_queue_method(struct channel *ch, const struct amqp_method *m);
