@@ -226,11 +226,11 @@ static void many_hashes_cost_no_more_than_words_times_nodes(void **state)
 	for (int i = 0; i < 127; i++)
 		strcat(key, i == 0 ? "a" : ".a");
 	assert_int_equal(bind_queue(b, "amq.topic", "q", pattern), BROKER_OK);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	assert_true(routes(b, key, "q"));
 	strcat(key, ".b");
 	assert_false(routes(b, key, "q"));
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	assert_true(to.tv_sec - from.tv_sec < 2);
 }
 

@@ -102,7 +102,7 @@ void world_until(struct world *w, bool (*until)(void *arg), void *arg)
 			return;
 		assert_non_null(w->store);
 		struct pollfd p = {.fd = w->wake, .events = POLLIN};
-		assert_int_equal(poll(&p, 1, 30000), 1); /* else nothing will ever happen */
+		assert_int_equal(poll(&p, 1, 300000), 1); /* else nothing will ever happen */
 		eventfd_t n;
 		eventfd_read(w->wake, &n);
 	}
