@@ -122,6 +122,14 @@ void remote_view(struct links *ls, uint64_t node, const char *address, const cha
 	remote_call(ls, address, name, verb, args, done, arg);
 }
 
+void remote_look(struct links *ls, const struct broker_node *n, const char *verb, unsigned timeout_ms,
+	remote_done *done, void *arg)
+{
+	char *address = mem_printf("%.*s", SLICE_FMT(n->address));
+	call_begin(ls, address, verb, json_object(), timeout_ms, done, arg);
+	mem_free(address);
+}
+
 void remote_ask(struct links *ls, const char *address, const char *verb, unsigned timeout_ms,
 	remote_done *done, void *arg)
 {
