@@ -199,9 +199,17 @@ const char *ctl_reason(const struct call *call)
 	return ctl_lacks_queue(call) ? "not_found" : call->message;
 }
 
+int ctl_done(const struct ctl *c)
+{
+	if (c->options.format == FORMAT_JSON)
+		print_result_json(json_pack("{ssss}", "node", c->node, "result", "ok"));
+	return CTL_OK;
+}
+
 int ctl_do(struct ctl *c, const char *verb, json_t *args)
 {
-	return ctl_call(c, verb, args, TIMEOUT_S, NULL);
+	int status = ctl_call(c, verb, args, TIMEOUT_S, NULL);
+	return status == CTL_OK ? ctl_done(c) : status;
 }
 
 int ctl_list(struct ctl *c, const char *verb, json_t *args, const char *const *columns, unsigned n)

@@ -69,6 +69,8 @@ int ctl_poll(struct ctl *c, struct call *call, const char *verb, json_t *args);
 /* What has failed is that there is no such queue (or not its virtual host); RabbitMQ's word for that, or the reply's own words. */
 bool ctl_lacks_queue(const struct call *call);
 const char *ctl_reason(const struct call *call);
+/* The end of what has gone well and has nothing to say: as JSON that it has. Returns 0. */
+int ctl_done(const struct ctl *c);
 /* Calls, says nothing more; 0 or an exit status. */
 int ctl_do(struct ctl *c, const char *verb, json_t *args);
 /* Calls a verb that answers rows, and prints them. */

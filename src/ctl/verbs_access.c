@@ -9,7 +9,7 @@
 #include "src/base/buf.h"
 #include "src/ctl/verb.h"
 
-enum { PASSWORD_MAX = 1024 };
+enum { PASSWORD_MAX = 1024, CALL_S = 60 };
 
 /* ---- virtual hosts ---- */
 
@@ -52,7 +52,7 @@ static int with_password(struct ctl *c, const char *verb, int without)
 	const char *secret = password(c, line);
 	if (secret == NULL)
 		return ctl_error(c, without, NO_PASSWORD);
-	return ctl_do(c, verb, json_pack("{ssss}", "user", ctl_arg(c, 0), "password", secret));
+	return ctl_call(c, verb, json_pack("{ssss}", "user", ctl_arg(c, 0), "password", secret), CALL_S, NULL);
 }
 
 static int add_user(struct ctl *c)
@@ -61,18 +61,20 @@ static int add_user(struct ctl *c)
 		return ctl_bad_argument(c, "user cannot be an empty string");
 	ctl_say(c, "Adding user \"%s\" ...", ctl_arg(c, 0));
 	int status = with_password(c, "add_user", CTL_DATA);
-	if (status == CTL_OK)
-		ctl_say(c,
-			"Done. Don't forget to grant the user permissions to some virtual hosts! "
-			"See '%s help set_permissions' to learn more.",
-			c->program);
-	return status;
+	if (status != CTL_OK)
+		return status;
+	ctl_say(c,
+		"Done. Don't forget to grant the user permissions to some virtual hosts! "
+		"See '%s help set_permissions' to learn more.",
+		c->program);
+	return ctl_done(c);
 }
 
 static int change_password(struct ctl *c)
 {
 	ctl_say(c, "Changing password for user \"%s\" ...", ctl_arg(c, 0));
-	return with_password(c, "change_password", CTL_SOFTWARE);
+	int status = with_password(c, "change_password", CTL_SOFTWARE);
+	return status == CTL_OK ? ctl_done(c) : status;
 }
 
 static int authenticate_user(struct ctl *c)
@@ -89,7 +91,7 @@ static int authenticate_user(struct ctl *c)
 			"%s", call.message);
 	json_decref(call.result);
 	ctl_say(c, "Success");
-	return CTL_OK;
+	return c->options.format == FORMAT_JSON ? ctl_found(c, CTL_OK, NULL, "Success") : CTL_OK;
 }
 
 static int delete_user(struct ctl *c)

@@ -22,7 +22,7 @@ static int start_app(struct ctl *c)
 	int rc = c->options.no_time ? ctl_try(c, &call, "start_app", NULL, 0) : ctl_poll(c, &call, "start_app", NULL);
 	if (rc == 0) {
 		json_decref(call.result);
-		return CTL_OK;
+		return ctl_done(c);
 	}
 	bool begun = strcmp(call.error, "timeout") == 0 || strcmp(call.error, "starting") == 0;
 	return begun ? ctl_await_start(c, until) : ctl_error(c, call_exit(&call), "%s", call.message);
@@ -64,6 +64,8 @@ static int change(struct ctl *c, const char *verb, json_t *args)
 				: "");
 	if (json_is_string(call.result))
 		ctl_found(c, CTL_OK, NULL, "%s", json_string_value(call.result));
+	else
+		ctl_done(c);
 	json_decref(call.result);
 	return CTL_OK;
 }
@@ -129,7 +131,7 @@ static int rename_cluster_node(struct ctl *c)
 		ctl_say(c, " %s -> %s ", ctl_arg(c, i), ctl_arg(c, i + 1));
 	ctl_say(c, "There is nothing to be done before: start each node by its new name (-n), and the "
 		   "cluster takes it over.");
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 /* ---- who is in it ---- */
@@ -274,7 +276,7 @@ static int await_online_nodes(struct ctl *c)
 		long running = count_up(json_object_get(call.result, "nodes"), away);
 		json_decref(call.result);
 		if (running >= n)
-			return CTL_OK;
+			return ctl_done(c);
 	}
 	return ctl_error(c, CTL_SOFTWARE,
 		"Error: timed out while waiting. Not enough nodes joined %s's cluster.%s%s", c->node,

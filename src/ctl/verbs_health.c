@@ -21,7 +21,7 @@ enum { CALL_S = 60, HEALTH_S = 70, CONNECT_S = 5, PORT_TEXT = 8 };
  * an exit status after having told that. */
 static int require_app(struct ctl *c)
 {
-	return ctl_do(c, "list_feature_flags", NULL);
+	return ctl_call(c, "list_feature_flags", NULL, CALL_S, NULL);
 }
 
 /* ---- does it run ---- */
@@ -523,7 +523,7 @@ static int node_health_check(struct ctl *c)
 static int check_virtual_hosts(struct ctl *c)
 {
 	ctl_say(c, "Checking if all vhosts are running on node %s ...", c->node);
-	int status = ctl_do(c, "list_vhosts", NULL);
+	int status = ctl_call(c, "list_vhosts", NULL, CALL_S, NULL);
 	if (status == CTL_OK && !c->options.silent)
 		ctl_found(c, CTL_OK, found_ok(), "Node %s reported all vhosts as running", c->node);
 	return status;
@@ -568,7 +568,7 @@ static int enable_feature_flag(struct ctl *c)
 			strcmp(call.error, "bad_request") == 0 ? CTL_USAGE : call_exit(&call), "%s",
 			call.message);
 	json_decref(call.result);
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 #define CHECKS "Monitoring, observability and health checks"

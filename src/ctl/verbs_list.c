@@ -301,7 +301,7 @@ static int purge_queue(struct ctl *c)
 	ctl_say(c, "Purging queue '%s' in vhost '%s' ...", ctl_arg(c, 0), ctl_vhost(c));
 	if (ctl_try(c, &call, "purge_queue", a_queue(c), 60) == 0) {
 		json_decref(call.result);
-		return CTL_OK;
+		return ctl_done(c);
 	}
 	bool none = strcmp(call.error, "not_found") == 0;
 	return ctl_error(c, none ? CTL_UNAVAILABLE : call_exit(&call), "%s",
@@ -314,7 +314,7 @@ static int synchronise(struct ctl *c, const char *verb)
 	struct call call;
 	if (ctl_try(c, &call, verb, a_queue(c), 60) == 0) {
 		json_decref(call.result);
-		return CTL_OK;
+		return ctl_done(c);
 	}
 	bool known = ctl_lacks_queue(&call) || strcmp(call.error, "refused") == 0;
 	return ctl_error(c, known ? CTL_UNAVAILABLE : call_exit(&call), "%s", ctl_reason(&call));
@@ -350,7 +350,7 @@ static int delete_queue(struct ctl *c)
 	ctl_say(c, "Queue was successfully deleted with %lld ready messages",
 		json_integer_value(json_object_get(call.result, "messages")));
 	json_decref(call.result);
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 /* ---- connections ---- */
@@ -373,10 +373,10 @@ static int close_connection(struct ctl *c)
 	if (ctl_try(c, &call, "close_connection", args, CALL_S) == 0) {
 		fputs(call.missing, stderr);
 		json_decref(call.result);
-		return CTL_OK;
+		return ctl_done(c);
 	}
 	if (strcmp(call.error, "not_found") == 0 && is_pid(pid))
-		return CTL_OK;
+		return ctl_done(c);
 	return ctl_error(c, call_exit(&call), "%s", call.message);
 }
 
@@ -390,7 +390,7 @@ static int close_several(struct ctl *c, json_t *args)
 		return status;
 	ctl_say(c, "Closed %lu connections", (unsigned long)json_array_size(rows));
 	json_decref(rows);
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 static int close_all_connections(struct ctl *c)

@@ -127,7 +127,7 @@ static int await_start(struct ctl *c, bool begun, double until)
 			return start_timed_out(c);
 		ctl_nap();
 	}
-	return status;
+	return status == CTL_OK ? ctl_done(c) : status;
 }
 
 int ctl_await_start(struct ctl *c, double until)
@@ -270,7 +270,7 @@ static int eval(struct ctl *c)
 {
 	if (strcmp(ctl_arg(c, 0), "ssl:clear_pem_cache().") != 0)
 		return ctl_misuse(c, "the only expression that is known here is ssl:clear_pem_cache().");
-	int status = ctl_do(c, "reload_certificates", NULL);
+	int status = ctl_call(c, "reload_certificates", NULL, 60, NULL);
 	if (status == CTL_OK)
 		puts("ok");
 	return status;

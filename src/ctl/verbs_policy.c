@@ -28,7 +28,7 @@ static int set(struct ctl *c, const char *verb, const char *what)
 	if (warning != NULL)
 		fprintf(stderr, "Warning:\n%s\n", warning);
 	json_decref(r);
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 static int clear(struct ctl *c, const char *verb, const char *what)

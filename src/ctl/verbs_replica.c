@@ -9,7 +9,9 @@
 #include "src/ctl/print.h"
 #include "src/ctl/verb.h"
 
-enum { CHANGE_S = 120, SETTLE_S = 15, POLL_S = 20 };
+enum { CHANGE_S = 120, SETTLE_S = 15, POLL_S = 20, LINE_MAX_OCTETS = 1024 };
+
+#define ALONE "Node %s seems to be the only one in a single node cluster, the check does not apply"
 
 #define LEN(array) (sizeof(array) / sizeof *(array))
 
@@ -44,6 +46,11 @@ static int act(struct ctl *c, const char *verb, json_t *args)
 	return status;
 }
 
+static int finish(const struct ctl *c, int status)
+{
+	return status == CTL_OK ? ctl_done(c) : status;
+}
+
 /* For people in a frame, unless another format is asked for. */
 static int show(struct ctl *c, json_t *rows, const char *const *columns, unsigned n)
 {
@@ -64,13 +71,13 @@ static json_t *queue_and_node(const struct ctl *c)
 static int add_member(struct ctl *c)
 {
 	ctl_say(c, "Adding a replica for queue %s on node %s...", ctl_arg(c, 0), ctl_arg(c, 1));
-	return act(c, "add_member", queue_and_node(c));
+	return finish(c, act(c, "add_member", queue_and_node(c)));
 }
 
 static int delete_member(struct ctl *c)
 {
 	ctl_say(c, "Removing a replica of queue %s on node %s...", ctl_arg(c, 0), ctl_arg(c, 1));
-	return act(c, "delete_member", queue_and_node(c));
+	return finish(c, act(c, "delete_member", queue_and_node(c)));
 }
 
 static json_t *patterns(const struct ctl *c)
@@ -196,7 +203,7 @@ static int transfer_leadership(struct ctl *c)
 				node);
 		ctl_nap();
 	}
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 /* 0 and a row per node, a reference; else an exit status, after having told the error. */
@@ -232,7 +239,7 @@ static int post_upgrade(struct ctl *c)
 	int status = rebalance_queues(c, "all", &rows);
 	if (status == CTL_OK)
 		json_decref(rows);
-	return status;
+	return finish(c, status);
 }
 
 /* ---- maintenance ---- */
@@ -249,7 +256,7 @@ static int drain(struct ctl *c)
 		return status;
 	long left = settle(c, true, until);
 	if (left == 0)
-		return CTL_OK;
+		return ctl_done(c);
 	return ctl_error(c, CTL_TIMEOUT,
 		"the node is in maintenance, but %ld queues that others could lead are led there yet",
 		left);
@@ -261,7 +268,7 @@ static int revive(struct ctl *c)
 		"Will put node %s back into regular operating mode. The node will again serve client "
 		"traffic and host primary queue replicas.",
 		c->node);
-	return act(c, "revive", NULL);
+	return finish(c, act(c, "revive", NULL));
 }
 
 /* ---- majorities ---- */
@@ -283,38 +290,47 @@ static json_t *critical(struct ctl *c, const char *type, bool *minority, int *st
 	return rows;
 }
 
-static int check_critical(struct ctl *c, const char *type, const char *good, const char *bad)
+static int tell_safe(const struct ctl *c, const char *line)
 {
-	int status;
+	return c->options.silent ? CTL_OK : ctl_found(c, CTL_OK, json_pack("{snss}", "message", "result", "ok"), "%s", line);
+}
+
+/* A line on standard error per queue, or all of them as JSON. */
+static int tell_critical(const struct ctl *c, json_t *rows, bool minority, const char *bad)
+{
 	size_t i;
-	bool minority;
-	json_t *rows = critical(c, type, &minority, &status), *row;
-	if (rows == NULL) {
-		if (status == CTL_OK && !c->options.silent)
-			printf("Node %s seems to be the only one in a single node cluster, the check "
-			       "does not apply\n",
-				c->node);
-		return status;
-	}
+	json_t *row;
+	if (c->options.silent)
+		return CTL_UNAVAILABLE;
+	if (c->options.format == FORMAT_JSON)
+		return ctl_found(c, CTL_UNAVAILABLE, json_pack("{snsOsbss}", "message", "queues", rows, "minority", minority,
+			"result", "error"), "Node %s is critical, or in a minority", c->node);
 	fflush(stdout);
-	if (minority && !c->options.silent)
+	if (minority)
 		fprintf(stderr, "node %s is in a minority: it does not reach a majority of the cluster's disk nodes\n",
 			c->node);
 	json_array_foreach(rows, i, row)
 	{
 		const char *vhost = "", *name = "";
 		json_unpack(row, "{s?ss?s}", "vhost", &vhost, "name", &name);
-		if (!c->options.silent) {
-			fprintf(stderr, bad, name, vhost, c->node);
-			fputc('\n', stderr);
-		}
+		fprintf(stderr, bad, name, vhost, c->node);
+		fputc('\n', stderr);
 	}
-	status = json_array_size(rows) == 0 && !minority ? CTL_OK : CTL_UNAVAILABLE;
+	return CTL_UNAVAILABLE;
+}
+
+static int check_critical(struct ctl *c, const char *type, const char *good, const char *bad)
+{
+	int status;
+	bool minority;
+	char line[LINE_MAX_OCTETS];
+	json_t *rows = critical(c, type, &minority, &status);
+	if (rows == NULL && status != CTL_OK)
+		return status;
+	bool safe = rows == NULL || (json_array_size(rows) == 0 && !minority);
+	snprintf(line, sizeof line, rows == NULL ? ALONE : good, c->node);
+	status = safe ? tell_safe(c, line) : tell_critical(c, rows, minority, bad);
 	json_decref(rows);
-	if (status == CTL_OK && !c->options.silent) {
-		printf(good, c->node);
-		putchar('\n');
-	}
 	return status;
 }
 
@@ -346,7 +362,7 @@ static int await_safe(struct ctl *c, const char *type, const char *in_vain)
 		size_t n = json_array_size(rows);
 		json_decref(rows);
 		if (status != CTL_OK || (n == 0 && !minority))
-			return status;
+			return finish(c, status);
 		if (ctl_now_s() > until)
 			return ctl_error(c, CTL_UNAVAILABLE, "time is up, %s", in_vain);
 		ctl_nap();

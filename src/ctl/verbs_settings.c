@@ -6,6 +6,8 @@
 
 #include "src/ctl/verb.h"
 
+enum { CALL_S = 60 };
+
 static json_t *in_vhost(const struct ctl *c)
 {
 	return json_pack("{ss}", "vhost", ctl_vhost(c));
@@ -75,6 +77,23 @@ static int clear_vhost_limits(struct ctl *c)
 	return ctl_do(c, "clear_vhost_limits", in_vhost(c));
 }
 
+/* Those of one virtual host or user are no row: the text alone, or `none`. */
+static int list_one(struct ctl *c, const char *verb, json_t *args, const char *none)
+{
+	json_t *rows;
+	int status = ctl_call(c, verb, args, CALL_S, &rows);
+	if (status != CTL_OK)
+		return status;
+	const char *text = json_string_value(json_object_get(json_array_get(rows, 0), "limits"));
+	text = text != NULL ? text : none;
+	if (c->options.format == FORMAT_JSON)
+		print_result_json(json_pack("{ssssss}", "node", c->node, "result", "ok", "value", text));
+	else if (text[0] != '\0')
+		puts(text);
+	json_decref(rows);
+	return CTL_OK;
+}
+
 static int list_vhost_limits(struct ctl *c)
 {
 	static const char *const columns[] = {"vhost", "limits"};
@@ -83,7 +102,7 @@ static int list_vhost_limits(struct ctl *c)
 		return ctl_list(c, "list_vhost_limits", json_pack("{sb}", "global", 1), columns, 2);
 	}
 	ctl_say(c, "Listing limits for vhost \"%s\" ...", ctl_vhost(c));
-	return ctl_list(c, "list_vhost_limits", in_vhost(c), columns + 1, 1);
+	return list_one(c, "list_vhost_limits", in_vhost(c), "");
 }
 
 static int set_user_limits(struct ctl *c)
@@ -114,7 +133,7 @@ static int list_user_limits(struct ctl *c)
 		return ctl_list(c, "list_user_limits", NULL, columns, 2);
 	}
 	ctl_say(c, "Listing limits for user \"%s\" ...", user);
-	return ctl_list(c, "list_user_limits", json_pack("{ss}", "user", user), columns + 1, 1);
+	return list_one(c, "list_user_limits", json_pack("{ss}", "user", user), "{}");
 }
 
 /* ---- topic permissions ---- */

@@ -100,7 +100,7 @@ static int set_log_level(struct ctl *c)
 			"%s", call.message);
 	json_decref(call.result);
 	ctl_say(c, "Setting log level to \"%s\" ...", ctl_arg(c, 0));
-	return CTL_OK;
+	return ctl_done(c);
 }
 
 static int rotate_logs(struct ctl *c)
@@ -129,7 +129,11 @@ static int log_location(struct ctl *c)
 	int status = ctl_call(c, "status", NULL, CALL_S, &r);
 	if (status != CTL_OK)
 		return status;
-	json_array_foreach(json_object_get(r, "log_files"), i, file) puts(json_string_value(file));
+	if (c->options.format == FORMAT_JSON)
+		print_result_json(json_pack("{sssOss}", "node_name", c->node, "paths", json_object_get(r, "log_files"),
+			"result", "ok"));
+	else
+		json_array_foreach(json_object_get(r, "log_files"), i, file) puts(json_string_value(file));
 	json_decref(r);
 	return CTL_OK;
 }
@@ -139,10 +143,7 @@ static int log_location(struct ctl *c)
 static int force_gc(struct ctl *c)
 {
 	ctl_say(c, "Will ask node %s to give memory that is free back to the system", c->node);
-	int status = ctl_do(c, "force_gc", NULL);
-	if (status == CTL_OK && c->options.format == FORMAT_JSON)
-		print_result_json(json_pack("{ssss}", "node", c->node, "result", "ok"));
-	return status;
+	return ctl_do(c, "force_gc", NULL);
 }
 
 #define CONFIGURATION "Configuration and Environment"

@@ -75,9 +75,16 @@ static struct queue_client *client_of(struct api_call *c, const struct broker_qu
 	return queue_clients_get(api_node(c)->shards[0].env->clients, q->group);
 }
 
+/* NULL: there is none, or the app has stopped. */
+static struct broker_queue *queue_named(const struct api_call *c)
+{
+	struct broker *b = api_broker(c);
+	return b != NULL ? gather_queue(b, c->args) : NULL;
+}
+
 static void on_unavailable(struct api_call *c)
 {
-	const struct broker_queue *q = gather_queue(api_broker(c), c->args);
+	const struct broker_queue *q = queue_named(c);
 	if (q != NULL && api_lacks_majority(c, q))
 		api_fail_without_majority(c, q, "it is not known whether this was done");
 	else
@@ -119,7 +126,7 @@ static bool is_out_of_reach(struct api_call *c, const struct broker_queue *q)
 /* While the answer is waited for: whoever could give it may be gone. */
 static void watch(struct api_call *c)
 {
-	const struct broker_queue *q = gather_queue(api_broker(c), c->args);
+	const struct broker_queue *q = queue_named(c);
 	if (list_empty(&c->queue.link))
 		return; /* it has come */
 	if (q != NULL && is_out_of_reach(c, q))
@@ -181,7 +188,9 @@ static void collect_cancel(const struct api_shard *s, const struct api_node *nod
 
 static void on_synced(struct api_call *c, json_t *rows)
 {
-	bool done = json_array_size(rows) > 0;
+	const struct broker_queue *q = queue_named(c);
+	/* What nobody has used yet is led by nobody, and is the same everywhere. */
+	bool done = json_array_size(rows) > 0 || (q != NULL && !q->begun);
 	json_decref(rows);
 	if (done)
 		api_ok(c, NULL);

@@ -55,7 +55,7 @@ class Settings(OneNode):
         channel = self.channel()
         self.ctl("set_vhost_limits", '{"max-queues": 1, "max-connections": 100}')
         self.addCleanup(self.ctl, "clear_vhost_limits")
-        self.assertEqual(self.ctl("list_vhost_limits"), 'limits\n{"max-connections":100,"max-queues":1}\n')
+        self.assertEqual(self.ctl("list_vhost_limits"), '{"max-connections":100,"max-queues":1}\n')
         self.assertEqual(self.ctl("list_vhost_limits", "--global"),
                          'vhost\tlimits\n/\t{"max-connections":100,"max-queues":1}\n')
         channel.queue_declare("first", durable=True)
@@ -113,7 +113,7 @@ class Settings(OneNode):
         self.assertEqual(self.ctl("list_user_limits"),
                          'user\tlimits\nguest\t{"max-connections":9,"max-channels":5}\n')
         self.ctl("clear_user_limits", "guest", "max-connections")
-        self.assertEqual(self.ctl("list_user_limits", "--user", "guest"), 'limits\n{"max-channels":5}\n')
+        self.assertEqual(self.ctl("list_user_limits", "--user", "guest"), '{"max-channels":5}\n')
         self.ctl("clear_user_limits", "guest", "all")
         self.assertEqual(self.ctl("list_user_limits"), "")
         self.assertEqual(self.refused("set_user_limits", "nobody", "{}"), 'Error:\nUser "nobody" does not exist\n')

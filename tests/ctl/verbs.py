@@ -385,6 +385,43 @@ class Verbs(OneNode):
                 self.expect("-q", *arguments, status=status)
         self.expect("-q", "start_app")
 
+    def test_json_of_what_is_done(self):
+        """One object, as RabbitMQ's tools write it, of verbs that say nothing else."""
+        c = rawamqp.Raw("127.0.0.1", self.broker.port).open()
+        self.addCleanup(c.close)
+        c.open_channel()
+        c.declare(1, "js.q", DURABLE)
+        self.expect("-q", "set_policy", "js", "^js", '{"ha-mode":"all"}')
+        for arguments in (
+                ("add_user", "js", "x"), ("set_user_tags", "js", "a"), ("change_password", "js", "y"), ("clear_password", "js"),
+                ("set_permissions", "js", "", "", ""), ("clear_permissions", "js"), ("set_user_limits", "js", "{}"),
+                ("clear_user_limits", "js", "all"), ("delete_user", "js"), ("add_vhost", "js"), ("set_vhost_tags", "js", "a"),
+                ("set_vhost_limits", "-p", "js", '{"max-queues":1}'), ("clear_vhost_limits", "-p", "js"), ("delete_vhost", "js"),
+                ("set_operator_policy", "js", "^js", '{"max-length":1}'), ("clear_operator_policy", "js"),
+                ("set_parameter", "c", "js", "1"), ("clear_parameter", "c", "js"), ("set_global_parameter", "js", "1"),
+                ("clear_global_parameter", "js"), ("set_cluster_name", "js"), ("set_log_level", "info"),
+                ("enable_feature_flag", "all"), ("force_gc",), ("await_startup",), ("await_online_nodes", "1"),
+                ("await_online_quorum_plus_one",), ("await_online_synchronized_mirror",), ("post_upgrade",),
+                ("sync_queue", "js.q"), ("cancel_sync_queue", "js.q"), ("purge_queue", "js.q"), ("delete_queue", "js.q"),
+                ("clear_policy", "js"), ("close_all_user_connections", "nobody", "why"), ("close_all_connections", "-p", "js", "why"),
+                ("close_connection", "<%s.1000.1.0>" % NODE, "why"), ("suspend_listeners",), ("resume_listeners",), ("drain",),
+                ("revive",), ("reload_certificates",), ("rename_cluster_node", "a@b", "c@d"), ("stop_app",),
+                ("force_reset",), ("start_app",), ("start_app",)):
+            with self.subTest(arguments=arguments):
+                self.expect(*arguments, "--formatter", "json", out='{"node":"%s","result":"ok"}\n' % NODE)
+        safe = "Node %s seems to be the only one in a single node cluster, the check does not apply" % NODE
+        for verb in "check_if_node_is_quorum_critical", "check_if_node_is_mirror_sync_critical":
+            self.expect(verb, "--formatter", "json", out='{"message":"%s","result":"ok"}\n' % safe)
+        self.expect("authenticate_user", "guest", "guest", "--formatter", "json", out='{"message":"Success"}\n')
+        paths = json.loads(self.expect("log_location", "--formatter", "json").stdout)
+        self.assertEqual((paths["node_name"], len(paths["paths"]), paths["result"]), (NODE, 1, "ok"))
+        self.expect("-q", "set_user_limits", "guest", '{"max-connections":99}')
+        self.expect("-q", "list_user_limits", "--user", "guest", out='{"max-connections":99}\n')
+        self.expect("list_user_limits", "--user", "guest", "--formatter", "json",
+                    out='{"node":"%s","result":"ok","value":"{\\"max-connections\\":99}"}\n' % NODE)
+        self.expect("-q", "clear_user_limits", "guest", "all")
+        self.expect("-q", "list_user_limits", "--user", "guest", out="{}\n")
+
     def test_limits_as_a_parameter(self):
         self.expect("-q", "set_parameter", "vhost-limits", "limits", '{"max-queues":5}')
         self.expect("-s", "list_vhost_limits", out='{"max-queues":5}\n')
