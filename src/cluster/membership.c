@@ -2,19 +2,17 @@
 #include "src/cluster/membership.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "src/base/buf.h"
 #include "src/base/mem.h"
 #include "src/broker/broker.h"
+#include "src/cluster/kept_file.h"
 
-enum { MEMBERSHIP_VERSION = 1, LINE_MAX_OCTETS = 1024, TYPE_MAX = 8, WORD_MAX = 300, FILE_MODE = 0640 };
+enum { MEMBERSHIP_VERSION = 1, LINE_MAX_OCTETS = 1024, TYPE_MAX = 8, WORD_MAX = 300 };
 
 void membership_done(struct membership *r)
 {
@@ -177,47 +175,13 @@ static void put_membership(struct buf *b, const struct membership *r)
 				    r->nodes[i].address, r->nodes[i].lost ? " lost" : ""));
 }
 
-static int write_all(int fd, const struct buf *b)
-{
-	if (write(fd, b->p, b->n) != (ssize_t)b->n || fsync(fd) != 0)
-		return -1;
-	return 0;
-}
-
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 ? fsync(fd) : -1;
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-static int replace(const char *path, const char *next, const struct membership *r)
-{
-	struct buf b = BUF_EMPTY;
-	int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-	if (fd < 0)
-		return -1;
-	put_membership(&b, r);
-	int rc = write_all(fd, &b);
-	buf_done(&b);
-	return close(fd) != 0 || rc != 0 ? -1 : rename(next, path);
-}
-
 int membership_write(const struct membership *r, const char *dir, char *err, size_t err_n)
 {
-	char *path = mem_printf("%s/" MEMBERSHIP_NAME, dir), *next = mem_printf("%s.next", path);
-	int rc;
-	if (r->cluster_id != 0)
-		rc = replace(path, next, r);
-	else
-		rc = unlink(path) == 0 || errno == ENOENT ? 0 : -1;
-	if (rc == 0)
-		rc = sync_dir(dir);
-	if (rc != 0)
-		snprintf(err, err_n, "%s cannot be written: %s", path, strerror(errno));
-	mem_free(path);
-	mem_free(next);
+	struct buf b = BUF_EMPTY;
+	if (r->cluster_id == 0)
+		return kept_file_remove(dir, MEMBERSHIP_NAME, err, err_n);
+	put_membership(&b, r);
+	int rc = kept_file_put(dir, MEMBERSHIP_NAME, buf_slice(&b), err, err_n);
+	buf_done(&b);
 	return rc;
 }

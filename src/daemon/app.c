@@ -174,6 +174,8 @@ bool node_has_log(const struct node *n, uint64_t group)
 static enum node_exit app_open_store(struct node *n, char *err, size_t err_n)
 {
 	int rc = n->claim == NULL ? store_claim(&n->claim, n->data_dir, err, err_n) : STORE_OK;
+	if (rc == 0 && n->change.step == CHANGE_WIPE && node_wipe_data(n, err, err_n) != 0)
+		rc = STORE_IO;
 	if (rc == 0)
 		rc = store_open(&n->store, n->data_dir, n->claim, err, err_n);
 	if (rc != 0) {
@@ -325,7 +327,7 @@ static void app_on_declared_down(void *arg)
 	log_warning("node",
 		"the other nodes have taken %s for down: its clients' connections end, and it starts anew",
 		n->name);
-	n->app.declared_down = true;
+	n->app.declared_down = n->app.again = true;
 	app_stop(n, NULL, NULL);
 }
 
@@ -489,12 +491,28 @@ static void app_remember_others(struct node *n)
 
 static void app_give_up_start(struct app *a, const char *why);
 
-/* Nothing but an operator can help: the app stops, so that the node may be reset. */
+/* It wanted to be forgotten when it died, and that is done: it goes on with what comes next. */
+static bool app_goes_on_with_change(struct node *n)
+{
+	char err[ERR_MAX];
+	if (n->change.step != CHANGE_LEAVE)
+		return false;
+	if (node_has_left(n, err, sizeof err) != 0) {
+		log_error("node", "%s", err);
+		return false;
+	}
+	log_warning("node", "%s has left its cluster, as it was told to before it died: it goes on with that", n->name);
+	n->app.again = true;
+	app_stop(n, NULL, NULL);
+	return true;
+}
+
+/* Else nothing but an operator can help: the app stops, so that the node may be reset. */
 static void app_on_forgotten(void *arg, const char *why)
 {
 	struct node *n = arg;
 	struct app *a = &n->app;
-	if (a->state != APP_STARTING && a->state != APP_UP)
+	if ((a->state != APP_STARTING && a->state != APP_UP) || app_goes_on_with_change(n))
 		return;
 	log_error("node", "%s", why);
 	a->forgotten = mem_strdup(why);
@@ -534,8 +552,13 @@ char *app_trouble(const struct node *n, bool *final)
 	*final = a->forgotten != NULL && a->state == APP_DOWN;
 	if (a->forgotten != NULL)
 		return mem_strdup(a->forgotten);
+	if (a->joining != NULL)
+		return joining_text(a->joining);
 	if (a->formation != NULL)
 		return mem_printf("%s looks for its cluster: %s", n->name, formation_text(a->formation));
+	if (a->state == APP_DOWN && n->change.step != CHANGE_NONE)
+		return mem_printf("%s has not finished what changes its membership: start_app goes on with that, reset "
+				  "ends it", n->name);
 	return a->state == APP_STARTING && a->vigil != NULL ? vigil_text(a->vigil) : NULL;
 }
 
@@ -622,6 +645,11 @@ static void app_on_all_serving(struct node *n)
 		return;
 	}
 	a->state = APP_UP;
+	if (n->change.step == CHANGE_LEAVE) {
+		log_warning("node", "%s was told to leave its cluster before it died, and is a member still: that is taken back",
+			n->name);
+		node_take_back(n);
+	}
 	app_end_vigil(a);
 	app_begin_vigil(n, catalog_broker(n->catalogs[0])->cluster_id); /* others may have joined, or may still */
 	log_info("node", "%s is ready", n->name);
@@ -712,16 +740,51 @@ static void app_form(struct node *n)
 	a->formation = formation_new(&a->forming);
 }
 
+/* ---- becoming a member ---- */
+
+static void app_on_joined(void *arg, struct membership *members)
+{
+	struct node *n = arg;
+	char err[ERR_MAX];
+	n->app.joining = NULL;
+	if (node_take_membership(n, members, err, sizeof err) != 0)
+		app_fail(n, NODE_EXIT_DIRECTORY, err);
+	else
+		app_open(n);
+}
+
+/* It was told to join, and has given up what it had: it becomes a member, and nothing else. */
+static void app_join(struct node *n)
+{
+	links_set_identity(n->links, n->identity.node_id, n->identity.incarnation, 0);
+	n->app.joining = joining_new(&(struct joining_config){.worker = &n->shards[0].worker,
+		.links = n->links,
+		.id = n->identity.node_id,
+		.name = n->name,
+		.address = n->address,
+		.change = &n->change,
+		.done = app_on_joined,
+		.arg = n});
+}
+
+static void app_end_joining(struct app *a)
+{
+	joining_cancel(a->joining);
+	a->joining = NULL;
+}
+
 void app_start(struct node *n, app_done *done, void *arg)
 {
 	struct app *a = &n->app;
 	a->state = APP_STARTING;
 	a->started = done;
 	a->started_arg = arg;
-	a->opening = a->opened = a->stop_wanted = a->declared_down = false;
+	a->opening = a->opened = a->stop_wanted = a->declared_down = a->again = false;
 	app_forget_trouble(a);
 	memset(a->reached, 0, sizeof a->reached);
-	if (app_is_to_form(n))
+	if (n->change.step == CHANGE_JOIN)
+		app_join(n);
+	else if (app_is_to_form(n))
 		app_form(n);
 	else
 		app_open(n);
@@ -830,7 +893,8 @@ static void app_on_all_closed(struct node *n)
 	a->state = APP_DOWN;
 	a->stopped = NULL;
 	log_info("node", "%s does not serve clients any more", n->name);
-	app_tell_unstarted(a);
+	if (!a->again)
+		app_tell_unstarted(a);
 	if (done != NULL)
 		done(a->stopped_arg, NULL);
 	node_on_app_down(n);
@@ -840,16 +904,18 @@ void app_stop(struct node *n, app_done *done, void *arg)
 {
 	struct app *a = &n->app;
 	if (done != NULL) {
-		a->declared_down = false; /* it is to stay down */
+		a->declared_down = a->again = false; /* it is to stay down */
 		a->stopped = done;
 		a->stopped_arg = arg;
 	}
+	if (!a->again)
+		app_give_up_start(a, "it is being stopped");
 	if (a->state == APP_STOPPING)
 		return;
 	a->state = APP_STOPPING;
 	a->stop_wanted = true;
 	app_close_listeners(a);
-	app_give_up_start(a, "it is being stopped");
+	app_end_joining(a);
 	app_end_formation(a);
 	app_end_vigil(a);
 	if (!a->opening)

@@ -3,7 +3,8 @@
  * The app: what serves clients. The node is the process, its workers, the links' listener and the
  * operators' API, and stays; the app goes down and up again, as often as it is told to.
  *
- *   up:    ports taken, store opened (app_prepare) -> of a node without data, the cluster found (if any
+ *   up:    ports taken, store opened (app_prepare) -> of a node that was to become a member, that done
+ *          (src/manage/joining.h) -> of another one without data, the cluster found (if any
  *          is to be looked for: src/manage/formation.h) -> shards opened -> metadata (group 0) led, or
  *          heard of -> this incarnation announced -> all shards have opened their queues -> listeners
  *          accept
@@ -20,6 +21,7 @@
 #include "src/cluster/roster.h"
 #include "src/daemon/alarms.h"
 #include "src/manage/formation.h"
+#include "src/manage/joining.h"
 #include "src/manage/vigil.h"
 #include "src/net/listener.h"
 
@@ -46,11 +48,13 @@ struct app {
 	enum app_state state;
 	struct catalog_home *home;
 	struct roster *roster;
+	struct joining *joining;     /* wants to become a member, or NULL */
 	struct formation *formation; /* looks for the cluster, or NULL */
 	struct vigil *vigil;         /* waits for it, and looks whether it has forgotten this node; or NULL */
 	char *forgotten;             /* it has, so the app was stopped: a sentence; or NULL */
 	struct formation_config forming;
 	bool declared_down; /* others took us for dead: down and up again */
+	bool again;         /* it comes up again when it is down */
 	struct alarms alarms;
 	struct listener *listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;

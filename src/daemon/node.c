@@ -92,10 +92,10 @@ void node_on_app_down(struct node *n)
 	char err[ERR_MAX];
 	if (n->stopping) {
 		links_close(n->links, node_on_links_closed, n);
-	} else if (n->app.declared_down) {
+	} else if (n->app.again) {
 		enum node_exit wrong = app_prepare(n, err, sizeof err);
 		if (wrong == NODE_EXIT_OK)
-			app_start(n, NULL, NULL);
+			app_start(n, n->app.started, n->app.started_arg);
 		else
 			node_stop(n, wrong);
 	}
@@ -107,6 +107,7 @@ static void node_stop(struct node *n, enum node_exit why)
 		return;
 	n->stopping = true;
 	n->exit = why;
+	n->app.again = false;
 	if (n->app.state == APP_DOWN)
 		node_on_app_down(n);
 	else
@@ -227,6 +228,12 @@ static const struct membership *node_membership(void *arg)
 	return &n->membership;
 }
 
+static const struct change *node_change(void *arg)
+{
+	const struct node *n = arg;
+	return &n->change;
+}
+
 static bool node_blank(void *arg)
 {
 	const struct node *n = arg;
@@ -237,130 +244,6 @@ static char *node_trouble(void *arg, bool *final)
 {
 	const struct node *n = arg;
 	return app_trouble(n, final);
-}
-
-/* The new store's identity is this node's from now on, whether or not the app is started. */
-static int node_take_identity(struct node *n, char *err, size_t err_n)
-{
-	struct store *store;
-	if (store_open(&store, n->data_dir, n->claim, err, err_n) != 0)
-		return -1;
-	n->identity = *store_identity(store);
-	n->blank = true;
-	store_close(store);
-	links_set_identity(n->links, n->identity.node_id, n->identity.incarnation, 0);
-	return 0;
-}
-
-static int node_reset(void *arg, char *err, size_t err_n)
-{
-	struct node *n = arg;
-	log_info("node", "an operator resets the node: everything in %s is deleted", n->data_dir);
-	app_forget_trouble(&n->app);
-	membership_done(&n->membership);
-	if (membership_write(&n->membership, n->data_dir, err, err_n) != 0 ||
-		store_wipe(n->data_dir, n->claim, err, err_n) != 0 || node_take_identity(n, err, err_n) != 0) {
-		log_error("node", "%s", err);
-		return -1;
-	}
-	return 0;
-}
-
-static int node_write_membership(struct node *n, char *err, size_t err_n)
-{
-	if (membership_write(&n->membership, n->data_dir, err, err_n) == 0)
-		return 0;
-	log_error("node", "%s", err);
-	return -1;
-}
-
-int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n)
-{
-	app_forget_trouble(&n->app);
-	membership_done(&n->membership);
-	n->membership = *membership;
-	n->blank = false;
-	log_info("node", "%s is now a %s node of a cluster of %zu", n->name,
-		broker_node_type_name(membership->type), membership->n_nodes);
-	return node_write_membership(n, err, err_n);
-}
-
-static struct membership_node *node_member(struct node *n, uint64_t id)
-{
-	return (struct membership_node *)(uintptr_t)membership_find(&n->membership, id);
-}
-
-/* The membership with one member, 0 for all others, given up. */
-static struct membership node_membership_without(const struct node *n, uint64_t member)
-{
-	const struct membership *now = &n->membership;
-	struct membership ret = {.cluster_id = now->cluster_id, .type = now->type};
-	for (size_t i = 0; i < now->n_nodes; i++) {
-		const struct membership_node *m = &now->nodes[i];
-		bool meant = m->id != n->identity.node_id && (member == 0 || member == m->id);
-		membership_add(&ret, m->id, m->type, slice_str(m->name), slice_str(m->address));
-		ret.nodes[i].lost = m->lost || meant;
-		if (meant)
-			log_warning("node", "an operator gives %s up", m->name);
-	}
-	return ret;
-}
-
-/* What cannot be written is not done: the next start goes by what is remembered here. */
-static int node_give_up(void *arg, uint64_t member, char *err, size_t err_n)
-{
-	struct node *n = arg;
-	struct membership before = n->membership;
-	n->membership = node_membership_without(n, member);
-	int rc = node_write_membership(n, err, err_n);
-	if (rc == 0) {
-		membership_done(&before);
-	} else {
-		membership_done(&n->membership);
-		n->membership = before;
-	}
-	return rc;
-}
-
-void node_on_found(struct node *n, uint64_t member)
-{
-	char err[ERR_MAX];
-	struct membership_node *m = node_member(n, member);
-	if (m == NULL || !m->lost)
-		return;
-	log_warning("node", "%s was given up, and is there: it is not forgotten", m->name);
-	m->lost = false;
-	node_write_membership(n, err, sizeof err);
-}
-
-static void node_keep_lost(struct node *n, struct membership *now)
-{
-	for (size_t i = 0; i < now->n_nodes; i++) {
-		const struct membership_node *before = node_member(n, now->nodes[i].id);
-		now->nodes[i].lost = before != NULL && before->lost;
-	}
-}
-
-static int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
-{
-	return node_take_membership(arg, membership, err, err_n);
-}
-
-void node_on_table(struct node *n, const struct broker *b)
-{
-	struct membership now;
-	char err[ERR_MAX];
-	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
-		return; /* a past state, or this node is in it no more: what is remembered is the way back */
-	membership_of(&now, b, n->identity.node_id);
-	if (membership_equal(&now, &n->membership)) {
-		membership_done(&now);
-		return;
-	}
-	node_keep_lost(n, &now);
-	membership_done(&n->membership);
-	n->membership = now;
-	node_write_membership(n, err, sizeof err);
 }
 
 static void node_on_stop_wanted(void *arg)
@@ -453,8 +336,11 @@ static void node_open_api(struct node *n)
 		.address = n->address,
 		.id = node_id,
 		.membership = node_membership,
+		.change = node_change,
 		.blank = node_blank,
 		.first_type = n->config->first_ram ? BROKER_NODE_RAM : BROKER_NODE_DISC,
+		.begin = node_begin_change,
+		.take_back = node_take_back,
 		.reset = node_reset,
 		.join = node_join,
 		.give_up = node_give_up,
@@ -662,7 +548,7 @@ static enum node_exit node_prepare(struct node *n)
 	enum node_exit wrong = node_bind(n);
 	if (wrong != NODE_EXIT_OK)
 		return wrong;
-	if (membership_read(&n->membership, n->data_dir, err, sizeof err) != 0) {
+	if (node_remember(n, err, sizeof err) != 0) {
 		log_error("node", "%s", err);
 		wrong = NODE_EXIT_DAMAGED;
 	}
@@ -675,6 +561,7 @@ static enum node_exit node_prepare(struct node *n)
 		store_unclaim(n->claim);
 		listener_close(n->cluster_listener);
 		membership_done(&n->membership);
+		change_done(&n->change);
 	}
 	return wrong;
 }
@@ -714,6 +601,7 @@ enum node_exit node_run(struct node *n)
 	mem_free((void *)n->limits.loopback_users);
 	mem_free(n->address);
 	membership_done(&n->membership);
+	change_done(&n->change);
 	app_forget_trouble(&n->app);
 	store_unclaim(n->claim);
 	close(n->signal_fd);

@@ -9,6 +9,7 @@
 #ifndef WARREN_DAEMON_NODE_H
 #define WARREN_DAEMON_NODE_H
 
+#include "src/cluster/change.h"
 #include "src/cluster/cookie.h"
 #include "src/cluster/links.h"
 #include "src/cluster/membership.h"
@@ -49,6 +50,7 @@ struct node {
 	unsigned n_shards;
 	char *address;        /* "host:port" for other nodes */
 	struct membership membership; /* of the cluster that this node is in with others; its file is in step */
+	struct change change; /* of its membership, that has begun and is not over; likewise */
 	bool blank; /* it is in no cluster, not even one of its own, and has no data */
 	struct cookie cookie; /* until the links have it */
 	struct ssl_ctx_st *tls; /* of the links; NULL: none */
@@ -74,12 +76,31 @@ enum node_exit node_listener_exit(int code);
 
 void node_on_app_down(struct node *n);
 void node_on_app_failed(struct node *n, enum node_exit why);
-/* This node belongs to that cluster from now on (taken over). 0, or -1 with one line in `err`. */
-int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n);
 /* The metadata may have another table of nodes now: the membership follows it. */
 void node_on_table(struct node *n, const struct broker *b);
 /* A member that an operator has given up is there all the same. */
 void node_on_found(struct node *n, uint64_t member);
+
+/* ---- what it remembers of its cluster: node_cluster.c ---- */
+
+/* Each of these: 0, or -1 with one line in `err`. */
+
+/* Reads the files, before anything else of the data directory is touched. */
+int node_remember(struct node *n, char *err, size_t err_n);
+/* This node belongs to that cluster from now on (taken over): if it was to join one, that is over. */
+int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n);
+/* The members have forgotten this node, which wanted to leave (CHANGE_LEAVE): when its store is opened the next time,
+ * it is wiped. */
+int node_has_left(struct node *n, char *err, size_t err_n);
+/* The store is not open, and claimed, and the change has come to that (CHANGE_WIPE): everything is deleted. */
+int node_wipe_data(struct node *n, char *err, size_t err_n);
+
+/* As api_node has them. */
+int node_begin_change(void *arg, const struct change *change, char *err, size_t err_n);
+void node_take_back(void *arg);
+int node_reset(void *arg, char *err, size_t err_n);
+int node_join(void *arg, struct membership *membership, char *err, size_t err_n);
+int node_give_up(void *arg, uint64_t member, char *err, size_t err_n);
 
 /* ---- from the shards ---- */
 

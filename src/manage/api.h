@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "src/cluster/catalog.h"
+#include "src/cluster/change.h"
 #include "src/cluster/links.h"
 #include "src/cluster/mirrors.h"
 #include "src/cluster/membership.h"
@@ -64,11 +65,18 @@ struct api_node {
 	const char *address;           /* "host:port" for other nodes */
 	uint64_t (*id)(void *arg);     /* of this node; another one after reset() */
 	const struct membership *(*membership)(void *arg);
+	const struct change *(*change)(void *arg); /* of it, that has begun; or one that is none */
 	/* It is in no cluster, and has no data; and what it would be in one. */
 	bool (*blank)(void *arg);
 	enum broker_node_type first_type;
-	/* While the app is stopped; 0, or -1 with one line in `err`. Everything is deleted, and the
-	 * node gets a new id / the node belongs to this cluster from now on (taken over). */
+	/* While the app is stopped; 0, or -1 with one line in `err`. A change of membership begins with this step
+	 * (copied), in place of one that was not over: it is gone on with, or taken back, whatever happens to the
+	 * process from now on. */
+	int (*begin)(void *arg, const struct change *change, char *err, size_t err_n);
+	/* Nobody has forgotten the node, which wanted to leave: it is a member as before. */
+	void (*take_back)(void *arg);
+	/* As begin(), of one that has left, or wants no leave: everything is deleted, and the node gets a new id /
+	 * the node belongs to this cluster from now on (taken over); then the change is over. */
 	int (*reset)(void *arg, char *err, size_t err_n);
 	int (*join)(void *arg, struct membership *membership, char *err, size_t err_n);
 	/* While the app is stopped: a member that will not come back, 0 for all others, is given up. As

@@ -2,13 +2,15 @@
  *
  * The life of the node within its cluster: the app down and up, joining, leaving.
  *
- * A change of membership takes up to four steps, with the app stopped; each can be taken again after
- * whatever has cut one short:
+ * A change of membership takes up to four steps, with the app stopped:
  *
  *   check   the other cluster says that it would let this node in: nothing has changed yet
  *   leave   a member of the present cluster forgets this node
  *   reset   everything is deleted here; the node has a new id
  *   join    the other cluster takes the new id in, and says who its members are
+ *
+ * From the second on, the node knows after whatever has cut one short (src/cluster/change.h), and goes on when it
+ * starts (src/daemon/app.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,35 +83,37 @@ static bool app_is_stopped(struct api_call *c)
 
 /* ---- a change of membership ---- */
 
-struct change {
+struct changing {
 	struct api_call *call;
-	bool joins;
+	struct change to;
 	enum broker_node_type type;
-	char *name, *address; /* of the member to be joined */
+	char *name, *address; /* of the member to be joined; NULL: none, or any of its cluster */
 	size_t next;          /* in the membership: the next member to be asked to forget this node */
+	size_t via;           /* in `to`: the next one to be asked to let this node in */
 	char *refusal;        /* of one that could not, or NULL */
 };
 
-static struct change *change_new(struct api_call *c)
+static struct changing *change_new(struct api_call *c)
 {
-	struct change *ch = MEM_NEW(struct change);
+	struct changing *ch = MEM_NEW(struct changing);
 	ch->call = c;
 	return ch;
 }
 
-static const struct api_node *own(const struct change *ch)
+static const struct api_node *own(const struct changing *ch)
 {
 	return api_node(ch->call);
 }
 
-static const struct membership *membership_now(const struct change *ch)
+static const struct membership *membership_now(const struct changing *ch)
 {
 	return own(ch)->membership(own(ch)->arg);
 }
 
-static struct api_call *change_end(struct change *ch)
+static struct api_call *change_end(struct changing *ch)
 {
 	struct api_call *c = ch->call;
+	change_done(&ch->to);
 	mem_free(ch->name);
 	mem_free(ch->address);
 	mem_free(ch->refusal);
@@ -117,70 +121,110 @@ static struct api_call *change_end(struct change *ch)
 	return c;
 }
 
-static void change_fail(struct change *ch, enum api_error code, const char *text)
+static void change_fail(struct changing *ch, enum api_error code, const char *text)
 {
 	api_fail(change_end(ch), code, "%s", text);
 }
 
+static void fail_unasked(struct changing *ch, const char *name, const char *why)
+{
+	char *who = mem_strdup(name);
+	api_fail(change_end(ch), API_UNAVAILABLE, "unable to ask node %s: %s", who, why);
+	mem_free(who);
+}
+
+static void fail_with(struct changing *ch, const char *name, const json_t *reply)
+{
+	char *who = mem_printf("%s: ", name);
+	api_pass(change_end(ch), who, reply);
+	mem_free(who);
+}
+
 /* False after having ended the change: the member did not do it. */
-static bool change_answered(struct change *ch, const json_t *reply, const char *why)
+static bool change_answered(struct changing *ch, const json_t *reply, const char *why)
 {
 	if (reply != NULL && json_is_true(json_object_get(reply, "ok")))
 		return true;
-	char *who = mem_printf("%s: ", ch->name);
-	struct api_call *c = change_end(ch);
 	if (reply != NULL)
-		api_pass(c, who, reply);
+		fail_with(ch, ch->name, reply);
 	else
-		api_fail(c, API_UNAVAILABLE, "unable to ask node %s%s", who, why);
-	mem_free(who);
+		fail_unasked(ch, ch->name, why);
 	return false;
 }
 
-static json_t *join_args(const struct change *ch, bool check)
+static json_t *join_args(const struct changing *ch, bool check)
 {
 	const struct api_node *n = own(ch);
-	char id[MEMBER_ID_MAX];
-	return json_pack("{sssssssssssb}", "id", member_id_put(id, n->id(n->arg)), "name", n->name,
-		"address", n->address, "type", broker_node_type_name(ch->type), "version",
-		PACKAGE_VERSION, "check", check);
+	return members_join_args(n->id(n->arg), n->name, n->address, ch->type, check);
+}
+
+static bool app_runs(const struct changing *ch)
+{
+	return own(ch)->app(own(ch)->arg) != API_APP_STOPPED;
 }
 
 /* -- join -- */
 
-static void on_join_answer(void *arg, json_t *reply, const char *why)
+/* From here on it takes the node's own start to become a member, if this fails. */
+static void change_join(struct changing *ch);
+
+static void take_members(struct changing *ch, json_t *reply)
 {
-	struct change *ch = arg;
 	const struct api_node *n = own(ch);
 	struct membership membership;
 	char err[ERR_MAX];
-	if (!change_answered(ch, reply, why))
-		return;
-	if (!members_get(json_object_get(reply, "result"), ch->type, &membership))
+	if (!members_get(json_object_get(reply, "result"), ch->type, &membership)) {
 		change_fail(ch, API_UNAVAILABLE, "the other node's answer is not understood");
-	else if (n->join(n->arg, &membership, err, sizeof err) != 0)
+	} else if (membership_find(&membership, n->id(n->arg)) == NULL) {
+		membership_done(&membership);
+		change_fail(ch, API_REFUSED, "the node was reset meanwhile");
+	} else if (n->join(n->arg, &membership, err, sizeof err) != 0) {
 		change_fail(ch, API_REFUSED, err);
-	else
+	} else {
 		api_ok(change_end(ch), NULL);
+	}
 }
 
-static void change_join(struct change *ch)
+static void fail_to_join(struct changing *ch, const json_t *reply, const char *why)
 {
-	remote_call(own(ch)->links, ch->address, ch->name, "cluster_join", join_args(ch, false),
-		on_join_answer, ch);
+	const char *name = ch->to.vias[ch->via - 1].name;
+	if (reply != NULL)
+		fail_with(ch, name, reply);
+	else
+		fail_unasked(ch, name, why);
+}
+
+static void on_join_answer(void *arg, json_t *reply, const char *why)
+{
+	struct changing *ch = arg;
+	const struct api_node *n = own(ch);
+	if (app_runs(ch) || n->change(n->arg)->step != CHANGE_JOIN)
+		change_fail(ch, API_REFUSED, "the app was started meanwhile");
+	else if (json_is_true(json_object_get(reply, "ok")))
+		take_members(ch, reply);
+	else if (ch->via < ch->to.n_vias)
+		change_join(ch);
+	else
+		fail_to_join(ch, reply, why);
+}
+
+static void change_join(struct changing *ch)
+{
+	const struct change_via *v = &ch->to.vias[ch->via++];
+	remote_call(own(ch)->links, v->address, v->name, "cluster_join", join_args(ch, false), on_join_answer, ch);
 }
 
 /* -- reset -- */
 
-static void change_reset(struct change *ch)
+static void change_reset(struct changing *ch)
 {
 	const struct api_node *n = own(ch);
 	char err[ERR_MAX];
-	if (n->app(n->arg) != API_APP_STOPPED)
+	if (app_runs(ch))
 		change_fail(ch, API_REFUSED, "the app was started meanwhile");
 	else if (n->reset(n->arg, err, sizeof err) != 0)
 		change_fail(ch, API_REFUSED, err);
-	else if (ch->joins)
+	else if (change_joins(&ch->to))
 		change_join(ch);
 	else
 		api_ok(change_end(ch), NULL);
@@ -188,10 +232,17 @@ static void change_reset(struct change *ch)
 
 /* -- leave -- */
 
-static void change_leave(struct change *ch);
+static void change_leave(struct changing *ch);
+
+/* Nobody has forgotten the node. */
+static struct api_call *change_take_back(struct changing *ch)
+{
+	own(ch)->take_back(own(ch)->arg);
+	return change_end(ch);
+}
 
 /* Of the member that was asked last. */
-static void change_note_refusal(struct change *ch, const char *message)
+static void change_note_refusal(struct changing *ch, const char *message)
 {
 	mem_free(ch->refusal);
 	ch->refusal = mem_printf("%s: %s", membership_now(ch)->nodes[ch->next - 1].name, message);
@@ -199,14 +250,14 @@ static void change_note_refusal(struct change *ch, const char *message)
 
 static void on_leave_answer(void *arg, json_t *reply, const char *why)
 {
-	struct change *ch = arg;
+	struct changing *ch = arg;
 	const char *error = "", *message = "";
 	(void)why;
 	json_unpack(reply, "{s?ss?s}", "error", &error, "message", &message);
 	if (json_is_true(json_object_get(reply, "ok"))) {
 		change_reset(ch);
 	} else if (strcmp(error, "refused") == 0) {
-		api_pass(change_end(ch), "", reply);
+		api_pass(change_take_back(ch), "", reply);
 	} else {
 		if (strcmp(error, "unavailable") == 0)
 			change_note_refusal(ch, message);
@@ -214,28 +265,30 @@ static void on_leave_answer(void *arg, json_t *reply, const char *why)
 	}
 }
 
-static void change_leave(struct change *ch)
+static void change_fail_to_leave(struct changing *ch)
+{
+	char *refusal = ch->refusal;
+	ch->refusal = NULL;
+	struct api_call *c = change_take_back(ch);
+	if (refusal != NULL)
+		api_fail(c, API_UNAVAILABLE, "%s. 'force_reset' resets the node without telling the others.", refusal);
+	else
+		api_fail(c, API_UNAVAILABLE,
+			"Could not find any online cluster nodes. If the cluster has changed, you can "
+			"use the 'update_cluster_nodes' command; 'force_reset' resets the node without "
+			"telling the others.");
+	mem_free(refusal);
+}
+
+static void change_leave(struct changing *ch)
 {
 	const struct api_node *n = own(ch);
 	const struct membership *r = membership_now(ch);
 	char id[MEMBER_ID_MAX];
 	while (ch->next < r->n_nodes && r->nodes[ch->next].id == n->id(n->arg))
 		ch->next++;
-	if (r->n_nodes <= 1) {
-		change_reset(ch);
-		return;
-	}
-	if (ch->next >= r->n_nodes && ch->refusal != NULL) {
-		api_fail(ch->call, API_UNAVAILABLE,
-			"%s. 'force_reset' resets the node without telling the others.", ch->refusal);
-		change_end(ch);
-		return;
-	}
 	if (ch->next >= r->n_nodes) {
-		change_fail(ch, API_UNAVAILABLE,
-			"Could not find any online cluster nodes. If the cluster has changed, you can "
-			"use the 'update_cluster_nodes' command; 'force_reset' resets the node without "
-			"telling the others.");
+		change_fail_to_leave(ch);
 		return;
 	}
 	const struct membership_node *to = &r->nodes[ch->next++];
@@ -243,16 +296,37 @@ static void change_leave(struct change *ch)
 		json_pack("{ss}", "id", member_id_put(id, n->id(n->arg))), on_leave_answer, ch);
 }
 
+/* -- begin -- */
+
+/* With `quietly` no member is told. */
+static void change_begin(struct changing *ch, bool quietly)
+{
+	const struct api_node *n = own(ch);
+	char err[ERR_MAX];
+	ch->to.type = ch->type;
+	ch->to.step = quietly || membership_now(ch)->n_nodes <= 1 ? CHANGE_WIPE : CHANGE_LEAVE;
+	if (app_runs(ch))
+		change_fail(ch, API_REFUSED, "the app was started meanwhile");
+	else if (n->begin(n->arg, &ch->to, err, sizeof err) != 0)
+		change_fail(ch, API_REFUSED, err);
+	else if (ch->to.step == CHANGE_LEAVE)
+		change_leave(ch);
+	else
+		change_reset(ch);
+}
+
 /* -- check -- */
 
 static void on_check_answer(void *arg, json_t *reply, const char *why)
 {
-	struct change *ch = arg;
-	if (change_answered(ch, reply, why))
-		change_leave(ch);
+	struct changing *ch = arg;
+	if (!change_answered(ch, reply, why))
+		return;
+	change_add_via(&ch->to, ch->name, ch->address);
+	change_begin(ch, false);
 }
 
-static void change_check(struct change *ch)
+static void change_check(struct changing *ch)
 {
 	remote_call(own(ch)->links, ch->address, ch->name, "cluster_join", join_args(ch, true),
 		on_check_answer, ch);
@@ -261,7 +335,7 @@ static void change_check(struct change *ch)
 /* ---- joining ---- */
 
 /* "name@host", "name@host:port" */
-static bool target_get(struct change *ch, const char *node)
+static bool target_get(struct changing *ch, const char *node)
 {
 	const char *at = strchr(node, '@');
 	const char *colon = at != NULL ? strrchr(at, ':') : NULL;
@@ -291,7 +365,7 @@ static bool type_get(struct api_call *c, enum broker_node_type *ret)
  * believed to be one still. */
 static void on_fellow_answer(void *arg, json_t *reply, const char *why)
 {
-	struct change *ch = arg;
+	struct changing *ch = arg;
 	struct membership theirs;
 	bool knows_us = true;
 	(void)why;
@@ -313,9 +387,8 @@ static void join_cluster(struct api_call *c)
 	enum broker_node_type type;
 	if (!api_args(c, "{ss}", "node", &node) || !type_get(c, &type) || !app_is_stopped(c))
 		return;
-	struct change *ch = change_new(c);
+	struct changing *ch = change_new(c);
 	ch->type = type;
-	ch->joins = true;
 	if (!target_get(ch, node))
 		change_fail(ch, API_BAD_REQUEST, "a node to join is called NAME@HOST or NAME@HOST:PORT");
 	else if (strcmp(ch->name, own(ch)->name) == 0)
@@ -343,13 +416,12 @@ static void change_type(struct api_call *c)
 		api_fail(c, API_UNAVAILABLE, "Non-clustered nodes can only be disc nodes.");
 		return;
 	}
-	struct change *ch = change_new(c);
-	const struct membership_node *to = &r->nodes[r->nodes[0].id == n->id(n->arg)];
+	struct changing *ch = change_new(c);
 	ch->type = type;
-	ch->joins = true;
-	ch->name = mem_strdup(to->name);
-	ch->address = mem_strdup(to->address);
-	change_leave(ch);
+	for (size_t i = 0; i < r->n_nodes; i++)
+		if (r->nodes[i].id != n->id(n->arg))
+			change_add_via(&ch->to, r->nodes[i].name, r->nodes[i].address);
+	change_begin(ch, false);
 }
 
 /* ---- leaving ---- */
@@ -357,13 +429,13 @@ static void change_type(struct api_call *c)
 static void reset(struct api_call *c)
 {
 	if (app_is_stopped(c))
-		change_leave(change_new(c));
+		change_begin(change_new(c), false);
 }
 
 static void force_reset(struct api_call *c)
 {
 	if (app_is_stopped(c))
-		change_reset(change_new(c));
+		change_begin(change_new(c), true);
 }
 
 /* ---- others that will not come back ---- */
@@ -514,7 +586,7 @@ static void force_boot(struct api_call *c)
 
 static void on_seed_answer(void *arg, json_t *reply, const char *why)
 {
-	struct change *ch = arg;
+	struct changing *ch = arg;
 	const struct api_node *n = own(ch);
 	struct membership membership;
 	char err[ERR_MAX];
@@ -539,7 +611,7 @@ static void update_cluster_nodes(struct api_call *c)
 	const char *node;
 	if (!api_args(c, "{ss}", "node", &node) || !app_is_stopped(c))
 		return;
-	struct change *ch = change_new(c);
+	struct changing *ch = change_new(c);
 	if (!target_get(ch, node))
 		change_fail(ch, API_BAD_REQUEST, "a node is called NAME@HOST or NAME@HOST:PORT");
 	else if (strcmp(ch->name, own(ch)->name) == 0)

@@ -143,12 +143,10 @@ static struct question *question_new(struct formation *f, size_t at)
 static void join(struct formation *f, size_t at)
 {
 	const struct formation_config *c = f->config;
-	char id[MEMBER_ID_MAX];
+	json_t *args = members_join_args(c->id, c->name, c->address, c->type, false);
+	json_object_set_new(args, "replace", json_true());
 	log_info("cluster", "%s joins the cluster of %s", c->name, f->seen[at].name);
-	remote_call(c->links, f->seen[at].address, f->seen[at].name, "cluster_join",
-		json_pack("{sssssssssssbsb}", "id", member_id_put(id, c->id), "name", c->name, "address",
-			c->address, "type", broker_node_type_name(c->type), "version", PACKAGE_VERSION,
-			"check", 0, "replace", 1),
+	remote_call(c->links, f->seen[at].address, f->seen[at].name, "cluster_join", args,
 		on_join_answer, question_new(f, at));
 }
 

@@ -52,3 +52,10 @@ bool members_get(const json_t *members, enum broker_node_type type, struct membe
 		membership_done(ret);
 	return good;
 }
+
+json_t *members_join_args(uint64_t id, const char *name, const char *address, enum broker_node_type type, bool check)
+{
+	char text[MEMBER_ID_MAX];
+	return json_pack("{sssssssssssb}", "id", member_id_put(text, id), "name", name, "address", address, "type",
+		broker_node_type_name(type), "version", PACKAGE_VERSION, "check", check);
+}

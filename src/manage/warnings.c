@@ -106,7 +106,7 @@ static void look_at_membership(const struct api_call *c, json_t *list)
 	const struct api_node *node = api_node(c);
 	bool final;
 	char *trouble = node->trouble(node->arg, &final);
-	if (trouble != NULL && final)
+	if (trouble != NULL && (final || node->change(node->arg)->step != CHANGE_NONE))
 		warn(list, trouble);
 	else
 		mem_free(trouble);

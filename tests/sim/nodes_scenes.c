@@ -788,8 +788,143 @@ static void retyped(struct nodes_life *l)
 		renew(l, n, BROKER_NODE_RAM);
 }
 
-/* All but one are gone for good, and it goes on with what it has: it had everything. */
-static void forced(struct nodes_life *l)
+/* -- a change of membership that is cut short -- */
+
+struct told {
+	bool over, ok;
+};
+
+static void on_told(void *arg, json_t *reply)
+{
+	struct told *t = arg;
+	t->over = true;
+	t->ok = json_is_true(json_object_get(reply, "ok"));
+	json_decref(reply);
+}
+
+static bool is_told(struct sim_world *w, void *arg)
+{
+	const struct told *t = arg;
+	(void)w;
+	return t->over;
+}
+
+/* An operator's command; whether it was done. What a node says that has died is heard by nobody. */
+static bool tell(struct nodes_life *l, struct sim_node *n, const char *verb, json_t *args)
+{
+	struct told told = {false, false};
+	json_t *request = json_pack("{ssso}", "verb", verb, "args", args);
+	world_trace(&l->world, "%s is told: %s", n->name, verb);
+	api_request(n->node.api, request, on_told, &told);
+	worker_wake(&n->node.shards[0].worker);
+	if (!world_until(&l->world, is_told, &told, STOP_MS))
+		promise_broken(&l->world.promises, "%s does not answer", n->name);
+	json_decref(request);
+	return told.ok && n->up;
+}
+
+static bool is_dead_or_serves(struct sim_world *w, void *arg)
+{
+	const struct sim_node *n = arg;
+	(void)w;
+	return !n->up || sim_node_serves(n);
+}
+
+/* It died, perhaps dies again, and may not reach anybody for a while, in which it waits: it has nothing that it could
+ * serve by itself. */
+static void come_back_from_change(struct nodes_life *l, struct sim_node *n)
+{
+	n->die_at = (unsigned)sim_between(sim_of(l), 0, 8);
+	bool alone = sim_chance(sim_of(l), 30);
+	if (alone)
+		isolate(l, n->i, true, true, true);
+	if (!n->up)
+		sim_node_start(n);
+	world_until(&l->world, is_dead_or_serves, n, sim_between(sim_of(l), 1, 10000));
+	if (alone && sim_node_serves(n))
+		promise_broken(&l->world.promises, "%s serves by itself", n->name);
+	if (alone)
+		isolate(l, n->i, true, true, false);
+	world_until(&l->world, is_dead_or_serves, n, sim_between(sim_of(l), 1, START_MS));
+	n->die_at = 0;
+	if (!n->up)
+		sim_node_start(n);
+	if (!world_until(&l->world, is_dead_or_serves, n, START_MS) || !sim_node_serves(n))
+		promise_broken(&l->world.promises, "%s does not serve after a change of its membership", n->name);
+}
+
+/* As sim_node.die_at counts: when others have forgotten it; all that there is; and some time, whatever it is doing. */
+enum { CHANGE_LEFT = 3, CHANGE_LOOKS = 14, CHANGE_NEVER, CHANGE_SOME_TIME, CHANGE_MOST_MS = 150 };
+
+static void on_some_time(void *arg, uint64_t number)
+{
+	struct sim_node *n = arg;
+	(void)number;
+	sim_node_kill(n, sim_chance(&n->world->sim, 50));
+}
+
+static void let_die(struct nodes_life *l, struct sim_node *n, unsigned at)
+{
+	if (at == CHANGE_SOME_TIME)
+		sim_after(sim_of(l), sim_between(sim_of(l), 0, CHANGE_MOST_MS * 1000), on_some_time, n, 0);
+	else
+		n->die_at = at;
+}
+
+/* Dies at that point on its way to be of this type, and is what it was, or what it was to be. */
+static void change_type(struct nodes_life *l, struct sim_node *n, enum broker_node_type type, unsigned die_at)
+{
+	uint64_t id = n->box.identity.node_id;
+	if (life_leader(l, QUEUE_ONE) == n)
+		without(l, QUEUE_ONE);
+	expect_all_vote(l);
+	expect_voters(l, QUEUE_TWO, 2);
+	if (life_failed(l) || !tell(l, n, "stop_app", json_object()))
+		return;
+	let_die(l, n, die_at);
+	bool ok = tell(l, n, "change_cluster_node_type", json_pack("{ss}", "type", broker_node_type_name(type)));
+	if (n->up && !ok)
+		promise_broken(&l->world.promises, "%s lives, and does not change its type", n->name);
+	if (n->up && !tell(l, n, "start_app", json_object()) && n->up)
+		promise_broken(&l->world.promises, "%s does not start", n->name);
+	if (die_at == CHANGE_SOME_TIME)
+		world_run(&l->world, CHANGE_MOST_MS);
+	if (!n->up)
+		come_back_from_change(l, n);
+	if (life_failed(l))
+		return;
+	const struct broker_node *own = broker_node_find(sim_node_broker(n), n->box.identity.node_id);
+	bool is_new = n->box.identity.node_id != id;
+	if (own == NULL || (own->type == type) != is_new || (die_at >= CHANGE_LEFT && die_at != CHANGE_SOME_TIME && !is_new))
+		promise_broken(&l->world.promises, "%s is neither what it was nor what it was to be", n->name);
+	expect_agreement(l, AGREE_MS);
+}
+
+static void change_to(struct nodes_life *l, enum broker_node_type type, unsigned die_at)
+{
+	struct sim_node *n = node(l, l->world.o.nodes - 1);
+	const struct broker_node *own;
+	do {
+		a_while(l);
+		if (!life_failed(l))
+			change_type(l, n, type, die_at);
+		own = life_failed(l) ? NULL : broker_node_find(sim_node_broker(n), n->box.identity.node_id);
+		die_at = CHANGE_NEVER;
+	} while (own != NULL && own->type != type);
+}
+
+/* A RAM node becomes a disc node, and back, and dies at each point of that. */
+static void changed(struct nodes_life *l)
+{
+	for (unsigned k = 1; k <= CHANGE_SOME_TIME && !life_failed(l); k++) {
+		change_to(l, BROKER_NODE_DISC, k);
+		if (!life_failed(l))
+			change_to(l, BROKER_NODE_RAM, k);
+	}
+}
+
+/* All but one are gone for good, and it goes on with what it has: it had everything. It dies so often on the way. */
+static void force_with(struct nodes_life *l, unsigned deaths)
 {
 	struct sim_node *n = node(l, any(l));
 	expect_all_vote(l);
@@ -805,6 +940,11 @@ static void forced(struct nodes_life *l)
 		return;
 	sim_node_give_up_others(n);
 	l->clients.no_more = l->clients.gentle = false;
+	while (deaths-- > 0) {
+		sim_node_start(n);
+		world_run(&l->world, sim_between(sim_of(l), 1, 200));
+		sim_node_kill(n, sim_chance(sim_of(l), 50));
+	}
 	sim_node_start(n);
 	expect_led(l, QUEUE_ALL);
 	expect_led(l, QUEUE_QUORUM);
@@ -814,6 +954,16 @@ static void forced(struct nodes_life *l)
 	for (unsigned i = 0; i < l->world.o.nodes && !life_failed(l); i++)
 		if (node(l, i) != n)
 			come_anew(l, node(l, i), BROKER_NODE_DISC);
+}
+
+static void forced(struct nodes_life *l)
+{
+	force_with(l, 0);
+}
+
+static void forced_dying(struct nodes_life *l)
+{
+	force_with(l, 1 + (unsigned)sim_random(sim_of(l)) % 6);
 }
 
 /* All are gone but one, whose worker has stood still while others led its queue and gave another member a vote: it
@@ -1275,7 +1425,9 @@ const struct scene nodes_scenes[] = {
 	{"full_disk", 3, 0, full_disk, false, 0},
 	{"renewed", 3, 0, renewed, false, 0},
 	{"retyped", 3, 1, retyped, false, 0},
+	{"changed", 3, 1, changed, false, 0},
 	{"forced", 3, 0, forced, false, 0},
+	{"forced_dying", 3, 0, forced_dying, false, 0},
 	{"forced_behind", 5, 0, forced_behind, false, 2},
 	{"forced_early", 3, 0, forced_early, false, 0},
 	{"survivor_forgotten", 5, 0, survivor_forgotten, false, 0},

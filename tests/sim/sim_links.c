@@ -68,7 +68,7 @@ struct peer {
 	struct timer *redial;
 	unsigned delay_ms;
 	uint64_t incarnation, since_ms;
-	bool refused;
+	bool refused, stranger;
 	UT_hash_handle hh;
 };
 
@@ -421,6 +421,7 @@ static void peer_failed(struct peer *p, bool refused)
 {
 	p->dialled = NULL;
 	p->refused = refused;
+	p->stranger = false;
 	p->delay_ms = p->delay_ms == 0 ? REDIAL_MIN_MS : p->delay_ms * 2;
 	if (p->delay_ms > REDIAL_MAX_MS)
 		p->delay_ms = REDIAL_MAX_MS;
@@ -447,7 +448,7 @@ static void end_up(struct wire *w, unsigned e)
 	p->incarnation = other->incarnation;
 	p->since_ms = ls->worker->now_ms;
 	p->delay_ms = 0;
-	p->refused = false;
+	p->refused = p->stranger = false;
 	timer_stop(p->redial);
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i], p->id, p->incarnation, w->e[e].serial);
@@ -507,6 +508,7 @@ static void on_accepted(void *arg, uint64_t id)
 		peer_failed(p, false);
 	} else if (to->away || to->node_id != p->id || !admits(w, to, from)) {
 		peer_failed(p, to->away);
+		p->stranger = !to->away && to->node_id == p->id && peer_find(to, from->node_id) == NULL;
 	} else {
 		w->e[1].birth = to->birth;
 		end_up(w, 1);
@@ -682,6 +684,7 @@ void links_each_peer(
 				  .incarnation = p->incarnation,
 				  .since_ms = p->since_ms,
 				  .refused = p->refused,
+				  .stranger = p->stranger,
 				  .error = ""});
 }
 

@@ -13,7 +13,7 @@
 #include "src/broker/command.h"
 #include "src/session/tally.h"
 
-enum { GHOST_MS = 120000, DIR_MAX = 16 };
+enum { GHOST_MS = 120000, DIR_MAX = 16, ERR_MAX = 256 };
 
 static struct sim_world *the_world;
 
@@ -133,12 +133,12 @@ void node_on_app_down(struct node *n)
 	if (sn->ghost || sn->stopping) {
 		if (!sn->ghost)
 			sim_after(&sn->world->sim, 0, on_process_over, sn, sn->life);
-	} else if (n->app.declared_down) {
+	} else if (n->app.again) {
 		world_trace(sn->world, "%s starts anew", sn->name);
 		sn->life++;
 		if (app_prepare(n, err, sizeof err) != NODE_EXIT_OK)
 			abort();
-		app_start(n, NULL, NULL);
+		app_start(n, n->app.started, n->app.started_arg);
 	}
 }
 
@@ -152,6 +152,51 @@ void node_on_app_failed(struct node *n, enum node_exit why)
 	app_stop(n, NULL, NULL);
 }
 
+/* ---- what a node remembers: src/daemon/node_cluster.c, on a simulated disk ---- */
+
+int __wrap_membership_read(struct membership *ret, const char *dir, char *err, size_t err_n);
+int __wrap_membership_write(const struct membership *r, const char *dir, char *err, size_t err_n);
+int __wrap_change_read(struct change *ret, const char *dir, char *err, size_t err_n);
+int __wrap_change_write(const struct change *c, const char *dir, char *err, size_t err_n);
+void __wrap_node_on_table(struct node *n, const struct broker *b);
+void __real_node_on_table(struct node *n, const struct broker *b);
+void __wrap_node_on_found(struct node *n, uint64_t member);
+
+static struct sim_node *machine_of(const char *dir)
+{
+	for (unsigned i = 0; i < the_world->o.nodes; i++)
+		if (strcmp(the_world->nodes[i].dir, dir) == 0)
+			return &the_world->nodes[i];
+	abort();
+}
+
+static void die(struct sim_node *sn, bool dark)
+{
+	world_trace(sn->world, "%s %s", sn->name, dark ? "loses its power" : "is killed");
+	sn->ghost = true;
+	sim_disk_crash(&sn->box.disk, false);
+	sim_net_kill(&sn->world->net, sn->i, dark);
+}
+
+static void let_go(struct sim_node *sn);
+
+static void on_dead(void *arg, uint64_t life)
+{
+	struct sim_node *sn = arg;
+	if (sn->up && sn->ghost && sn->life == life)
+		let_go(sn);
+}
+
+/* Before and after each change of what is remembered. */
+static bool is_dead(struct sim_node *sn)
+{
+	if (!sn->ghost && sn->die_at > 0 && --sn->die_at == 0) {
+		die(sn, sim_chance(&sn->world->sim, 50));
+		sim_after(&sn->world->sim, 0, on_dead, sn, sn->life);
+	}
+	return sn->ghost;
+}
+
 static void copy_membership(struct membership *to, const struct membership *from)
 {
 	*to = (struct membership){.cluster_id = from->cluster_id, .type = from->type};
@@ -162,24 +207,64 @@ static void copy_membership(struct membership *to, const struct membership *from
 	}
 }
 
-static void keep_membership(struct sim_node *sn)
-{
-	membership_done(&sn->membership);
-	copy_membership(&sn->membership, &sn->node.membership);
-}
-
-int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n)
+int __wrap_membership_read(struct membership *ret, const char *dir, char *err, size_t err_n)
 {
 	(void)err;
 	(void)err_n;
-	membership_done(&n->membership);
-	n->membership = *membership;
-	n->blank = false;
-	keep_membership(sim_node_of(n));
+	copy_membership(ret, &machine_of(dir)->membership);
 	return 0;
 }
 
-void node_on_found(struct node *n, uint64_t member)
+int __wrap_membership_write(const struct membership *r, const char *dir, char *err, size_t err_n)
+{
+	struct sim_node *sn = machine_of(dir);
+	(void)err;
+	(void)err_n;
+	if (!is_dead(sn)) {
+		membership_done(&sn->membership);
+		copy_membership(&sn->membership, r);
+		is_dead(sn);
+	}
+	return 0;
+}
+
+int __wrap_change_read(struct change *ret, const char *dir, char *err, size_t err_n)
+{
+	(void)err;
+	(void)err_n;
+	*ret = change_copy(&machine_of(dir)->change);
+	return 0;
+}
+
+int __wrap_change_write(const struct change *c, const char *dir, char *err, size_t err_n)
+{
+	static const char *const steps[] = {"no change", "to leave", "to be wiped", "to join"};
+	struct sim_node *sn = machine_of(dir);
+	(void)err;
+	(void)err_n;
+	if (!is_dead(sn)) {
+		world_trace(sn->world, "%s remembers: %s", sn->name, steps[c->step]);
+		change_done(&sn->change);
+		sn->change = change_copy(c);
+		is_dead(sn);
+	}
+	return 0;
+}
+
+int store_wipe(const char *dir, const struct claim *claim, char *err, size_t err_n)
+{
+	struct sim_node *sn = machine_of(dir);
+	(void)claim;
+	(void)err;
+	(void)err_n;
+	if (!is_dead(sn)) {
+		sim_box_wipe(&sn->box);
+		is_dead(sn);
+	}
+	return STORE_OK;
+}
+
+void __wrap_node_on_found(struct node *n, uint64_t member)
 {
 	struct sim_node *sn = sim_node_of(n);
 	const struct membership_node *m = membership_find(&n->membership, member);
@@ -195,22 +280,11 @@ static void expect_one_cluster(struct sim_world *w, uint64_t id)
 		promise_broken(&w->promises, "there are two clusters");
 }
 
-void node_on_table(struct node *n, const struct broker *b)
+void __wrap_node_on_table(struct node *n, const struct broker *b)
 {
-	struct sim_node *sn = sim_node_of(n);
-	struct membership now;
-	if (broker_node_incarnation(b, n->identity.node_id) < n->identity.incarnation)
-		return;
-	expect_one_cluster(sn->world, b->cluster_id);
-	membership_of(&now, b, n->identity.node_id);
-	for (size_t i = 0; i < now.n_nodes; i++) {
-		const struct membership_node *m = membership_find(&n->membership, now.nodes[i].id);
-		now.nodes[i].lost = m != NULL && m->lost;
-	}
-	membership_done(&n->membership);
-	n->membership = now;
-	if (!sn->ghost)
-		keep_membership(sn);
+	if (broker_node_incarnation(b, n->identity.node_id) >= n->identity.incarnation)
+		expect_one_cluster(sim_node_of(n)->world, b->cluster_id);
+	__real_node_on_table(n, b);
 }
 
 static void init_shards(struct sim_node *sn)
@@ -262,6 +336,32 @@ static bool node_blank(void *arg)
 	return n->blank;
 }
 
+static const struct change *node_change(void *arg)
+{
+	const struct node *n = arg;
+	return &n->change;
+}
+
+static char *node_trouble(void *arg, bool *final)
+{
+	return app_trouble(arg, final);
+}
+
+static void node_start_app(void *arg, api_app_done *done, void *done_arg)
+{
+	char err[ERR_MAX];
+	struct sim_node *sn = sim_node_of(arg);
+	sn->life++;
+	if (app_prepare(arg, err, sizeof err) != NODE_EXIT_OK)
+		abort();
+	app_start(arg, done, done_arg);
+}
+
+static void node_stop_app(void *arg, api_app_done *done, void *done_arg)
+{
+	app_stop(arg, done, done_arg);
+}
+
 static void open_api(struct node *n)
 {
 	for (unsigned i = 0; i < n->n_shards; i++)
@@ -275,7 +375,16 @@ static void open_api(struct node *n)
 		.address = n->address,
 		.id = node_id,
 		.membership = node_membership,
+		.change = node_change,
 		.blank = node_blank,
+		.trouble = node_trouble,
+		.start_app = node_start_app,
+		.stop_app = node_stop_app,
+		.begin = node_begin_change,
+		.take_back = node_take_back,
+		.reset = node_reset,
+		.join = node_join,
+		.give_up = node_give_up,
 		.arg = n});
 }
 
@@ -289,7 +398,8 @@ void sim_node_start(struct sim_node *sn)
 	sn->ghost = sn->stopping = false;
 	sn->life++;
 	world_trace(sn->world, "%s starts", sn->name);
-	copy_membership(&n->membership, &sn->membership);
+	if (node_remember(n, err, sizeof err) != 0)
+		abort();
 	n->address = mem_strdup(sn->address);
 	n->limits.node_name = n->name;
 	n->limits.product_version = "0";
@@ -328,6 +438,8 @@ static void process_end(struct sim_node *sn)
 	mem_free(n->envs);
 	mem_free(n->address);
 	membership_done(&n->membership);
+	change_done(&n->change);
+	app_forget_trouble(&n->app);
 	tally_free(n->tally);
 	sn->up = false;
 }
@@ -370,10 +482,8 @@ void sim_node_kill(struct sim_node *sn, bool dark)
 {
 	if (!sn->up)
 		return;
-	world_trace(sn->world, "%s %s", sn->name, dark ? "loses its power" : "is killed");
-	sn->ghost = true;
-	sim_disk_crash(&sn->box.disk, false);
-	sim_net_kill(&sn->world->net, sn->i, dark);
+	if (!sn->ghost)
+		die(sn, dark);
 	let_go(sn);
 }
 
@@ -394,6 +504,7 @@ void sim_node_wipe(struct sim_node *sn)
 	world_trace(sn->world, "%s loses its disk", sn->name);
 	sim_box_wipe(&sn->box);
 	membership_done(&sn->membership);
+	change_done(&sn->change);
 }
 
 void sim_node_give_up_others(struct sim_node *sn)
@@ -598,6 +709,7 @@ void world_end(struct sim_world *w)
 	for (unsigned i = 0; i < w->o.nodes; i++) {
 		sim_box_done(&w->nodes[i].box);
 		membership_done(&w->nodes[i].membership);
+		change_done(&w->nodes[i].change);
 	}
 	promises_end(&w->promises);
 	sim_remote_done();

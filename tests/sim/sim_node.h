@@ -23,7 +23,9 @@ struct sim_node {
 	unsigned i;
 	char name[32], dir[16], address[24];
 	struct sim_box box;           /* its disk */
-	struct membership membership; /* on the disk, too */
+	struct membership membership; /* on the disk, too; likewise the next */
+	struct change change;
+	unsigned die_at;              /* changes of these and of its identity, each once before and once after it, until it is killed; 0: never */
 	int64_t skew_ms;              /* of its wall clock */
 	unsigned workers;
 	/* the process */
