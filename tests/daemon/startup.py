@@ -103,7 +103,8 @@ class Startup(unittest.TestCase):
 
     def check(self, directory=None):
         # A page that cannot be read is a signal, which a sanitizer would take for a fault of ours.
-        env = dict(os.environ, ASAN_OPTIONS="handle_sigbus=0:handle_segv=0")
+        options = "handle_sigbus=0:handle_segv=0"
+        env = dict(os.environ, ASAN_OPTIONS=options, TSAN_OPTIONS=options)
         done = subprocess.run([WARREND, "--check-store", directory or self.directory], text=True, env=env,
                               capture_output=True, timeout=SECONDS)
         return done.returncode, done.stdout + done.stderr
