@@ -164,6 +164,13 @@ class Metadata(unittest.TestCase):
         finally:
             nodes[2].process.send_signal(signal.SIGCONT)
 
+    def test_what_was_a_clients_own_is_gone_for_all(self):
+        """Who has said goodbye to one node has its names free at another one."""
+        for i in range(100):
+            connection = connect(self.cluster.nodes[i % 3])
+            connection.channel().queue_declare("own", exclusive=True)
+            connection.close()
+
     def waits_for(self, still, name):
         """Whether a declaration is answered only when a node that stands still for a moment has gone on; else after a second."""
         connection = connect(self.leader())
