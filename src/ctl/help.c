@@ -145,8 +145,10 @@ static int help(struct ctl *c)
 
 static int version(struct ctl *c)
 {
-	(void)c;
-	puts(PACKAGE_VERSION);
+	if (c->options.format == FORMAT_JSON)
+		return print_result_json(json_pack("{sssss{ss}}", "node", c->node, "result", "ok", "value", "version",
+			PACKAGE_VERSION));
+	puts(c->options.format == FORMAT_CSV ? "\"version\"\n\"" PACKAGE_VERSION "\"" : PACKAGE_VERSION);
 	return CTL_OK;
 }
 

@@ -178,6 +178,9 @@ class Verbs(OneNode):
     def test_health(self):
         version = self.expect("version").stdout
         self.expect("--version", out=version)
+        self.expect("version", "--formatter", "json", out='{"node":"%s","result":"ok","value":{"version":"%s"}}\n' %
+                    (NODE, version.strip()))
+        self.expect("version", "--formatter", "csv", out='"version"\n"%s"\n' % version.strip())
         self.expect("-q", "check_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_running", out="Warren on node %s is fully booted and running\n" % NODE)
         self.expect("-q", "is_booting")
