@@ -378,6 +378,8 @@ static void tick_raft(struct group *g)
 {
 	if (g->leading_raft)
 		libraft_look_back(&g->raft, look_back(g));
+	else
+		haste_be_patient(g);
 	g->io.tick(&g->io.raft);
 }
 

@@ -349,9 +349,7 @@ static raft_time io_time(struct raft_io *io)
 
 static int io_random(struct raft_io *io, int min, int max)
 {
-	struct group *g = io->impl;
-	const struct groups_config *config = &g->groups->config;
-	return max > min ? min + (int)(config->random(config->arg) % (unsigned)(max - min)) : min;
+	return haste_draw(io->impl, min, max);
 }
 
 /* ---- starting ------------------------------------------------------------------------------- */

@@ -148,6 +148,7 @@ unsigned groups_stall_ms(const struct groups *gs);
 /* A stream of the group pauses: install_resume() is to be called. */
 void groups_pace(struct group *g);
 bool groups_linked(const struct groups *gs, uint64_t node);
+unsigned groups_round_trip_ms(const struct groups *gs, uint64_t node);
 
 /* Says what broke and aborts: libraft did what our shim cannot lead to. */
 _Noreturn void group_broken(const struct group *g, const char *what);

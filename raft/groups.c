@@ -14,6 +14,7 @@ enum { HEARTBEAT_MS = 100, ELECTION_MS = 1000 };
 struct node_link {
 	uint64_t node;
 	uint64_t incarnation;
+	unsigned round_trip_ms;
 	bool up;
 	UT_hash_handle hh;
 };
@@ -101,6 +102,12 @@ bool groups_linked(const struct groups *gs, uint64_t node)
 {
 	const struct node_link *l = find_link(gs, node);
 	return l != NULL && l->up;
+}
+
+unsigned groups_round_trip_ms(const struct groups *gs, uint64_t node)
+{
+	const struct node_link *l = find_link(gs, node);
+	return l != NULL ? l->round_trip_ms : 0;
 }
 
 /* ---- turns ---------------------------------------------------------------------------------- */
@@ -290,8 +297,16 @@ void groups_link_up(struct groups *gs, uint64_t node, uint64_t incarnation)
 		groups_link_down(gs, node);
 	l->up = true;
 	l->incarnation = incarnation;
+	l->round_trip_ms = 0;
 	thaw_concerned(gs, node);
 	haste_link_up(gs);
+}
+
+void groups_link_round_trip(struct groups *gs, uint64_t node, unsigned ms)
+{
+	struct node_link *l = find_link(gs, node);
+	if (l != NULL)
+		l->round_trip_ms = ms;
 }
 
 void groups_link_down(struct groups *gs, uint64_t node)

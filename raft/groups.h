@@ -61,6 +61,9 @@ int groups_receive(struct groups *gs, uint64_t node, struct blob *blob, const ui
 /* A link to the node stands from now on; another incarnation than before is a node that has
  * restarted. Without a call nobody is linked. */
 void groups_link_up(struct groups *gs, uint64_t node, uint64_t incarnation);
+/* A message to the node and the answer take so many ms, as its link knows: candidates keep so far apart (raft/haste.h).
+ * To be called after groups_link_up(), and again when that changes; 0, without a call, is unknown. */
+void groups_link_round_trip(struct groups *gs, uint64_t node, unsigned ms);
 /* It is gone, whatever it had not sent is lost (messages' done() may come before or after). */
 void groups_link_down(struct groups *gs, uint64_t node);
 unsigned groups_count(const struct groups *gs);

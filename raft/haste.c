@@ -143,16 +143,15 @@ void haste_link_up(struct groups *gs)
 
 /* ---- lost leaders --------------------------------------------------------------------------- */
 
-/* Which of those that may be elected instead of the leader this member is, and of how many. The
+/* Which of those that may be elected, without the one `but`, this member is, and of how many. The
  * first one is another one in each group, so that not all leaders end up on one node. */
-static unsigned rank(const struct group *g, unsigned *ret_n)
+static unsigned rank(const struct group *g, uint64_t but, unsigned *ret_n)
 {
-	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
-	uint64_t leader = group_leader(g);
+	const struct conf_at *c = confs_newest(&g->io.confs);
 	unsigned own = 0, n = 0;
-	for (unsigned i = 0; i < conf->n; i++) {
-		const struct raft_server *s = &conf->servers[i];
-		if (s->role != RAFT_VOTER || s->id == leader)
+	for (unsigned i = 0; c != NULL && i < c->conf.n; i++) {
+		const struct raft_server *s = &c->conf.servers[i];
+		if (s->role != RAFT_VOTER || s->id == but)
 			continue;
 		if (s->id == g->self)
 			own = n;
@@ -162,6 +161,22 @@ static unsigned rank(const struct group *g, unsigned *ret_n)
 	return (own + (unsigned)(g->id % *ret_n)) % *ret_n;
 }
 
+/* The longest way to another one that may be elected, and back, in ms. */
+static unsigned round_trip(const struct group *g, uint64_t but)
+{
+	const struct conf_at *c = confs_newest(&g->io.confs);
+	unsigned longest = 0;
+	for (unsigned i = 0; c != NULL && RULE(g, apart) && i < c->conf.n; i++) {
+		const struct raft_server *s = &c->conf.servers[i];
+		if (s->role != RAFT_VOTER || s->id == but || s->id == g->self)
+			continue;
+		unsigned ms = groups_round_trip_ms(g->groups, member_node(s->id, s->address));
+		longest = ms > longest ? ms : longest;
+	}
+	unsigned most = groups_election_ms(g->groups);
+	return longest < most ? longest : most;
+}
+
 static bool is_concerned(const struct group *g, uint64_t node)
 {
 	if (g->phase != GROUP_RUNNING || g->leading_raft)
@@ -169,15 +184,22 @@ static bool is_concerned(const struct group *g, uint64_t node)
 	return group_net_leader_node(g) == node && RULE(g, thaw_on_link);
 }
 
+/* 0 to n - 1, the same for all members of the group. */
+static unsigned place(const struct group *g, unsigned n)
+{
+	uint64_t x = (g->id + libraft_term(&g->raft)) * 0x9e3779b97f4a7c15u;
+	return (unsigned)((x >> 32) % n);
+}
+
 static void leader_lost(struct group *g, unsigned spread)
 {
-	struct groups *gs = g->groups;
+	uint64_t leader = group_leader(g);
 	unsigned n;
-	unsigned mine = rank(g, &n);
+	unsigned mine = rank(g, leader, &n);
 	unsigned part = spread / n > 0 ? spread / n : 1;
-	unsigned delay = SOON_MS + mine * part + gs->config.random(gs->config.arg) % part;
+	unsigned delay = SOON_MS + place(g, part) + mine * (part + round_trip(g, leader));
 	g->haste.term = libraft_term(&g->raft);
-	campaign_at(g, groups_now(gs) + delay);
+	campaign_at(g, groups_now(g->groups) + delay);
 }
 
 void haste_link_down(struct groups *gs, uint64_t node)
@@ -194,4 +216,35 @@ void haste_link_down(struct groups *gs, uint64_t node)
 		if (is_concerned(g, node))
 			leader_lost(g, spread);
 	}
+}
+
+/* ---- silent leaders ------------------------------------------------------------------------- */
+
+static unsigned timeout_of(const struct group *g, unsigned min, unsigned max)
+{
+	unsigned n = 1, mine = 0, apart = round_trip(g, 0);
+	if (apart > 0)
+		mine = rank(g, 0, &n);
+	unsigned part = (max - min) / n;
+	if (part < 2)
+		return min;
+	/* Where that does not fit chance decides the rest. */
+	unsigned open = apart < part / 2 ? part - apart : part / 2;
+	return min + mine * part + g->haste.chance % open;
+}
+
+int haste_draw(struct group *g, int min, int max)
+{
+	const struct groups_config *config = &g->groups->config;
+	if (max <= min)
+		return min;
+	g->haste.chance = config->random(config->arg);
+	return (int)timeout_of(g, (unsigned)min, (unsigned)max);
+}
+
+void haste_be_patient(struct group *g)
+{
+	unsigned ms = groups_election_ms(g->groups);
+	if (RULE(g, apart))
+		libraft_set_patience(&g->raft, timeout_of(g, ms, 2 * ms));
 }

@@ -97,6 +97,13 @@ static inline void libraft_look_back(struct raft *r, uint64_t since)
 #endif
 }
 
+/* Following: the leader's silence is borne so many ms. libraft draws that when it begins to follow. */
+static inline void libraft_set_patience(struct raft *r, unsigned ms)
+{
+	if (raft_state(r) == RAFT_FOLLOWER)
+		r->follower_state.randomized_election_timeout = ms;
+}
+
 /* Leading: a standby catches up before the entry that makes it a voter. */
 static inline bool libraft_promoting(struct raft *r)
 {

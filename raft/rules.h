@@ -36,6 +36,7 @@ struct rules_off {
 	bool streams_wait;     /* a stream that waits for the link has not stalled */
 	bool laggards_stay;    /* no snapshot that takes from a member what it is catching up on */
 	bool thaw_on_link;     /* a lost link or a new incarnation thaws */
+	bool apart;            /* candidates keep as far apart as messages take */
 	bool freeze_asks;      /* off: a leader freezes without asking the others */
 };
 

@@ -97,6 +97,20 @@ static void contact_count_proved(struct contact *c)
 		c->links->n_unproved--;
 }
 
+void contact_tell_round_trip(const struct contact *c)
+{
+	struct links *ls = c->links;
+	struct peer *p = c->peer;
+	if (p == NULL || p->link != c)
+		return;
+	unsigned ms = link_round_trip_ms(c->link);
+	if (ms == p->round_trip_ms)
+		return;
+	p->round_trip_ms = ms;
+	for (unsigned i = 0; i < ls->n_ports; i++)
+		link_port_put_round_trip(ls->ports[i].port, p->id, ms);
+}
+
 static void contact_join(struct contact *c, struct peer *p)
 {
 	struct links *ls = c->links;
@@ -116,6 +130,8 @@ static void contact_join(struct contact *c, struct peer *p)
 	p->error[0] = '\0';
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i].port, p->id, p->incarnation, c->serial);
+	p->round_trip_ms = 0;
+	contact_tell_round_trip(c);
 	if (ls->paused)
 		link_pause(c->link);
 	log_info("cluster", "linked with %s (Warren %s, %s)", id->name, id->product,

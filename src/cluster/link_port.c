@@ -199,8 +199,9 @@ bool link_port_flush(struct link_port *p)
 
 /* What a worker is told, in order. */
 struct item {
-	enum { ITEM_UP, ITEM_DOWN, ITEM_MESSAGE } what;
+	enum { ITEM_UP, ITEM_ROUND_TRIP, ITEM_DOWN, ITEM_MESSAGE } what;
 	enum link_end why; /* DOWN */
+	unsigned ms;       /* ROUND_TRIP */
 	uint64_t node;
 	uint64_t incarnation; /* UP, DOWN */
 	uint64_t serial;      /* UP, MESSAGE */
@@ -269,6 +270,9 @@ static void take_item(struct link_port *p, const struct item *it, uint64_t *ret_
 {
 	if (it->what == ITEM_UP) {
 		take_up(p, it);
+	} else if (it->what == ITEM_ROUND_TRIP) {
+		if (p->groups != NULL)
+			groups_link_round_trip(p->groups, it->node, it->ms);
 	} else if (it->what == ITEM_DOWN) {
 		take_down(p, it);
 	} else {
@@ -344,6 +348,11 @@ void link_port_put_up(struct link_port *p, uint64_t node, uint64_t incarnation, 
 				.node = node,
 				.incarnation = incarnation,
 				.serial = serial});
+}
+
+void link_port_put_round_trip(struct link_port *p, uint64_t node, unsigned ms)
+{
+	incoming_put(p, &(struct item){.what = ITEM_ROUND_TRIP, .node = node, .ms = ms});
 }
 
 void link_port_put_down(struct link_port *p, uint64_t node, uint64_t incarnation, enum link_end why)

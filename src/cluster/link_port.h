@@ -61,6 +61,8 @@ bool link_port_flush(struct link_port *p);
 
 /* Each appends to the mail that link_port_post() sends. `serial` numbers the node's links. */
 void link_port_put_up(struct link_port *p, uint64_t node, uint64_t incarnation, uint64_t serial);
+/* As groups_link_round_trip(). */
+void link_port_put_round_trip(struct link_port *p, uint64_t node, unsigned ms);
 void link_port_put_down(
 	struct link_port *p, uint64_t node, uint64_t incarnation, enum link_end why);
 /* Takes the reference over. */

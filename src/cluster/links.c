@@ -138,6 +138,7 @@ static void links_on_tick(void *arg)
 	{
 		struct contact *c = LIST_ENTRY(node, struct contact, all);
 		link_tick(c->link, held);
+		contact_tell_round_trip(c);
 		if (link_waiting(c->link) > 0)
 			contact_mark_dirty(c);
 	}

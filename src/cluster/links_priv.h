@@ -32,6 +32,7 @@ struct peer {
 	struct dialer *dialer;   /* looks for it, or NULL */
 	struct timer *redial;
 	unsigned delay_ms;     /* of the last redial; 0: none failed since it was linked */
+	unsigned round_trip_ms; /* as the workers know it */
 	/* As in struct links_peer: */
 	uint64_t incarnation;
 	uint64_t since_ms;
@@ -94,6 +95,8 @@ void contact_mark_dirty(struct contact *c);
 /* We end it: `code` and `sentence` are what the other hears, `why` what the workers hear if it was a link. */
 void contact_close(
 	struct contact *c, enum link_end why, enum handshake_code code, const char *sentence);
+/* If it is a link: tells the workers how far its peer is, if that is news. */
+void contact_tell_round_trip(const struct contact *c);
 /* Whoever connects and says nothing must not keep others out: one of them goes. */
 void contact_drop_oldest_unproved(struct links *ls);
 

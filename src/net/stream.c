@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "src/net/round_trip.h"
 #include "src/net/stream_impl.h"
 
 void stream_spare(struct worker *w, struct buf *b)
@@ -280,6 +281,11 @@ uint64_t stream_writes(const struct stream *s)
 	return s->writes;
 }
 
+unsigned stream_round_trip_us(const struct stream *s)
+{
+	return s->closing ? 0 : round_trip_us(s->fd);
+}
+
 const char *stream_name(const struct stream *s)
 {
 	return s->name;
@@ -341,6 +347,7 @@ void stream_identify(struct stream *s, int fd)
 		here.ss_family = AF_UNSPEC;
 	unmap(&peer);
 	unmap(&here);
+	s->fd = fd;
 	s->loopback = address_loopback(&peer);
 	char from[INET6_ADDRSTRLEN + 8], to[INET6_ADDRSTRLEN + 8];
 	address_text(&peer, from, sizeof from);

@@ -77,6 +77,8 @@ uint64_t stream_sent(const struct stream *s);
 /* Reads that have brought some, and writes that were begun. */
 uint64_t stream_reads(const struct stream *s);
 uint64_t stream_writes(const struct stream *s);
+/* As round_trip_us(); 0 also behind stream_close(). */
+unsigned stream_round_trip_us(const struct stream *s);
 /* "127.0.0.1:50432 -> 127.0.0.1:5672", as log lines and listings name a connection. */
 const char *stream_name(const struct stream *s);
 /* The peer is a loopback address. */

@@ -36,6 +36,7 @@ struct stream {
 	const struct stream_owner *owner;
 	void *arg;
 	struct worker *worker;
+	int fd;           /* from stream_identify() on, for questions only */
 	struct buf out;   /* appended, not yet flushed */
 	struct buf keep;  /* arrived, not yet consumed; in front of what arrives next */
 	size_t room_at;   /* where stream_room() pointed in the shared buffer; 0: behind `keep` */
@@ -59,7 +60,7 @@ struct stream {
 
 void stream_init(struct stream *s, const struct stream_ops *ops, struct worker *w,
 	const struct stream_owner *owner, void *arg);
-/* Fills in the name and `loopback` from the socket. */
+/* Fills in the name, `loopback` and `fd` from the socket. */
 void stream_identify(struct stream *s, int fd);
 
 /* Where the next bytes are to be put; valid within the same callback. */

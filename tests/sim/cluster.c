@@ -530,6 +530,9 @@ static void on_link_up(void *arg, uint64_t pair)
 	c->epoch[b][a]++;
 	groups_link_up(c->nodes[a].groups, c->nodes[b].id, c->nodes[b].incarnation);
 	groups_link_up(c->nodes[b].groups, c->nodes[a].id, c->nodes[a].incarnation);
+	unsigned round_trip_ms = (unsigned)((2 * c->o.delay_min_us + c->far_us[a][b] + c->far_us[b][a]) / 1000);
+	groups_link_round_trip(c->nodes[a].groups, c->nodes[b].id, round_trip_ms);
+	groups_link_round_trip(c->nodes[b].groups, c->nodes[a].id, round_trip_ms);
 	node_turn(&c->nodes[a]);
 	node_turn(&c->nodes[b]);
 }
@@ -791,7 +794,8 @@ void node_crash(struct node *n, bool part)
 			continue;
 		c->linked[n->i][k] = false;
 		c->epoch[n->i][k]++;
-		silence(c, k, n->i, quick ? 100 : 500000, quick ? 20000 : 3000000);
+		uint64_t way = c->far_us[n->i][k];
+		silence(c, k, n->i, way + (quick ? 100 : 500000), way + (quick ? 20000 : 3000000));
 	}
 }
 

@@ -452,6 +452,10 @@ static void end_up(struct wire *w, unsigned e)
 	timer_stop(p->redial);
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i], p->id, p->incarnation, w->e[e].serial);
+	unsigned here = w->e[e].host, there = w->e[!e].host;
+	uint64_t ways_us = ls->net->way[here][there].delay_us + ls->net->way[there][here].delay_us;
+	for (unsigned i = 0; i < ls->n_ports; i++)
+		link_port_put_round_trip(ls->ports[i], p->id, (unsigned)((2 * ls->net->o.delay_min_us + ways_us) / 1000));
 	look_at_silence(w, 0);
 	look_at_silence(w, 1);
 	links_wake(ls);

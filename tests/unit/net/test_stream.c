@@ -649,7 +649,9 @@ static void test_a_stream_knows_its_ends_and_counts(void **state)
 	assert_int_equal(stream_pending(f.s), 0);
 	assert_int_equal(stream_sent(f.s), 100);
 	assert_int_equal(stream_received(f.s), 0);
+	assert_in_range(stream_round_trip_us(f.s), 1, 60000000);
 	stream_close(f.s, 1000);
+	assert_int_equal(stream_round_trip_us(f.s), 0);
 	run(&f, client_slow);
 	teardown(&f);
 }

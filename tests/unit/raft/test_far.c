@@ -272,6 +272,86 @@ static void test_a_far_leader_stays(void **state)
 	assert_true(scene_holds(a_far_leader_stays, NULL));
 }
 
+/* ---- a leader far from all dies ------------------------------------------------------------- */
+
+enum { DEATHS = 40 };
+
+/* Of each death the time until another one leads, in ms. */
+static struct {
+	uint64_t ms[DEATHS];
+	unsigned n;
+	unsigned split; /* of them, ones with more than one term */
+} deaths;
+
+static int by_size(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+/* The process ends, and its links with it; or (silent) its machine falls silent, and links bear that longer than
+ * groups. */
+static bool one_death(unsigned nodes, uint64_t way_us, uint64_t seed, bool silent, const struct rules_off *off)
+{
+	struct cluster_options o = scene_options(nodes, nodes, off);
+	o.seed = seed;
+	o.delay_min_us = 50;
+	o.delay_max_us = 50 + way_us / 10;
+	o.snapshot_entries = 0;
+	cluster_init(&C, &o);
+	for (unsigned i = 0; i < nodes; i++)
+		for (unsigned k = 0; k < nodes; k++)
+			C.far_us[i][k] = i != k ? way_us : 0;
+	SCENE_NEEDS(scene_lead(&C, seed % nodes));
+	SCENE_NEEDS(scene_put(&C, seed % nodes, ENTRY));
+	cluster_run(&C, 2000 + seed * 37 % 300);
+	struct node *leader = cluster_leader(&C);
+	uint64_t died_us = C.sim.now_us, term = group_term(leader->cell->group);
+	for (unsigned k = 0; silent && k < nodes; k++)
+		C.cut[leader->i][k] = C.cut[k][leader->i] = true;
+	if (!silent)
+		node_crash(leader, false);
+	struct node *next;
+	while ((next = cluster_leader(&C)) == NULL || next == leader) {
+		SCENE_NEEDS(C.sim.now_us < died_us + 60000000);
+		cluster_run(&C, 1);
+	}
+	deaths.ms[deaths.n++] = (C.sim.now_us - died_us) / 1000;
+	deaths.split += group_term(next->cell->group) > term + 1;
+	return scene_end(&C, true);
+}
+
+static bool see_deaths(unsigned nodes, uint64_t way_us, bool silent, const struct rules_off *off)
+{
+	memset(&deaths, 0, sizeof deaths);
+	for (unsigned i = 1; i <= DEATHS; i++)
+		if (!one_death(nodes, way_us, i, silent, off))
+			return false;
+	qsort(deaths.ms, deaths.n, sizeof deaths.ms[0], by_size);
+	if (getenv("SCENE_VERBOSE") != NULL)
+		fprintf(stderr, "%u nodes, %3u ms each way, %s: median %4u ms, 90 of 100 within %4u, worst %4u; %u split\n",
+			nodes, (unsigned)way_us / 1000, silent ? "silent" : "gone  ",
+			(unsigned)deaths.ms[DEATHS / 2], (unsigned)deaths.ms[DEATHS * 9 / 10], (unsigned)deaths.ms[DEATHS - 1],
+			deaths.split);
+	return true;
+}
+
+static bool votes_are_not_split(const struct rules_off *off)
+{
+	static const uint64_t ways_us[] = {0, 20000, 100000};
+	for (unsigned nodes = 3; nodes <= 5; nodes += 2)
+		for (unsigned silent = 0; silent < 2; silent++)
+			for (unsigned i = 0; i < 3; i++)
+				SCENE_NEEDS(see_deaths(nodes, ways_us[i], silent, off) && deaths.split <= 1);
+	return true;
+}
+
+static void test_votes_are_not_split(void **state)
+{
+	(void)state;
+	scene_needs(votes_are_not_split, (struct rules_off){.apart = true});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +361,7 @@ int main(void)
 		cmocka_unit_test(test_what_waits_of_many_groups_is_bounded),
 		cmocka_unit_test(test_what_a_link_refuses_waits_no_more),
 		cmocka_unit_test(test_a_far_leader_stays),
+		cmocka_unit_test(test_votes_are_not_split),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

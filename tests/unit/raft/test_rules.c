@@ -334,13 +334,13 @@ static bool no_candidate_while_writing(const struct rules_off *off)
 	scene_begin(&C, 3, 3, off);
 	SCENE_NEEDS(scene_lead(&C, 0));
 	SCENE_NEEDS(scene_put(&C, 0, 0));
-	C.nodes[1].disk.held = true;
-	SCENE_NEEDS(scene_put(&C, 0, 0)); /* node 1 cannot store it */
+	C.nodes[2].disk.held = true;
+	SCENE_NEEDS(scene_put(&C, 0, 0)); /* node 2 cannot store it */
 	C.watch = count_votes;
 	node_crash(&C.nodes[0], false);
 	cluster_run(&C, 5000);
 	bool held = votes_asked == 0;
-	C.nodes[1].disk.held = false;
+	C.nodes[2].disk.held = false;
 	node_start(&C.nodes[0]);
 	return scene_end(&C, converges(10000) && held);
 }
@@ -641,6 +641,7 @@ static bool large_appends_are_cut(const struct rules_off *off)
 	SCENE_NEEDS(scene_lead(&C, 0));
 	cluster_run(&C, 500);
 	node_crash(&C.nodes[2], false);
+	cluster_run(&C, 100); /* that is known */
 	for (int i = 0; i < BULK; i++)
 		SCENE_NEEDS(scene_put(&C, 0, EACH));
 	C.watch = measure;
@@ -761,13 +762,14 @@ static bool idle_group_installs_once(const struct rules_off *off)
 	}
 	SCENE_NEEDS(scene_lead(&C, 0));
 	node_crash(&C.nodes[2], false);
+	cluster_run(&C, 100);
 	for (int i = 0; i < 40; i++)
 		SCENE_NEEDS(scene_put(&C, 0, 300 * 1024));
 	cluster_run(&C, 300);
 	C.watch = count_installs;
 	C.o.delay_min_us = C.o.delay_max_us = 150000;
 	node_start(&C.nodes[2]);
-	cluster_run(&C, 6000);
+	cluster_run(&C, 8000);
 	bool held = installs == 1 && C.nodes[2].cell->restores > 0 &&
 		    C.nodes[2].cell->last == C.max_index;
 	cluster_check_entries(&C, 50);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How far the other end of a TCP connection is, as the kernel has measured it.
+ */
+#ifndef WARREN_NET_ROUND_TRIP_H
+#define WARREN_NET_ROUND_TRIP_H
+
+/* The shortest round trip of the last minutes, in microseconds; 0 if nothing is known. What waits on the way, and
+ * answers that were held back, do not count. Any thread. */
+unsigned round_trip_us(int fd);
+
+#endif
