@@ -2,8 +2,10 @@
  *
  * What an operator changes in a node that runs, until it starts again: limits of the alarms, the log, memory.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <uv.h>
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
@@ -66,10 +68,35 @@ static void rotate_logs(struct api_call *c)
 			strerror(errno));
 }
 
+/* A thread of its own: a GB takes a tenth of a second, and clients wait for this one. */
+struct release {
+	uv_work_t work;
+	struct api_call *call;
+};
+
+static void release(uv_work_t *work)
+{
+	(void)work;
+	mem_release();
+}
+
+static void on_released(uv_work_t *work, int status)
+{
+	struct release *r = work->data;
+	struct api_call *c = r->call;
+	(void)status;
+	worker_deliver(api_node(c)->shards[0].worker);
+	mem_free(r);
+	api_ok(c, NULL);
+}
+
 static void force_gc(struct api_call *c)
 {
-	mem_release();
-	api_ok(c, NULL);
+	struct release *r = MEM_NEW(struct release);
+	r->call = c;
+	r->work.data = r;
+	int rc = uv_queue_work(&api_node(c)->shards[0].worker->loop, &r->work, release, on_released);
+	assert(rc == 0); /* it knows no other result where there is something to do */
 }
 
 const struct api_verb api_tune_verbs[] = {
