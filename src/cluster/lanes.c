@@ -11,6 +11,12 @@ enum {
 	BLOCK_FIRST = 256 * 1024,
 };
 
+static const unsigned weights[LANES] = {
+	[LANE_RAFT] = LANES_WEIGHT_RAFT,
+	[LANE_QUEUE] = LANES_WEIGHT_QUEUE,
+	[LANE_BULK] = LANES_WEIGHT_BULK,
+};
+
 static void put_head(uint8_t *p, size_t n, enum lane lane, unsigned flags)
 {
 	store_u32le(p, (uint32_t)n);
@@ -43,8 +49,50 @@ struct gathering {
 	unsigned n; /* slices */
 	unsigned frames;
 	size_t octets;
-	size_t low; /* of them, of QUEUE and BULK */
+	size_t raft, low; /* of them, of RAFT; of QUEUE and BULK */
 };
+
+static bool waits(const struct lanes_out *out, enum lane lane)
+{
+	return !list_empty(&out->lane[lane].parcels);
+}
+
+static bool others_wait(const struct lanes_out *out)
+{
+	return waits(out, LANE_RAFT) || waits(out, LANE_QUEUE) || waits(out, LANE_BULK);
+}
+
+/* When its turn is. Who has not waited joins in now. */
+static uint64_t turn_of(const struct lanes_out *out, enum lane lane)
+{
+	uint64_t due = out->lane[lane].due;
+	return due > out->clock ? due : out->clock;
+}
+
+static void count(struct gathering *g, enum lane lane, size_t n)
+{
+	struct lanes_out *out = g->out;
+	g->octets += n;
+	if (lane == LANE_URGENT) {
+		out->urgent = others_wait(out) ? out->urgent + n : 0;
+		return;
+	}
+	g->raft += lane == LANE_RAFT ? n : 0;
+	g->low += lane >= LANE_QUEUE ? n : 0;
+	out->urgent = 0;
+	out->clock = turn_of(out, lane);
+	out->lane[lane].due = out->clock + n * (LANES_WEIGHT_RAFT * LANES_WEIGHT_QUEUE * LANES_WEIGHT_BULK) / weights[lane];
+}
+
+/* What has been written cannot be overtaken: of what may be big a write takes no more than a fragment beyond what
+ * it has of entries. */
+static size_t room_for(const struct gathering *g, enum lane lane)
+{
+	if (lane < LANE_QUEUE || g->low <= g->raft)
+		return LANES_FRAGMENT_MAX;
+	size_t beyond = g->low - g->raft;
+	return beyond < LANES_FRAGMENT_MAX ? LANES_FRAGMENT_MAX - beyond : 0;
+}
 
 /* The envelope is piece 0, the head piece 1, then the parts. */
 static struct slice piece_of(const struct parcel *p, unsigned i)
@@ -88,8 +136,7 @@ static void gather_fragment(struct gathering *g, enum lane lane)
 	size_t total_n = l->sent == 0 ? TOTAL : 0;
 	unsigned flags = l->sent == 0 ? FIRST : 0;
 	g->slices[g->n++] = slice_make(head, LANES_FRAME_HEAD + total_n);
-	size_t low = lane >= LANE_QUEUE ? g->low : 0;
-	size_t n = gather_octets(g, l, p, LANES_FRAGMENT_MAX - low);
+	size_t n = gather_octets(g, l, p, room_for(g, lane));
 	l->sent += n;
 	if (l->sent == parcel_size(p)) {
 		flags |= LAST;
@@ -102,28 +149,20 @@ static void gather_fragment(struct gathering *g, enum lane lane)
 	if (flags & LAST)
 		l->sent = l->piece = l->in_piece = 0;
 	g->out->waiting -= n;
-	g->octets += n;
-	if (lane >= LANE_QUEUE)
-		g->low += n;
-	for (int i = 0; i < LANES; i++)
-		if (i != (int)lane && !list_empty(&g->out->lane[i].parcels))
-			g->out->lane[i].past += n;
-	l->past = 0;
+	count(g, lane, n);
 }
 
-/* The lane whose turn it is, or LANES. What has been written cannot be overtaken: of what may be
- * big, a write takes no more than a fragment. */
+/* The lane whose turn it is. LANES: nothing waits, or it is for the next write. */
 static enum lane pick(const struct gathering *g)
 {
-	enum lane best = LANES;
-	for (int i = LANES - 1; i >= 0; i--) {
-		const struct lane_out *l = &g->out->lane[i];
-		if (list_empty(&l->parcels) || (i >= LANE_QUEUE && g->low >= LANES_FRAGMENT_MAX))
-			continue;
-		if (best == LANES || g->out->lane[best].past < LANES_PATIENCE)
-			best = (enum lane)i;
-	}
-	return best;
+	const struct lanes_out *out = g->out;
+	enum lane turn = LANES;
+	for (enum lane i = LANE_RAFT; i < LANES; i++)
+		if (waits(out, i) && (turn == LANES || turn_of(out, i) < turn_of(out, turn)))
+			turn = i;
+	if (waits(out, LANE_URGENT) && (turn == LANES || out->urgent < LANES_PATIENCE))
+		return LANE_URGENT;
+	return turn != LANES && room_for(g, turn) > 0 ? turn : LANES;
 }
 
 unsigned lanes_gather(struct lanes_out *out, struct slice *slices)

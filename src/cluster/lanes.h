@@ -9,8 +9,10 @@
  * they like: what is urgent overtakes what is big. A frame without flags on lane 0 is a heartbeat,
  * one with GOODBYE the end, with a sentence.
  *
- * Lower lanes go first, except that who has waited while LANES_PATIENCE octets went past gets one
- * fragment in between, so that nobody starves.
+ * What is urgent goes first; only after LANES_PATIENCE octets of it, while others waited, one fragment of
+ * those goes in between, so that nobody starves. The others share what is left, by the weights of those that
+ * wait: entries and client traffic alike, at least a third each also beside a snapshot. Who did not wait saves
+ * nothing up, and does not wait for what others had meanwhile.
  *
  * Sending copies nothing: lanes_gather() gives slices of the messages themselves.
  */
@@ -36,8 +38,10 @@ enum {
 	LANES_FRAME_HEAD = 8,
 	LANES_FRAGMENT_MAX = 64 * 1024, /* octets of the message in one frame */
 	LANES_PATIENCE = 1024 * 1024,
-	LANES_WRITE_MAX =
-		256 * 1024,     /* about what one write takes; of QUEUE and BULK one fragment */
+	LANES_WEIGHT_RAFT = 3,
+	LANES_WEIGHT_QUEUE = 3,
+	LANES_WEIGHT_BULK = 1,
+	LANES_WRITE_MAX = 256 * 1024, /* about what one write takes; of QUEUE and BULK one fragment more than of RAFT */
 	LANES_SLICES_MAX = 512, /* of one write */
 	LANES_FRAMES_MAX = 128, /* likewise; each has two slices or more */
 	LANES_GOODBYE_MAX = 255,
@@ -68,13 +72,15 @@ struct lane_out {
 	size_t sent;     /* octets of the first one that were gathered */
 	unsigned piece;  /* 0: envelope, 1: head, 2..: parts */
 	size_t in_piece; /* octets of that piece */
-	size_t past;     /* octets of other lanes that went past */
+	uint64_t due; /* its turn comes at this time of the lanes' clock: octets by weight */
 };
 
 struct lanes_out {
 	struct lane_out lane[LANES];
 	struct list gathered; /* complete with the write under way */
 	size_t waiting;       /* octets of messages not gathered */
+	uint64_t clock;       /* when the turn was whose it was last, urgent ones aside */
+	size_t urgent;        /* octets that went past others since */
 	uint8_t heads[LANES_FRAMES_MAX][LANES_FRAME_HEAD + 4];
 };
 

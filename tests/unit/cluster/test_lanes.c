@@ -33,6 +33,7 @@ struct fixture {
 	unsigned arrived, done, lost;
 	uint64_t order[4096]; /* numbers as they arrived */
 	size_t wire;          /* octets written */
+	size_t octets[LANES]; /* of them, by lane */
 	size_t most_low;      /* of a write, in QUEUE and BULK */
 	size_t chunk;
 };
@@ -126,6 +127,7 @@ static bool write_once(struct fixture *f)
 		assert_true(body <= LANES_FRAGMENT_MAX + 4);
 		if (wire.p[at + 4] >= LANE_QUEUE)
 			low += body;
+		f->octets[wire.p[at + 4]] += body;
 	}
 	assert_true(wire.n <= LANES_WRITE_MAX + LANES_FRAGMENT_MAX + LANES_FRAMES_MAX * 12);
 	f->most_low = low > f->most_low ? low : f->most_low;
@@ -228,12 +230,68 @@ static void test_nobody_starves(void **state)
 	size_t begun = f->wire;
 	while (!bulk->arrived && f->n < 4000) {
 		while (f->out.waiting < 2 * LANES_WRITE_MAX && f->n < 4000)
-			send(f, LANE_RAFT, 50000, 1);
+			send(f, LANE_URGENT, 50000, 1);
 		write_once(f);
 	}
 	assert_true(section->arrived && bulk->arrived);
 	/* Three fragments, and the section: each after LANES_PATIENCE, or two. */
 	assert_true(f->wire - begun < 10 * (size_t)LANES_PATIENCE);
+}
+
+static size_t length(const struct list *parcels)
+{
+	size_t n = 0;
+	LIST_EACH(node, parcels)
+	n++;
+	return n;
+}
+
+/* So many writes, while for each of the sizes that is not 0 messages of that size always wait. */
+static void load(struct fixture *f, const size_t size[LANES], unsigned writes)
+{
+	memset(f->octets, 0, sizeof f->octets);
+	for (unsigned k = 0; k < writes; k++) {
+		for (enum lane i = 0; i < LANES; i++)
+			while (size[i] > 0 && length(&f->out.lane[i].parcels) * size[i] < LANES_WRITE_MAX)
+				send(f, i, size[i], 1);
+		write_once(f);
+	}
+}
+
+static void test_entries_and_client_traffic_have_fair_shares(void **state)
+{
+	struct fixture *f = *state;
+	static const size_t sizes[][2] = {{50000, 50000}, {50000, 5000}, {5000, 50000}, {600000, 20000}};
+	const size_t *n = f->octets;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		load(f, (size_t[LANES]){0, sizes[i][0], sizes[i][1], 0}, 10);
+		assert_in_range(n[LANE_QUEUE] * 100 / (n[LANE_RAFT] + n[LANE_QUEUE]), 45, 55);
+		load(f, (size_t[LANES]){0, sizes[i][0], sizes[i][1], 300000}, 10);
+		size_t shared = n[LANE_RAFT] + n[LANE_QUEUE] + n[LANE_BULK];
+		assert_true(n[LANE_RAFT] > shared / 3 && n[LANE_QUEUE] > shared / 3);
+		assert_true(n[LANE_BULK] > shared / 20);
+		while (write_once(f))
+			;
+	}
+}
+
+/* A lane that did not wait has nothing saved up, and need not wait for what others had meanwhile. */
+static void test_who_did_not_wait_joins_in(void **state)
+{
+	struct fixture *f = *state;
+	for (enum lane alone = LANE_RAFT; alone < LANES; alone++) {
+		size_t size[LANES] = {0};
+		size[alone] = 50000;
+		load(f, size, 20);
+		while (write_once(f))
+			;
+		load(f, (size_t[LANES]){0, 50000, 50000, 0}, 4);
+		size_t raft = f->octets[LANE_RAFT], queue = f->octets[LANE_QUEUE];
+		assert_true(raft > 4 * LANES_FRAGMENT_MAX && queue > 4 * LANES_FRAGMENT_MAX);
+		assert_true(raft < queue + 2 * LANES_FRAGMENT_MAX && queue < raft + 2 * LANES_FRAGMENT_MAX);
+		while (write_once(f))
+			;
+	}
 }
 
 static void test_more_parts_than_one_write_takes(void **state)
@@ -333,6 +391,8 @@ int main(void)
 		TEST(test_random_traffic_arrives_once_and_in_its_lanes_order),
 		TEST(test_what_is_urgent_waits_for_one_fragment_at_most),
 		TEST(test_nobody_starves),
+		TEST(test_entries_and_client_traffic_have_fair_shares),
+		TEST(test_who_did_not_wait_joins_in),
 		TEST(test_more_parts_than_one_write_takes),
 		TEST(test_a_broken_link_loses_what_was_not_written),
 		TEST(test_frames_that_make_no_sense_are_faults),
