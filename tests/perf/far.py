@@ -6,7 +6,7 @@ usage: far.py failover [--ms 0,20,100] [--kills N] [--queues N]
            how long publishers hear of no confirm when the node that leads their queues is killed: so many ms each way between
            all nodes, each publisher on a host of another node than that
        far.py share [--rate 3600000] [--ms 20] [--mbit 20] [--seconds N]
-           the third node is behind a link of so many Mbit/s, which the entries of a queue at the first one fill (octets per
+           the third node is behind a link of so many Mbit/s, which the entries of queues at the first one fill (octets per
            second); what a consumer and a publisher there get of another queue of the first node
 
 WARREND names the broker. Needs root and /dev/net/tun.
@@ -106,16 +106,19 @@ def share(options):
     with Wire(NODES) as wire, Cluster(hosts=wire.hosts, settings=SETTINGS) as c:
         c.form()
         near, _, behind = c.nodes
-        near.ctl("set_policy", "-p", "/", "ha-all", "^entries$", '{"ha-mode":"all","ha-sync-mode":"automatic"}')
-        for name in ("entries", "there", "back"):
+        near.ctl("set_policy", "-p", "/", "ha-all", "^entries", '{"ha-mode":"all","ha-sync-mode":"automatic"}')
+        entries = ["entries-%d" % i for i in range(options.queues)]
+        for name in entries + ["there", "back"]:
             declare(near, name)
-        c.wait_synchronised(["entries"])
+        c.wait_synchronised(entries)
         for n in NODES[:2]:
             wire.set_way(n, "c", delay=float(options.ms) / 1000, rate=options.mbit * 1e6 / 8)
             wire.set_way("c", n, delay=float(options.ms) / 1000)
         seconds = options.seconds
-        entries = perf(near, "--queue", "entries", "--size", SIZE, "--persistent", "--confirm", 2000, "--rate",
-                       options.rate / SIZE, "--seconds", seconds + 10, "--no-declare", "--ack-every", 100)
+        n = options.queues
+        entries = perf(near, "--queue", "entries-%i", "--queues", n, "--producers", n, "--consumers", n, "--size", options.size,
+                       "--persistent", "--confirm", 200, "--rate", options.rate / options.size / n, "--seconds", seconds + 10,
+                       "--no-declare")
         time.sleep(5)
         there = perf(behind, "--queue", "there", "--mode", "consume", "--no-declare", "--seconds", seconds, "--prefetch", 2000,
                      "--ack-every", 100)
@@ -138,6 +141,7 @@ def main():
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--queues", type=int, default=10)
     parser.add_argument("--rate", type=float, default=3.6e6)
+    parser.add_argument("--size", type=int, default=100 * 1024, help="of messages that become entries (%(default)s)")
     parser.add_argument("--mbit", type=float, default=20)
     parser.add_argument("--seconds", type=int, default=15)
     options = parser.parse_args()
