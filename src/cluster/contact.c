@@ -258,8 +258,12 @@ static int worker_of(const struct links *ls, const struct envelope *e)
 	case ENVELOPE_RAFT:
 	case ENVELOPE_SECTION:
 		return (int)(e->group % ls->n_ports);
+	case ENVELOPE_REQUESTER:
+		/* A question is answered by somebody. */
+		return e->worker < ls->n_ports ? e->worker : 0;
 	case ENVELOPE_EVENTS:
 	case ENVELOPE_REPLY:
+	case ENVELOPE_DIRECT_REPLY:
 		/* Of an earlier start it may have had more. */
 		return e->worker < ls->n_ports ? e->worker : -1;
 	case ENVELOPE_CATALOG:

@@ -5,8 +5,8 @@
  *   kind u8 | version u8 | worker u16 | tag u32 | group u64           16 octets, little endian
  *
  * The receiver picks the worker: RAFT and SECTION go to the shard of `group` (each node has its own
- * number of them), EVENTS and REPLY to `worker`, CATALOG and its echo, CALL and
- * ALARMS to worker 0.
+ * number of them), EVENTS, REPLY and what concerns direct reply-to to `worker`, CATALOG and its echo,
+ * CALL and ALARMS to worker 0.
  */
 #ifndef WARREN_CLUSTER_ENVELOPE_H
 #define WARREN_CLUSTER_ENVELOPE_H
@@ -24,6 +24,8 @@ enum envelope_kind {          /* numbers are never used again */
 	ENVELOPE_REPLY = 6,
 	ENVELOPE_ALARMS = 7, /* `tag`: the sender's resource alarms; src/daemon/alarms.h */
 	ENVELOPE_CATALOG_ECHO = 8, /* { client u64, seq u64 }: the client's commands up to it are applied */
+	ENVELOPE_DIRECT_REPLY = 9, /* for a requester; lost where too much waits. src/session/reply_to.h, as the next */
+	ENVELOPE_REQUESTER = 10,   /* `tag`: whether it lives, and the answer */
 };
 
 struct envelope {

@@ -101,6 +101,7 @@ static enum lane lane_of(const struct envelope *e)
 		return LANE_RAFT;
 	case ENVELOPE_SECTION:
 	case ENVELOPE_EVENTS:
+	case ENVELOPE_DIRECT_REPLY:
 		return LANE_QUEUE;
 	default:
 		return LANE_URGENT;
@@ -150,6 +151,7 @@ void link_port_send(struct link_port *p, uint64_t node, const struct envelope *e
 	s->part = (struct net_part){blob, blob->data + from, to - from};
 	s->own = (struct net_message){.parts = &s->part, .n_parts = 1, .n = to - from};
 	s->parcel.m = &s->own;
+	s->parcel.droppable = e->kind == ENVELOPE_DIRECT_REPLY;
 	list_push_back(&p->outgoing, &s->parcel.link);
 }
 

@@ -6,7 +6,7 @@
  * Of each link a worker sees, in this order: up, messages, down; and nothing of it after its down.
  * What it sends between the two arrives whole, once, in its lane's order, or the link goes down;
  * what it sends for a link that has gone down meanwhile is lost, never sent over the next one.
- * (Messages of raft may be lost alone, when too much waits for a slow peer.)
+ * (Messages of raft and direct replies may be lost alone, when too much waits for a slow peer.)
  *
  * All on the worker's thread, but for the last part.
  */

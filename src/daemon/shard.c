@@ -12,6 +12,7 @@
 #include "src/daemon/hosting.h"
 #include "src/daemon/queue_border.h"
 #include "src/session/arguments.h"
+#include "src/session/reply_to.h"
 
 enum {
 	TICK_MS = 1000,
@@ -426,6 +427,12 @@ static void shard_on_link_down(
 	if (s->worker.no == 0)
 		app_on_link_down(s->node, node, why);
 	queue_clients_link_down(s->clients, node);
+	reply_to_link_down(&s->env, node);
+}
+
+static bool is_of_session(const struct envelope *e)
+{
+	return e->kind == ENVELOPE_DIRECT_REPLY || e->kind == ENVELOPE_REQUESTER;
 }
 
 static bool shard_on_link_message(
@@ -441,6 +448,11 @@ static bool shard_on_link_message(
 	bool section = e->kind == ENVELOPE_CATALOG, echo = e->kind == ENVELOPE_CATALOG_ECHO;
 	if ((section || echo) && s->begun) {
 		bool fine = section ? app_on_section(s->node, octets) : app_on_echo(s->node, node, octets);
+		blob_unref(blob);
+		return fine;
+	}
+	if (s->open && is_of_session(e)) {
+		bool fine = reply_to_receive(&s->env, node, e->tag, octets);
 		blob_unref(blob);
 		return fine;
 	}
@@ -460,6 +472,20 @@ static const struct link_port_owner shard_link_owner = {
 
 static void shard_on_drained(void *arg);
 
+/* struct session_env.tell */
+static bool shard_tell_session(void *arg, uint64_t node, uint16_t worker, enum session_word word,
+	struct blob *blob, size_t n)
+{
+	struct shard *s = arg;
+	bool linked = link_port_linked(s->links, node);
+	link_port_send(s->links, node,
+		&(struct envelope){.kind = word == SESSION_REPLY ? ENVELOPE_DIRECT_REPLY : ENVELOPE_REQUESTER,
+			.worker = worker,
+			.tag = word},
+		blob, 0, n);
+	return linked;
+}
+
 static void shard_init_env(struct shard *s)
 {
 	struct node *node = s->node;
@@ -473,6 +499,7 @@ static void shard_init_env(struct shard *s)
 		.node_id = node->identity.node_id,
 		.incarnation = node->identity.incarnation,
 		.random = shard_random,
+		.tell = shard_tell_session,
 		.drained = shard_on_drained,
 		.arg = s,
 		.next_serial = s->worker.no + 1,
@@ -484,6 +511,7 @@ static void shard_init_env(struct shard *s)
 	list_init(&s->env.dirty);
 	list_init(&s->env.due);
 	list_init(&s->env.requesters);
+	list_init(&s->env.questions);
 }
 
 void shard_init(struct shard *s, struct node *node, unsigned no)

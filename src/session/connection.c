@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/session/channel.h"
 #include "src/session/leave.h"
+#include "src/session/reply_to.h"
 #include "src/session/room.h"
 #include "src/session/tally.h"
 
@@ -666,6 +667,7 @@ static void connection_tick(struct connection *c)
 
 void session_env_tick(struct session_env *env)
 {
+	reply_to_tick(env);
 	LIST_EACH_SAFE(node, &env->connections)
 	connection_tick(LIST_ENTRY(node, struct connection, link));
 }
@@ -702,6 +704,7 @@ void session_env_stop(struct session_env *env)
 
 void session_env_done(struct session_env *env)
 {
+	reply_to_done(env);
 	broker_route_done(&env->route);
 	buf_done(&env->keys);
 	buf_done(&env->scratch);

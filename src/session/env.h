@@ -31,6 +31,13 @@ struct session_limits {
 
 enum { SESSION_REPLY_ADDRESS_MAX = 80 };
 
+/* What sessions of different nodes tell each other, see src/session/reply_to.h; numbers go over links. */
+enum session_word {
+	SESSION_REPLY = 0,    /* to a requester; may get lost where too much waits */
+	SESSION_QUESTION = 1, /* whether a requester lives */
+	SESSION_ANSWER = 2,
+};
+
 /* Resource alarms of the node; bits. */
 enum session_alarm {
 	SESSION_ALARM_NONE = 0,
@@ -51,7 +58,11 @@ struct session_env {
 	uint64_t node_id;
 	uint64_t incarnation;
 	uint32_t (*random)(void *arg);
-	void *arg; /* of random and drained */
+	/* Octets for reply_to_receive() on a worker of another node; takes the block over. False: there is
+	 * no link to it. NULL: there are no other nodes. */
+	bool (*tell)(void *arg, uint64_t node, uint16_t worker, enum session_word word, struct blob *blob,
+		size_t n);
+	void *arg; /* of random, tell and drained */
 
 	struct list connections; /* struct connection.link */
 	unsigned n_connections;
@@ -63,6 +74,8 @@ struct session_env {
 	unsigned n_peers;
 	struct list requesters; /* struct channel.requester: have a direct reply-to consumer */
 	uint32_t next_requester;
+	struct list questions; /* struct reply_question: under way to other nodes */
+	uint32_t next_question;
 	struct broker_route route; /* scratch */
 	struct buf keys;           /* scratch: struct slice, routing keys of a publish */
 	struct buf scratch;        /* scratch: properties without BCC */

@@ -5,9 +5,15 @@
  * its own in its place, and whoever publishes to that name on the default exchange reaches the
  * requester's channel without any queue.
  *
- *   amq.rabbitmq.reply-to.WORKER.ID     both in hexadecimal; ID is never used again by the node
+ *   amq.rabbitmq.reply-to.NODE.WORKER.ID     in hexadecimal; ID is never used again by the node
  *
- * A reply to a channel of another worker goes there by mail.
+ * A reply to a channel of another worker goes there by mail, to one of another node over the link:
+ *
+ *   SESSION_REPLY    := id u64 | an enqueue command
+ *   SESSION_QUESTION := id u64 | worker u16, question u32: of whoever asks
+ *   SESSION_ANSWER   := question u32 | found u8                          little endian
+ *
+ * It is sent at most once: lost with the link, and where too much waits for a slow one.
  */
 #ifndef WARREN_SESSION_REPLY_TO_H
 #define WARREN_SESSION_REPLY_TO_H
@@ -33,7 +39,16 @@ void reply_to_declare(struct channel *ch, struct slice name, bool nowait);
  * False after an error closed the channel. */
 bool reply_to_request(struct channel *ch, struct amqp_props *props, struct message *m);
 /* Sends a reply to an address. Dropped, as without a requester, while that does not read what it
- * has. False if there can be no such requester. */
+ * has. False if there can be no such requester, or no link leads to its node. */
 bool reply_to_send(struct channel *ch, struct slice address, const struct message *m);
+
+/* What another node has told this worker. False: it cannot be understood. */
+bool reply_to_receive(struct session_env *env, uint64_t node, uint32_t word, struct slice octets);
+/* The node answers no more. */
+void reply_to_link_down(struct session_env *env, uint64_t node);
+/* Once a second: who has not answered for long is not waited for. */
+void reply_to_tick(struct session_env *env);
+/* Nobody answers any more. */
+void reply_to_done(struct session_env *env);
 
 #endif

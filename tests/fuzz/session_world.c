@@ -292,6 +292,7 @@ static void world_init_env(struct world *w)
 	list_init(&w->env.dirty);
 	list_init(&w->env.due);
 	list_init(&w->env.requesters);
+	list_init(&w->env.questions);
 }
 
 static void world_open_home(struct world *w)
