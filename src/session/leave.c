@@ -90,9 +90,8 @@ static void leave_cancelled(
 {
 	struct leave_ask *ask = (struct leave_ask *)r;
 	(void)d;
-	if (a->status == MACHINE_GONE &&
-		broker_queue_by_group(ask->leave->env->broker, ask->group) != NULL) {
-		ask_undefine(ask);
+	if (a->status == MACHINE_GONE) {
+		ask_undefine(ask); /* also one that is undefined here: the others may not know yet */
 		return;
 	}
 	leave_less(ask->leave);

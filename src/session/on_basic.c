@@ -144,11 +144,12 @@ static void on_undefined(struct channel_op *op, const struct broker_result *resu
 	channel_op_end(op);
 }
 
-/* The queue has gone with its last consumer: who hears of the cancel finds it undefined. */
+/* The queue has gone with its last consumer: who hears of the cancel finds it undefined, through any node. (That
+ * this one knows already does not say that all do.) */
 static bool cancel_undefines(struct channel_op *op, const struct machine_answer *a)
 {
 	struct session_env *env = channel_env(op->channel);
-	if (a->status != MACHINE_GONE || broker_queue_by_group(env->broker, op->number) == NULL)
+	if (a->status != MACHINE_GONE)
 		return false;
 	struct buf b = BUF_EMPTY;
 	broker_put_delete_queue(&b, op->number);

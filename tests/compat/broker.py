@@ -14,11 +14,14 @@ COMPAT_SETTINGS may hold further KEY=VALUE settings for every broker started.
 import atexit
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import unittest.mock
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -85,6 +88,19 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > deadline:
             raise BrokerError("after %g s still not: %s" % (seconds, what))
         time.sleep(0.02)
+
+
+def late(test):
+    """Brokers that are started in the rest of the test have tests/daemon/late.c below them: their workers stand still."""
+    directory = tempfile.mkdtemp(prefix="warren-late-")
+    test.addCleanup(shutil.rmtree, directory, True)
+    library = os.path.join(directory, "late.so")
+    source = os.path.join(HERE, "..", "daemon", "late.c")
+    subprocess.run(os.environ.get("CC", "cc").split() + ["-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    under = unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library, "ASAN_OPTIONS": asan})
+    under.start()
+    test.addCleanup(under.stop)
 
 
 class Broker:

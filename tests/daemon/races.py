@@ -12,15 +12,13 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import unittest
-import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
-from broker import Broker  # noqa: E402
+from broker import Broker, late  # noqa: E402
 from rawamqp import (ACK, CANCEL, CHANNEL_CLOSE, CLOSE, CLOSE_OK, CONFIRM_SELECT, CONFIRM_SELECT_OK,  # noqa: E402
                      DELIVER, METHOD, NACK, QOS, QOS_OK, QUEUE_DECLARE, QUEUE_DECLARE_OK, RETURN, Raw, Reader,
                      shortstr, table)
@@ -39,19 +37,6 @@ class Races(unittest.TestCase):
         self.broker.settings = [s for s in self.broker.settings if s != "worker_threads=3"]
         self.broker.start()
         self.addCleanup(self.broker.kill)
-
-    def late(self):
-        """The broker that is started next has late.c below it."""
-        directory = tempfile.mkdtemp(prefix="warren-late-")
-        self.addCleanup(shutil.rmtree, directory, True)
-        library = os.path.join(directory, "late.so")
-        here = os.path.dirname(os.path.abspath(__file__))
-        subprocess.run(os.environ.get("CC", "cc").split() + ["-shared", "-fPIC", "-O1", "-o", library,
-                       os.path.join(here, "late.c")], check=True)
-        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        under = unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library, "ASAN_OPTIONS": asan})
-        under.start()
-        self.addCleanup(under.stop)
 
     def connect(self, channels=1):
         client = Raw("127.0.0.1", self.broker.port)
@@ -140,7 +125,7 @@ class Races(unittest.TestCase):
 
     def test_whoever_deletes_a_queue_is_told_what_was_in_it(self):
         """The definition's end is another worker's news than the queue's own answer."""
-        self.late()
+        late(self)
         self.start(3)
         clients = [self.connect() for _ in range(6)]
         for client in clients:
