@@ -9,7 +9,7 @@
  * `stage` is how far a valid client has come before: the fuzzer need not find the handshake. The
  * steps are whole frames around payloads from the input, octets as they are, contents, and things
  * that happen to a connection: time passes, the client stops reading, goes away, another one comes,
- * an alarm is raised. `cut` is how what a client sends is cut into reads.
+ * an alarm is raised, another node tells something. `cut` is how what a client sends is cut into reads.
  *
  * Invariants:
  *  - no octets, and no order of them, do any harm; each turn comes to rest;
@@ -27,6 +27,7 @@
 #include "src/base/buf.h"
 #include "src/base/log.h"
 #include "src/session/connection.h"
+#include "src/session/reply_to.h"
 #include "tests/fuzz/fake_stream.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/session_world.h"
@@ -480,6 +481,24 @@ static void put_short(struct run *r)
 	}
 }
 
+/* What another node says of direct reply-to, perhaps of a requester that there is; or its link goes down. */
+static void hear(struct run *r)
+{
+	struct session_env *env = world_env(r->world);
+	uint8_t choice = get_u8(&r->in);
+	uint64_t node = WORLD_NODE + 1 + choice % 2;
+	if (choice >= 0xf0) {
+		reply_to_link_down(env, node);
+		return;
+	}
+	struct buf b = BUF_EMPTY;
+	if ((choice & 2) && !list_empty(&env->requesters))
+		buf_put_u64le(&b, LIST_ENTRY(env->requesters.next, struct channel, requester)->reply_id);
+	buf_put_slice(&b, some_payload(r));
+	reply_to_receive(env, node, (choice >> 2) % 4, buf_slice(&b));
+	buf_done(&b);
+}
+
 static void happen(struct run *r)
 {
 	uint8_t what = get_u8(&r->in);
@@ -507,7 +526,10 @@ static void happen(struct run *r)
 		world_time(r->world, 1000u * (what >> 3));
 		break;
 	default:
-		r->me = client;
+		if (what & 8)
+			hear(r);
+		else
+			r->me = client;
 	}
 	world_turn(r->world);
 	check_bounds(r);

@@ -441,6 +441,10 @@ def sessions():
     yield "cc", declared + b"\x08\x0c\5\1a\x08\1\5\1a\x0b\x08"
     yield "reply", (reply + b"\x08\0\4\1a\x0b\x08" + b"\x0b\x14\1\x0b\x14\0" + b"\x0e\x13\6\x0b\x14\0\x0b\x14\1"
                     + b"\x0e\2\x0b\x14\0")
+    there, nowhere = (on(1, declare("amq.rabbitmq.reply-to.%d.0.5" % node, 1)) for node in (2, 3))
+    yield "reply-nodes", (reply + b"\x0e\x0f\x02\1a" + b"\x0e\x0f\x06\6\0\0\1\0\0\0" + there + b"\x0e\x0f\x08\5\1\0\0\0\1"
+                          + there + b"\x0e\x0f\xf0" + nowhere + there + b"\x0e\xfe"
+                          + on(1, publish("amq.rabbitmq.reply-to.2.0.5")) + b"\4\1\x0e" + header(1) + b"\5\1\1a")
     yield "flood-stalled", consuming + b"\x0e\0\x0b\x15\x1f\x0e\1\x0a\x04"
     yield "flood-gone", consuming + b"\x0e\0\x0b\x15\x1f\x0e\2"
     yield "delete-under-consumer", consuming + b"\x0b\x0b\x08\0\0\1a\x0b\x0c"

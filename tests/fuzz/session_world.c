@@ -14,7 +14,7 @@
 #include "tests/fuzz/fuzz.h"
 
 enum {
-	NODE = 1,
+	NODE = WORLD_NODE,
 	INCARNATION = 1,
 	TICK_MS = 1000,
 	CACHE_BYTES = 1 << 20,
@@ -47,6 +47,17 @@ static uint32_t world_random(void *arg)
 	struct world *w = arg;
 	w->random_state = w->random_state * 6364136223846793005u + 1442695040888963407u;
 	return (uint32_t)(w->random_state >> 32);
+}
+
+static bool world_tell(void *arg, uint64_t node, uint16_t worker, enum session_word word, struct blob *blob,
+	size_t n)
+{
+	(void)arg;
+	(void)worker;
+	(void)word;
+	(void)n;
+	blob_unref(blob);
+	return node == NODE + 1;
 }
 
 static uint64_t world_now(void *arg)
@@ -282,6 +293,7 @@ static void world_init_env(struct world *w)
 		.node_id = NODE,
 		.incarnation = INCARNATION,
 		.random = world_random,
+		.tell = world_tell,
 		.drained = on_drained,
 		.arg = w,
 		.next_serial = 1,

@@ -8,6 +8,8 @@
 
 #include "src/session/env.h"
 
+enum { WORLD_NODE = 1 }; /* its id; there is a link to the next one, and none to the one after it */
+
 struct world;
 
 /* Serving, with vhost "/" and the user guest. */
