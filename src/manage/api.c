@@ -205,6 +205,7 @@ void api_abandon(struct api *a)
 static void call_on_result(struct catalog_request *r, const struct broker_result *result)
 {
 	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
+	c->begun = c->begun || result->code == BROKER_OK;
 	if (c->applied != NULL)
 		c->applied(c, result);
 	else if (result->code == BROKER_OK)
@@ -299,7 +300,7 @@ bool api_fails_in_minority(struct api_call *c)
 {
 	bool yes = catalog_in_minority(api_node(c)->shards[0].env->catalog);
 	if (yes)
-		call_in_minority(c, "nothing was done");
+		call_in_minority(c, c->begun ? "only a part was done" : "nothing was done");
 	return yes;
 }
 

@@ -136,6 +136,7 @@ struct api_call {
 	/* For verbs that propose: the answer of the metadata. */
 	struct catalog_request catalog;
 	void (*applied)(struct api_call *c, const struct broker_result *result);
+	bool begun; /* something has been done already, and stays */
 	json_t *missing;       /* nodes that should have a say in the result, and do not; or NULL */
 	/* For verbs that try again. */
 	struct timer *timer;

@@ -257,6 +257,7 @@ static void on_queue_deleted(struct api_call *c, const struct machine_answer *a)
 		on_answered(c, a);
 		return;
 	}
+	c->begun = true;
 	json_object_set_new(
 		c->args, "answer", json_pack("{sI}", "messages", (json_int_t)a->messages));
 	broker_put_delete_queue(&b,

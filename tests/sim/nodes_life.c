@@ -37,13 +37,15 @@ uint64_t life_copy_ms(const struct nodes_life *l)
 struct declaration {
 	struct catalog_request request;
 	struct nodes_life *life;
+	const struct sim_node *via;
 	unsigned queue;
 };
 
+/* A process that was killed goes on outside of the world for a little: its word means nothing. */
 static void on_declared(struct catalog_request *r, const struct broker_result *result)
 {
 	struct declaration *d = LIST_ENTRY(r, struct declaration, request);
-	if (result->code == BROKER_OK && d->queue < QUEUES && !d->life->deleted[d->queue])
+	if (result->code == BROKER_OK && !d->via->ghost && d->queue < QUEUES && !d->life->deleted[d->queue])
 		d->life->declared[d->queue] = true;
 	mem_free(d);
 }
@@ -61,7 +63,7 @@ void life_declare(struct nodes_life *l, struct sim_node *n, unsigned queue)
 		.arguments = buf_slice(&arguments)};
 	broker_put_declare_queue(&b, slice_str("/"), slice_str(name), &spec);
 	struct declaration *d = MEM_NEW(struct declaration);
-	*d = (struct declaration){.request.done = on_declared, .life = l, .queue = queue};
+	*d = (struct declaration){.request.done = on_declared, .life = l, .via = n, .queue = queue};
 	catalog_propose(n->node.catalogs[0], buf_slice(&b), &d->request);
 	buf_done(&b);
 	buf_done(&arguments);
