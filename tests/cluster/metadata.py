@@ -7,6 +7,7 @@ error that says so; and nothing is done twice or lost.
 """
 
 import itertools
+import select
 import signal
 import threading
 import time
@@ -15,9 +16,13 @@ import unittest
 import pika
 
 from cluster import Cluster, exit_on_sigterm, wait_until
+from broker import late  # noqa: E402: cluster.py says where it is
+import rawamqp  # noqa: E402
 
 PATIENCE = 10  # seconds without a leader until clients are told
 FAILOVER = 5   # more than two elections take
+CANCEL, CANCEL_OK, AUTO_DELETE = (60, 30), (60, 31), 8
+PATIENT = 0.9  # seconds: a node that stands still is waited for a little longer
 AWAY_SECONDS = 6  # for five the log keeps all that a node lacks that kept up before
 
 
@@ -197,6 +202,30 @@ class Metadata(unittest.TestCase):
         still = next(node for node in self.cluster.nodes if node is not leader)
         # One that has not caught up since it joined is not waited for yet.
         wait_until(lambda: self.waits_for(still, "try-%d" % next(tries)), 20, "it is waited for")
+
+    def test_a_cancel_is_answered_when_its_auto_delete_queue_is_gone_for_all(self):
+        """Its own node may know the end of the queue before the answer comes, and before another node does."""
+        near = self.leader()
+        holder, far = [node for node in self.cluster.nodes if node is not near]
+        holder.stop()
+        late(self, 300000)
+        holder.start()
+        self.cluster.wait_running(3)
+        holds, asks = [rawamqp.Raw("127.0.0.1", node.port).open() for node in (holder, near)]
+        for raw in holds, asks:
+            self.addCleanup(raw.close)
+            raw.open_channel()
+        for i in range(20):
+            holds.declare(1, "brief-%d" % i, AUTO_DELETE)
+            asks.consume(1, "brief-%d" % i, "tag")
+            far.process.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            asks.method(1, CANCEL, rawamqp.shortstr("tag") + b"\0")
+            answered = select.select([asks.socket], [], [], 0.4)[0]
+            waited = time.monotonic() - began < PATIENT  # else it was this program that stood still
+            far.process.send_signal(signal.SIGCONT)
+            self.assertFalse(answered and waited, "answered while another node had not heard of it")
+            asks.expect(CANCEL_OK, 60)
 
     def test_who_was_away_for_long_gets_the_whole(self):
         """More than the log keeps: the state comes as a whole, to a node that starts and to one that was only

@@ -90,7 +90,7 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
-def late(test):
+def late(test, most_us=8000):
     """Brokers that are started in the rest of the test have tests/daemon/late.c below them: their workers stand still."""
     directory = tempfile.mkdtemp(prefix="warren-late-")
     test.addCleanup(shutil.rmtree, directory, True)
@@ -98,7 +98,8 @@ def late(test):
     source = os.path.join(HERE, "..", "daemon", "late.c")
     subprocess.run(os.environ.get("CC", "cc").split() + ["-shared", "-fPIC", "-O1", "-o", library, source], check=True)
     asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    under = unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library, "ASAN_OPTIONS": asan})
+    under = unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library, "ASAN_OPTIONS": asan,
+                                                 "LATE_MOST_US": str(most_us)})
     under.start()
     test.addCleanup(under.stop)
 

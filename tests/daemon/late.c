@@ -12,6 +12,12 @@
 
 enum { OFTEN = 3, MOST_US = 8000 };
 
+static unsigned most_us(void)
+{
+	const char *text = getenv("LATE_MOST_US");
+	return text != NULL ? (unsigned)atoi(text) : MOST_US;
+}
+
 int eventfd_write(int fd, eventfd_t value)
 {
 	static _Thread_local unsigned seed;
@@ -21,7 +27,7 @@ int eventfd_write(int fd, eventfd_t value)
 	ssize_t n = write(fd, &value, sizeof value);
 	before = errno;
 	if (rand_r(&seed) % OFTEN == 0)
-		usleep((useconds_t)(rand_r(&seed) % MOST_US));
+		usleep((useconds_t)(rand_r(&seed) % most_us()));
 	errno = before;
 	return n == (ssize_t)sizeof value ? 0 : -1;
 }
