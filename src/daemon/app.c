@@ -501,7 +501,7 @@ static bool app_goes_on_with_change(struct node *n)
 		log_error("node", "%s", err);
 		return false;
 	}
-	log_warning("node", "%s has left its cluster, as it was told to before it died: it goes on with that", n->name);
+	log_warning("node", "%s has left its cluster, as it had begun to: it goes on with that", n->name);
 	n->app.again = true;
 	app_stop(n, NULL, NULL);
 	return true;
@@ -646,7 +646,7 @@ static void app_on_all_serving(struct node *n)
 	}
 	a->state = APP_UP;
 	if (n->change.step == CHANGE_LEAVE) {
-		log_warning("node", "%s was told to leave its cluster before it died, and is a member still: that is taken back",
+		log_warning("node", "%s had begun to leave its cluster, and is a member still: that is taken back",
 			n->name);
 		node_take_back(n);
 	}

@@ -79,6 +79,7 @@ static void ask_undefine(struct leave_ask *ask)
 	struct buf b = BUF_EMPTY;
 	ask->catalog.done = leave_undefined;
 	ask->catalog.unavailable = leave_unavailable;
+	ask->catalog.hasty = true;
 	ask->catalog.everywhere = true; /* the name may be wanted through another node next */
 	broker_put_delete_queue(&b, ask->group);
 	catalog_propose(ask->leave->env->catalog, buf_slice(&b), &ask->catalog);

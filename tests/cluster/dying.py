@@ -102,7 +102,7 @@ class Dying(unittest.TestCase):
             "before renaming of cluster", "after renaming of cluster",
             "before removal of change", "after removal of change", None])
         self.assertIn("is a member still: that is taken back", d.log())
-        self.assertIn("as it was told to before it died: it goes on with that", d.log())
+        self.assertIn("as it had begun to: it goes on with that", d.log())
 
     def test_joins(self):
         c = self.cluster(2)

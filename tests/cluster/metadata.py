@@ -103,6 +103,19 @@ class Metadata(unittest.TestCase):
         wait_until(lambda: "minority" in second.queues() and "orphan" not in second.queues(), 10,
                    "what was asked for took effect, but for the exclusive queue")
 
+    def test_goodbyes_of_a_minority_take_no_ten_seconds(self):
+        """Many clients wait no longer for close-ok. The queues go when there is a majority."""
+        first, second, third = self.cluster.nodes
+        connection = connect(first)
+        connection.channel().queue_declare("own", exclusive=True)
+        for node in second, third:
+            node.kill()
+        began = time.monotonic()
+        connection.close()
+        self.assertLess(time.monotonic() - began, PATIENCE - 1)
+        second.start()
+        wait_until(lambda: "own" not in first.queues(), 30, "the exclusive queue is gone")
+
     def test_operators_are_told_sooner(self):
         """Who is away, whatever they wanted to change; and whether that may take effect yet."""
         first, second, third = self.cluster.nodes
