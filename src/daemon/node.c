@@ -222,6 +222,12 @@ static uint64_t node_id(void *arg)
 	return n->identity.node_id;
 }
 
+static uint64_t node_incarnation(void *arg)
+{
+	const struct node *n = arg;
+	return n->identity.incarnation;
+}
+
 static const struct membership *node_membership(void *arg)
 {
 	const struct node *n = arg;
@@ -335,6 +341,7 @@ static void node_open_api(struct node *n)
 		.links = n->links,
 		.address = n->address,
 		.id = node_id,
+		.incarnation = node_incarnation,
 		.membership = node_membership,
 		.change = node_change,
 		.blank = node_blank,

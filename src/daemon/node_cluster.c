@@ -3,6 +3,7 @@
  * What a node remembers of the cluster that it is in, and of a change of that: in memory, and in the files `cluster`
  * and `change`.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/log.h"
@@ -91,8 +92,10 @@ static int node_take_identity(struct node *n, char *err, size_t err_n)
 int node_reset(void *arg, char *err, size_t err_n)
 {
 	struct node *n = arg;
-	if ((n->change.step == CHANGE_WIPE || node_has_left(n, err, err_n) == 0) && node_wipe_data(n, err, err_n) == 0 &&
-		node_take_identity(n, err, err_n) == 0)
+	if (n->change.step != CHANGE_LEAVE && n->change.step != CHANGE_WIPE)
+		snprintf(err, err_n, "%s has not been told to delete what it has", n->name);
+	else if ((n->change.step == CHANGE_WIPE || node_has_left(n, err, err_n) == 0) &&
+		 node_wipe_data(n, err, err_n) == 0 && node_take_identity(n, err, err_n) == 0)
 		return 0;
 	log_error("node", "%s", err);
 	return -1;
@@ -131,7 +134,12 @@ int node_take_membership(struct node *n, struct membership *membership, char *er
 
 int node_join(void *arg, struct membership *membership, char *err, size_t err_n)
 {
-	return node_take_membership(arg, membership, err, err_n);
+	const struct node *n = arg;
+	if (n->app.state == APP_DOWN)
+		return node_take_membership(arg, membership, err, err_n);
+	membership_done(membership);
+	snprintf(err, err_n, "the app was started meanwhile");
+	return -1;
 }
 
 static struct membership_node *node_member(struct node *n, uint64_t id)

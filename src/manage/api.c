@@ -16,6 +16,8 @@ enum { MESSAGE_MAX = 1024, AGAIN_MS = 100 };
 struct api {
 	struct api_node node;
 	struct list waiting; /* struct api_call.waiting: for the metadata or a queue */
+	uint64_t n_changes;  /* commands that change the membership, until now */
+	const char *changer; /* the last of them; NULL: none */
 };
 
 static const struct api_verb *const tables[] = {
@@ -77,6 +79,8 @@ static void call_end(struct api_call *c, json_t *reply)
 		timer_free(c->timer);
 	if (c->missing != NULL)
 		json_object_set_new(reply, "missing", c->missing);
+	if (c->unsure)
+		json_object_set_new(reply, "unsure", json_true());
 	json_decref(c->args);
 	mem_free(c);
 	done(arg, reply);
@@ -170,6 +174,19 @@ void api_note_missing(struct api_call *c, const char *node, const char *why)
 	json_array_append_new(c->missing, row);
 }
 
+/* ---- one change of membership at a time ---- */
+
+uint64_t api_supersede(struct api_call *c, const char *verb)
+{
+	c->api->changer = verb;
+	return ++c->api->n_changes;
+}
+
+const char *api_superseded(const struct api_call *c, uint64_t number)
+{
+	return c->api->n_changes != number ? c->api->changer : NULL;
+}
+
 /* ---- waiting ---- */
 
 static void call_wait(struct api_call *c)
@@ -195,11 +212,14 @@ void api_again(struct api_call *c, void (*again)(struct api_call *c))
 
 void api_abandon(struct api *a)
 {
-	while (!list_empty(&a->waiting))
-		api_fail(LIST_ENTRY(a->waiting.next, struct api_call, waiting), API_UNAVAILABLE,
+	while (!list_empty(&a->waiting)) {
+		struct api_call *c = LIST_ENTRY(a->waiting.next, struct api_call, waiting);
+		c->unsure = true;
+		api_fail(c, API_UNAVAILABLE,
 			"node %s has stopped serving clients meanwhile: it is not known whether this "
 			"was done",
 			a->node.name);
+	}
 }
 
 static void call_on_result(struct catalog_request *r, const struct broker_result *result)
@@ -293,6 +313,7 @@ void api_fail_without_majority(struct api_call *c, const struct broker_queue *q,
 static void call_on_unavailable(struct catalog_request *r)
 {
 	struct api_call *c = (struct api_call *)((char *)r - offsetof(struct api_call, catalog));
+	c->unsure = true;
 	call_in_minority(c, "it is not known whether this will be done");
 }
 

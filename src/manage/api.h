@@ -64,6 +64,7 @@ struct api_node {
 	struct links *links;
 	const char *address;           /* "host:port" for other nodes */
 	uint64_t (*id)(void *arg);     /* of this node; another one after reset() */
+	uint64_t (*incarnation)(void *arg); /* the last one in which its app ran, or runs */
 	const struct membership *(*membership)(void *arg);
 	const struct change *(*change)(void *arg); /* of it, that has begun; or one that is none */
 	/* It is in no cluster, and has no data; and what it would be in one. */
@@ -75,8 +76,9 @@ struct api_node {
 	int (*begin)(void *arg, const struct change *change, char *err, size_t err_n);
 	/* Nobody has forgotten the node, which wanted to leave: it is a member as before. */
 	void (*take_back)(void *arg);
-	/* As begin(), of one that has left, or wants no leave: everything is deleted, and the node gets a new id /
-	 * the node belongs to this cluster from now on (taken over); then the change is over. */
+	/* As begin(), of one that has left (CHANGE_LEAVE), or wants no leave (CHANGE_WIPE); there is no other way to
+	 * it: everything is deleted, and the node gets a new id / the node belongs to this cluster from now on (taken
+	 * over, also if it fails); then the change is over. */
 	int (*reset)(void *arg, char *err, size_t err_n);
 	int (*join)(void *arg, struct membership *membership, char *err, size_t err_n);
 	/* While the app is stopped: a member that will not come back, 0 for all others, is given up. As
@@ -138,6 +140,7 @@ struct api_call {
 	void (*applied)(struct api_call *c, const struct broker_result *result);
 	bool begun; /* something has been done already, and stays */
 	json_t *missing;       /* nodes that should have a say in the result, and do not; or NULL */
+	bool unsure;           /* it fails, and may be done all the same: the reply says so, "unsure": true */
 	/* For verbs that try again. */
 	struct timer *timer;
 	void (*again)(struct api_call *c);
@@ -159,6 +162,11 @@ void api_fail(struct api_call *c, enum api_error code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Ends the call with what another node has answered, "ok": false; its message comes behind `who`. */
 void api_pass(struct api_call *c, const char *who, const json_t *reply);
+/* Only the last command that changes the membership goes on, as nobody may wait for the one before any more: `verb`
+ * (static) is the last one from now on, and has this number, never 0. */
+uint64_t api_supersede(struct api_call *c, const char *verb);
+/* The verb that has superseded that one, or NULL. */
+const char *api_superseded(const struct api_call *c, uint64_t number);
 /* What the node knows will be missing in the result, which says so: the sentence is about it. */
 void api_note_missing(struct api_call *c, const char *node, const char *why);
 /* Runs again(), after a moment, unless the app stops and ends the call. */

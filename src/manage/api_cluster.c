@@ -11,6 +11,9 @@
  *
  * From the second on, the node knows after whatever has cut one short (src/cluster/change.h), and goes on when it
  * starts (src/daemon/app.c).
+ *
+ * One at a time: a later command, also start_app, supersedes one that waits for an answer. Its caller may have given up
+ * long ago, and the answer must not do anything to what the node is by then. It is the operator's last word that counts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +49,7 @@ static void start_app(struct api_call *c)
 	const struct api_node *n = api_node(c);
 	switch (n->app(n->arg)) {
 	case API_APP_STOPPED:
+		api_supersede(c, "start_app");
 		n->start_app(n->arg, on_app_done, c);
 		break;
 	case API_APP_RUNNING:
@@ -85,18 +89,21 @@ static bool app_is_stopped(struct api_call *c)
 
 struct changing {
 	struct api_call *call;
+	uint64_t number; /* of api_supersede() */
 	struct change to;
 	enum broker_node_type type;
 	char *name, *address; /* of the member to be joined; NULL: none, or any of its cluster */
 	size_t next;          /* in the membership: the next member to be asked to forget this node */
 	size_t via;           /* in `to`: the next one to be asked to let this node in */
 	char *refusal;        /* of one that could not, or NULL */
+	bool unsure;          /* somebody may have forgotten this node, or may yet */
 };
 
-static struct changing *change_new(struct api_call *c)
+static struct changing *change_new(struct api_call *c, const char *verb)
 {
 	struct changing *ch = MEM_NEW(struct changing);
 	ch->call = c;
+	ch->number = api_supersede(c, verb);
 	return ch;
 }
 
@@ -140,9 +147,28 @@ static void fail_with(struct changing *ch, const char *name, const json_t *reply
 	mem_free(who);
 }
 
-/* False after having ended the change: the member did not do it. */
+static bool app_runs(const struct changing *ch)
+{
+	return own(ch)->app(own(ch)->arg) != API_APP_STOPPED;
+}
+
+/* To be asked whenever it has waited. False after having ended the change, and nothing else: the node is another
+ * command's now. */
+static bool change_stands(struct changing *ch)
+{
+	const char *by = api_superseded(ch->call, ch->number);
+	if (by == NULL && !app_runs(ch))
+		return true;
+	api_fail(change_end(ch), API_REFUSED, "'%s' came meanwhile: this command does not go on",
+		by != NULL ? by : "start_app");
+	return false;
+}
+
+/* False after having ended the change: it does not go on, or the member did not do it. */
 static bool change_answered(struct changing *ch, const json_t *reply, const char *why)
 {
+	if (!change_stands(ch))
+		return false;
 	if (reply != NULL && json_is_true(json_object_get(reply, "ok")))
 		return true;
 	if (reply != NULL)
@@ -156,11 +182,6 @@ static json_t *join_args(const struct changing *ch, bool check)
 {
 	const struct api_node *n = own(ch);
 	return members_join_args(n->id(n->arg), n->name, n->address, ch->type, check);
-}
-
-static bool app_runs(const struct changing *ch)
-{
-	return own(ch)->app(own(ch)->arg) != API_APP_STOPPED;
 }
 
 /* -- join -- */
@@ -177,7 +198,7 @@ static void take_members(struct changing *ch, json_t *reply)
 		change_fail(ch, API_UNAVAILABLE, "the other node's answer is not understood");
 	} else if (membership_find(&membership, n->id(n->arg)) == NULL) {
 		membership_done(&membership);
-		change_fail(ch, API_REFUSED, "the node was reset meanwhile");
+		change_fail(ch, API_REFUSED, "the cluster has let the node in, and forgotten it already");
 	} else if (n->join(n->arg, &membership, err, sizeof err) != 0) {
 		change_fail(ch, API_REFUSED, err);
 	} else {
@@ -197,10 +218,9 @@ static void fail_to_join(struct changing *ch, const json_t *reply, const char *w
 static void on_join_answer(void *arg, json_t *reply, const char *why)
 {
 	struct changing *ch = arg;
-	const struct api_node *n = own(ch);
-	if (app_runs(ch) || n->change(n->arg)->step != CHANGE_JOIN)
-		change_fail(ch, API_REFUSED, "the app was started meanwhile");
-	else if (json_is_true(json_object_get(reply, "ok")))
+	if (!change_stands(ch))
+		return;
+	if (json_is_true(json_object_get(reply, "ok")))
 		take_members(ch, reply);
 	else if (ch->via < ch->to.n_vias)
 		change_join(ch);
@@ -220,9 +240,7 @@ static void change_reset(struct changing *ch)
 {
 	const struct api_node *n = own(ch);
 	char err[ERR_MAX];
-	if (app_runs(ch))
-		change_fail(ch, API_REFUSED, "the app was started meanwhile");
-	else if (n->reset(n->arg, err, sizeof err) != 0)
+	if (n->reset(n->arg, err, sizeof err) != 0)
 		change_fail(ch, API_REFUSED, err);
 	else if (change_joins(&ch->to))
 		change_join(ch);
@@ -234,10 +252,19 @@ static void change_reset(struct changing *ch)
 
 static void change_leave(struct changing *ch);
 
-/* Nobody has forgotten the node. */
-static struct api_call *change_take_back(struct changing *ch)
+enum { DOUBT_MAX = 200 };
+
+/* Ends the change of a node that nobody is known to have forgotten. If nobody has, that is taken back; else it is for
+ * the next start to find out, and `ret` says so behind the reason. */
+static struct api_call *change_give_up(struct changing *ch, char ret[DOUBT_MAX])
 {
-	own(ch)->take_back(own(ch)->arg);
+	ret[0] = '\0';
+	if (ch->unsure)
+		snprintf(ret, DOUBT_MAX,
+			". It is not known whether the cluster forgets the node: 'start_app' finds out, and goes on with "
+			"what was begun if it has");
+	else
+		own(ch)->take_back(own(ch)->arg);
 	return change_end(ch);
 }
 
@@ -248,16 +275,26 @@ static void change_note_refusal(struct changing *ch, const char *message)
 	ch->refusal = mem_printf("%s: %s", membership_now(ch)->nodes[ch->next - 1].name, message);
 }
 
+static void change_refused(struct changing *ch, const char *message)
+{
+	char doubt[DOUBT_MAX];
+	struct api_call *c = change_give_up(ch, doubt);
+	api_fail(c, API_REFUSED, "%s%s", message, doubt);
+}
+
 static void on_leave_answer(void *arg, json_t *reply, const char *why)
 {
 	struct changing *ch = arg;
 	const char *error = "", *message = "";
 	(void)why;
+	if (!change_stands(ch))
+		return;
 	json_unpack(reply, "{s?ss?s}", "error", &error, "message", &message);
+	ch->unsure |= reply == NULL || json_is_true(json_object_get(reply, "unsure"));
 	if (json_is_true(json_object_get(reply, "ok"))) {
 		change_reset(ch);
 	} else if (strcmp(error, "refused") == 0) {
-		api_pass(change_take_back(ch), "", reply);
+		change_refused(ch, message);
 	} else {
 		if (strcmp(error, "unavailable") == 0)
 			change_note_refusal(ch, message);
@@ -268,15 +305,18 @@ static void on_leave_answer(void *arg, json_t *reply, const char *why)
 static void change_fail_to_leave(struct changing *ch)
 {
 	char *refusal = ch->refusal;
+	char doubt[DOUBT_MAX];
 	ch->refusal = NULL;
-	struct api_call *c = change_take_back(ch);
+	struct api_call *c = change_give_up(ch, doubt);
 	if (refusal != NULL)
-		api_fail(c, API_UNAVAILABLE, "%s. 'force_reset' resets the node without telling the others.", refusal);
+		api_fail(c, API_UNAVAILABLE, "%s%s. 'force_reset' resets the node without telling the others.", refusal,
+			doubt);
 	else
 		api_fail(c, API_UNAVAILABLE,
-			"Could not find any online cluster nodes. If the cluster has changed, you can "
+			"Could not find any online cluster nodes%s. If the cluster has changed, you can "
 			"use the 'update_cluster_nodes' command; 'force_reset' resets the node without "
-			"telling the others.");
+			"telling the others.",
+			doubt);
 	mem_free(refusal);
 }
 
@@ -292,22 +332,24 @@ static void change_leave(struct changing *ch)
 		return;
 	}
 	const struct membership_node *to = &r->nodes[ch->next++];
-	remote_call(n->links, to->address, to->name, "cluster_leave",
-		json_pack("{ss}", "id", member_id_put(id, n->id(n->arg))), on_leave_answer, ch);
+	json_t *args = json_pack("{sssI}", "id", member_id_put(id, n->id(n->arg)), "incarnation",
+		(json_int_t)n->incarnation(n->arg));
+	remote_call(n->links, to->address, to->name, "cluster_leave", args, on_leave_answer, ch);
 }
 
 /* -- begin -- */
 
-/* With `quietly` no member is told. */
+/* With `quietly` no member is told; nor is one that has begun earlier and come further than that. */
 static void change_begin(struct changing *ch, bool quietly)
 {
 	const struct api_node *n = own(ch);
+	enum change_step before = n->change(n->arg)->step;
 	char err[ERR_MAX];
+	quietly |= membership_now(ch)->n_nodes <= 1 || before == CHANGE_WIPE;
 	ch->to.type = ch->type;
-	ch->to.step = quietly || membership_now(ch)->n_nodes <= 1 ? CHANGE_WIPE : CHANGE_LEAVE;
-	if (app_runs(ch))
-		change_fail(ch, API_REFUSED, "the app was started meanwhile");
-	else if (n->begin(n->arg, &ch->to, err, sizeof err) != 0)
+	ch->to.step = quietly ? CHANGE_WIPE : CHANGE_LEAVE;
+	ch->unsure = before == CHANGE_LEAVE;
+	if (n->begin(n->arg, &ch->to, err, sizeof err) != 0)
 		change_fail(ch, API_REFUSED, err);
 	else if (ch->to.step == CHANGE_LEAVE)
 		change_leave(ch);
@@ -369,6 +411,8 @@ static void on_fellow_answer(void *arg, json_t *reply, const char *why)
 	struct membership theirs;
 	bool knows_us = true;
 	(void)why;
+	if (!change_stands(ch))
+		return;
 	if (members_get(json_object_get(reply, "result"), membership_now(ch)->type, &theirs)) {
 		knows_us = membership_find(&theirs, own(ch)->id(own(ch)->arg)) != NULL;
 		membership_done(&theirs);
@@ -387,7 +431,7 @@ static void join_cluster(struct api_call *c)
 	enum broker_node_type type;
 	if (!api_args(c, "{ss}", "node", &node) || !type_get(c, &type) || !app_is_stopped(c))
 		return;
-	struct changing *ch = change_new(c);
+	struct changing *ch = change_new(c, "join_cluster");
 	ch->type = type;
 	if (!target_get(ch, node))
 		change_fail(ch, API_BAD_REQUEST, "a node to join is called NAME@HOST or NAME@HOST:PORT");
@@ -416,7 +460,7 @@ static void change_type(struct api_call *c)
 		api_fail(c, API_UNAVAILABLE, "Non-clustered nodes can only be disc nodes.");
 		return;
 	}
-	struct changing *ch = change_new(c);
+	struct changing *ch = change_new(c, "change_cluster_node_type");
 	ch->type = type;
 	for (size_t i = 0; i < r->n_nodes; i++)
 		if (r->nodes[i].id != n->id(n->arg))
@@ -429,13 +473,13 @@ static void change_type(struct api_call *c)
 static void reset(struct api_call *c)
 {
 	if (app_is_stopped(c))
-		change_begin(change_new(c), false);
+		change_begin(change_new(c, "reset"), false);
 }
 
 static void force_reset(struct api_call *c)
 {
 	if (app_is_stopped(c))
-		change_begin(change_new(c), true);
+		change_begin(change_new(c, "force_reset"), true);
 }
 
 /* ---- others that will not come back ---- */
@@ -446,9 +490,16 @@ static bool may_give_up(struct api_call *c)
 	const struct api_node *n = api_node(c);
 	if (!app_is_stopped(c))
 		return false;
-	if (n->membership(n->arg)->type != BROKER_NODE_RAM)
+	enum change_step step = n->change(n->arg)->step;
+	if (step == CHANGE_WIPE || step == CHANGE_JOIN)
+		api_fail(c, API_REFUSED,
+			"node %s cannot go on with what it has: it %s, as it was told to. 'start_app' goes on with that; "
+			"'reset' makes an empty node of it, which joins nobody",
+			n->name, step == CHANGE_WIPE ? "is to delete that" : "has deleted that, and is to join a cluster");
+	else if (n->membership(n->arg)->type == BROKER_NODE_RAM)
+		api_fail(c, API_REFUSED, "node %s is a RAM node: a disc node must go on first", n->name);
+	else
 		return true;
-	api_fail(c, API_REFUSED, "node %s is a RAM node: a disc node must go on first", n->name);
 	return false;
 }
 
@@ -477,6 +528,7 @@ static void give_up(struct api_call *c, uint64_t node)
  * itself out of. With "force" nobody is asked. */
 struct doubt {
 	struct api_call *call;
+	uint64_t number;  /* of api_supersede() */
 	uint64_t node;    /* to be given up; 0: all others */
 	unsigned waiting; /* for answers, and for all of them being asked */
 	char *alive;      /* the name of one that has answered; NULL: none */
@@ -504,8 +556,11 @@ static void doubt_answered(struct doubt *d)
 	if (--d->waiting > 0)
 		return;
 	struct api_call *c = d->call;
+	const char *by = api_superseded(c, d->number);
 	if (d->alive != NULL)
 		fail_alive(c, d->alive, d->serves);
+	else if (by != NULL)
+		api_fail(c, API_REFUSED, "'%s' came meanwhile: this command does not go on", by);
 	else if (may_give_up(c))
 		give_up(c, d->node);
 	mem_free(d->alive);
@@ -548,12 +603,12 @@ static void knock(struct doubt *d, const struct membership_node *m)
 }
 
 /* Ends the call. */
-static void give_up_unless_alive(struct api_call *c, uint64_t node)
+static void give_up_unless_alive(struct api_call *c, const char *verb, uint64_t node)
 {
 	const struct api_node *n = api_node(c);
 	const struct membership *r = n->membership(n->arg);
 	struct doubt *d = MEM_NEW(struct doubt);
-	*d = (struct doubt){.call = c, .node = node, .waiting = 1};
+	*d = (struct doubt){.call = c, .number = api_supersede(c, verb), .node = node, .waiting = 1};
 	bool force = json_is_true(json_object_get(c->args, "force"));
 	for (size_t i = 0; !force && i < r->n_nodes; i++)
 		if (r->nodes[i].id != n->id(n->arg) && (node == 0 || node == r->nodes[i].id))
@@ -573,13 +628,13 @@ static void forget_offline(struct api_call *c)
 	else if (m->id == n->id(n->arg))
 		api_fail(c, API_REFUSED, "a node cannot be removed by itself");
 	else
-		give_up_unless_alive(c, m->id);
+		give_up_unless_alive(c, "forget_cluster_node --offline", m->id);
 }
 
 static void force_boot(struct api_call *c)
 {
 	if (may_give_up(c))
-		give_up_unless_alive(c, 0);
+		give_up_unless_alive(c, "force_boot", 0);
 }
 
 /* ---- other addresses ---- */
@@ -611,7 +666,7 @@ static void update_cluster_nodes(struct api_call *c)
 	const char *node;
 	if (!api_args(c, "{ss}", "node", &node) || !app_is_stopped(c))
 		return;
-	struct changing *ch = change_new(c);
+	struct changing *ch = change_new(c, "update_cluster_nodes");
 	if (!target_get(ch, node))
 		change_fail(ch, API_BAD_REQUEST, "a node is called NAME@HOST or NAME@HOST:PORT");
 	else if (strcmp(ch->name, own(ch)->name) == 0)

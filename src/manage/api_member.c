@@ -314,12 +314,37 @@ static void on_left(struct api_call *c, const struct broker_result *r)
 	}
 }
 
+static void on_leaver_down(struct api_call *c, const struct broker_result *r);
+
+/* The incarnation in which it says so. */
+static uint64_t leaver_incarnation(const struct api_call *c)
+{
+	return (uint64_t)json_integer_value(json_object_get(c->args, "incarnation"));
+}
+
+static void propose_leaver_down(struct api_call *c, uint64_t incarnation)
+{
+	struct buf b = BUF_EMPTY;
+	broker_put_node_down(&b, id_arg(c), incarnation, NULL, BROKER_ALL_ABSENT);
+	api_propose(c, &b, on_leaver_down);
+}
+
+/* This node's copy of the table is as new as the request now. Another incarnation than the leaver's own may be up: an
+ * earlier one has ended, for it has had a later one; a later one runs, and takes back what an earlier one wanted. */
 static void on_leaver_down(struct api_call *c, const struct broker_result *r)
 {
 	struct buf b = BUF_EMPTY;
-	(void)r;
-	broker_put_forget_node(&b, id_arg(c));
-	api_propose(c, &b, on_left);
+	const struct broker_node *n = broker_node_find(api_broker(c), id_arg(c));
+	if (r->code == BROKER_NOT_FOUND || n == NULL) {
+		api_ok(c, NULL);
+	} else if (n->incarnation > leaver_incarnation(c)) {
+		api_fail(c, API_REFUSED, "the node cannot leave: its app was started meanwhile");
+	} else if (n->up) {
+		propose_leaver_down(c, n->incarnation);
+	} else {
+		broker_put_forget_node(&b, n->id);
+		api_propose(c, &b, on_left);
+	}
 }
 
 /* Nobody could commit that it leaves: the metadata's only voter is stopped. */
@@ -328,22 +353,19 @@ static bool is_last_disc(const struct broker_node *n)
 	return n->type == BROKER_NODE_DISC && broker_nodes_of_type(n->broker, BROKER_NODE_DISC) == 1;
 }
 
-/* A node says that it is down, for its app is stopped, and wants to be forgotten. */
+/* A node says that it is down, for its app is stopped, and wants to be forgotten. That this node does not know it proves
+ * nothing: its copy of the table may be older than the other's joining. */
 static void cluster_leave(struct api_call *c)
 {
-	struct buf b = BUF_EMPTY;
-	uint64_t id = id_arg(c);
-	const struct broker_node *n = broker_node_find(api_broker(c), id);
-	if (n == NULL) {
-		api_ok(c, NULL);
+	const char *id;
+	json_int_t incarnation;
+	if (!api_args(c, "{sssI}", "id", &id, "incarnation", &incarnation))
 		return;
-	}
-	if (is_last_disc(n)) {
+	const struct broker_node *n = broker_node_find(api_broker(c), id_arg(c));
+	if (n != NULL && is_last_disc(n))
 		fail_last_disc(c);
-		return;
-	}
-	broker_put_node_down(&b, id, n->incarnation, NULL, BROKER_ALL_ABSENT);
-	api_propose(c, &b, on_leaver_down);
+	else
+		propose_leaver_down(c, (uint64_t)incarnation);
 }
 
 /* Not this one, and no link to it stands. */

@@ -17,6 +17,7 @@ enum {
 
 struct joining {
 	struct joining_config config;
+	struct change change;
 	struct timer *timer;
 	size_t next;    /* to be asked */
 	struct buf why; /* of those that were asked in this round */
@@ -30,6 +31,7 @@ static void release(struct joining *j)
 {
 	if (!j->over || j->waiting)
 		return;
+	change_done(&j->change);
 	buf_done(&j->why);
 	mem_free(j->told);
 	mem_free(j);
@@ -92,7 +94,7 @@ static void ask_next(struct joining *j);
 static void on_answer(void *arg, json_t *reply, const char *why)
 {
 	struct joining *j = arg;
-	const struct change *c = j->config.change;
+	const struct change *c = &j->change;
 	const char *message = json_string_value(json_object_get(reply, "message"));
 	struct membership members;
 	j->waiting = false;
@@ -113,14 +115,14 @@ static void on_answer(void *arg, json_t *reply, const char *why)
 static void ask_next(struct joining *j)
 {
 	const struct joining_config *c = &j->config;
-	if (j->next == c->change->n_vias) {
+	if (j->next == j->change.n_vias) {
 		end_round(j);
 		return;
 	}
-	const struct change_via *v = &c->change->vias[j->next++];
+	const struct change_via *v = &j->change.vias[j->next++];
 	j->waiting = true;
 	remote_call(c->links, v->address, v->name, "cluster_join",
-		members_join_args(c->id, c->name, c->address, c->change->type, false), on_answer, j);
+		members_join_args(c->id, c->name, c->address, j->change.type, false), on_answer, j);
 }
 
 static void begin(void *arg)
@@ -132,6 +134,7 @@ struct joining *joining_new(const struct joining_config *config)
 {
 	struct joining *j = MEM_NEW(struct joining);
 	j->config = *config;
+	j->change = change_copy(config->change);
 	j->timer = timer_new(config->worker, begin, j);
 	timer_set(j->timer, 0);
 	return j;

@@ -17,7 +17,7 @@ struct joining_config {
 	struct links *links;
 	uint64_t id; /* this node's; likewise the next two. Strings are the owner's until the end */
 	const char *name, *address;
-	const struct change *change; /* CHANGE_JOIN; the owner's, as it is, until the end */
+	const struct change *change; /* CHANGE_JOIN; copied */
 	/* It is a member: `members`, which the callee takes over. Once, never from inside joining_new(); the joining is
 	 * gone. */
 	void (*done)(void *arg, struct membership *members);

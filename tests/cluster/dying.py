@@ -19,7 +19,7 @@ sys.path.insert(0, HERE)
 from cluster import Cluster, exit_on_sigterm, wait_until  # noqa: E402
 
 SKIP = 77
-OK, SOFTWARE, TIMEOUT = 0, 70, 75
+OK, UNAVAILABLE, SOFTWARE, TIMEOUT = 0, 69, 70, 75
 LEFT = 3  # the point from which on the others have forgotten a node that leaves
 OWN = "its-own"  # a virtual host of a node by itself
 
@@ -195,6 +195,11 @@ class Dying(unittest.TestCase):
         b.ctl("stop_app")
         self.assertTrue(any("has not finished what changes its membership" in w
                             for w in b.json("cluster_status")["warnings"]))
+        # It has nothing that it could go on alone with.
+        for verb in ("force_boot",), ("forget_cluster_node", "--offline", a.name):
+            r = b.ctl(*verb, "--force", check=False)
+            self.assertEqual(r.returncode, UNAVAILABLE, r.stdout + r.stderr)
+            self.assertIn("it has deleted that, and is to join a cluster, as it was told to", r.stderr)
         r = b.ctl("start_app", "-t", "2", check=False)
         self.assertEqual(r.returncode, TIMEOUT, r.stderr)
         self.assertIn(text, r.stderr)

@@ -318,6 +318,12 @@ static enum api_app node_app(void *arg)
 	return states[n->app.state];
 }
 
+static uint64_t node_incarnation(void *arg)
+{
+	const struct node *n = arg;
+	return n->identity.incarnation;
+}
+
 static uint64_t node_id(void *arg)
 {
 	const struct node *n = arg;
@@ -374,6 +380,7 @@ static void open_api(struct node *n)
 		.links = n->links,
 		.address = n->address,
 		.id = node_id,
+		.incarnation = node_incarnation,
 		.membership = node_membership,
 		.change = node_change,
 		.blank = node_blank,
