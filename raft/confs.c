@@ -80,6 +80,12 @@ const struct conf_at *confs_newest(const struct confs *c)
 	return c->n > 0 ? &c->at[c->n - 1] : NULL;
 }
 
+const struct raft_server *confs_find(const struct confs *c, uint64_t id)
+{
+	const struct conf_at *newest = confs_newest(c);
+	return newest != NULL ? conf_find(&newest->conf, id) : NULL;
+}
+
 const struct conf_at *confs_at(const struct confs *c, uint64_t index)
 {
 	for (unsigned i = c->n; i > 0; i--)

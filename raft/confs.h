@@ -33,6 +33,8 @@ void confs_trim(struct confs *c, uint64_t index);
 const struct conf_at *confs_newest(const struct confs *c);
 /* The one that holds at `index`. */
 const struct conf_at *confs_at(const struct confs *c, uint64_t index);
+/* A member of the newest one; NULL if it is none of it, or there is none. */
+const struct raft_server *confs_find(const struct confs *c, uint64_t id);
 
 const struct raft_server *conf_find(const struct raft_configuration *conf, uint64_t id);
 void conf_copy(struct raft_configuration *ret, const struct raft_configuration *from);

@@ -47,12 +47,12 @@ void freeze_thaw_soon(struct group *g)
 /* Who leads must be able to lose that. */
 void freeze_link_down(struct group *g)
 {
-	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	const struct conf_at *c = confs_newest(&g->io.confs);
 	unsigned voters = 0, there = 0;
 	if (!g->freeze.frozen || !g->leading_raft || !RULE(g, thaw_on_link))
 		return;
-	for (unsigned i = 0; i < conf->n; i++) {
-		const struct raft_server *s = &conf->servers[i];
+	for (unsigned i = 0; c != NULL && i < c->conf.n; i++) {
+		const struct raft_server *s = &c->conf.servers[i];
 		bool linked = s->id == g->self || groups_linked(g->groups, member_node(s->id, s->address));
 		voters += s->role == RAFT_VOTER;
 		there += s->role == RAFT_VOTER && linked;

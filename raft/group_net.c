@@ -117,11 +117,11 @@ bool group_net_in_step(struct group *g, const struct peer *p)
 
 uint64_t group_net_under_way(struct group *g, uint64_t room)
 {
-	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	const struct conf_at *c = confs_newest(&g->io.confs);
 	uint64_t most = 0;
-	for (unsigned i = 0; g->leading_raft && i < conf->n; i++) {
-		const struct peer *p = group_net_peer(g, conf->servers[i].id);
-		bool counts = p != NULL && conf->servers[i].role != RAFT_SPARE && keeps_up(g, p, KEEP_UP_MS);
+	for (unsigned i = 0; g->leading_raft && c != NULL && i < c->conf.n; i++) {
+		const struct peer *p = group_net_peer(g, c->conf.servers[i].id);
+		bool counts = p != NULL && c->conf.servers[i].role != RAFT_SPARE && keeps_up(g, p, KEEP_UP_MS);
 		uint64_t n = counts ? lacks(g, p) : 0;
 		if (n > most && n <= room)
 			most = n;
@@ -153,11 +153,11 @@ static bool is_waited_for(struct group *g, struct peer *p, uint64_t near, size_t
 
 bool group_net_is_followed(struct group *g, uint64_t near, size_t room)
 {
-	const struct raft_configuration *conf = &confs_newest(&g->io.confs)->conf;
+	const struct conf_at *c = confs_newest(&g->io.confs);
 	bool any = false;
-	for (unsigned i = 0; g->leading_raft && i < conf->n; i++) {
-		struct peer *p = group_net_peer(g, conf->servers[i].id);
-		if (p != NULL && conf->servers[i].role != RAFT_SPARE)
+	for (unsigned i = 0; g->leading_raft && c != NULL && i < c->conf.n; i++) {
+		struct peer *p = group_net_peer(g, c->conf.servers[i].id);
+		if (p != NULL && c->conf.servers[i].role != RAFT_SPARE)
 			any |= is_waited_for(g, p, near, room);
 	}
 	return any;
@@ -171,9 +171,7 @@ void group_net_brought(struct peer *p, size_t room)
 uint64_t group_net_leader_node(const struct group *g)
 {
 	uint64_t id = group_leader(g);
-	const struct conf_at *c = confs_newest(&g->io.confs);
-	const struct raft_server *s =
-		id != 0 && id != g->self && c != NULL ? conf_find(&c->conf, id) : NULL;
+	const struct raft_server *s = id != 0 && id != g->self ? confs_find(&g->io.confs, id) : NULL;
 	return s != NULL ? member_node(id, s->address) : 0;
 }
 
@@ -722,7 +720,7 @@ static void send_timeout_now(struct group *g, struct raft_io_send *req,
  * which may be gone by now. */
 static struct peer *install_peer(struct group *g, uint64_t id)
 {
-	const struct raft_server *s = conf_find(&confs_newest(&g->io.confs)->conf, id);
+	const struct raft_server *s = confs_find(&g->io.confs, id);
 	struct peer *p = group_net_peer(g, id);
 	if (s == NULL)
 		return p; /* removed meanwhile */

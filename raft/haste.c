@@ -94,8 +94,7 @@ static void campaign_now(struct group *g)
 
 static void tell_preferred(struct group *g)
 {
-	const struct raft_server *s =
-		conf_find(&confs_newest(&g->io.confs)->conf, g->haste.preferred);
+	const struct raft_server *s = confs_find(&g->io.confs, g->haste.preferred);
 	struct wire w = {
 		.kind = WIRE_HERE,
 		.group = g->id,

@@ -329,6 +329,7 @@ static void test_configurations_of_a_log(void **state)
 	(void)state;
 	struct confs c = {0};
 	assert_null(confs_newest(&c));
+	assert_null(confs_find(&c, 3));
 	push_conf(&c, 1, 1);
 	push_conf(&c, 10, 2);
 	push_conf(&c, 20, 3);
@@ -338,6 +339,8 @@ static void test_configurations_of_a_log(void **state)
 	assert_null(confs_at(&c, 0));
 	assert_non_null(conf_find(&confs_newest(&c)->conf, 3));
 	assert_null(conf_find(&confs_newest(&c)->conf, 4));
+	assert_ptr_equal(confs_find(&c, 3), conf_find(&confs_newest(&c)->conf, 3));
+	assert_null(confs_find(&c, 4));
 	confs_truncate(&c, 20);
 	assert_int_equal(confs_newest(&c)->index, 10);
 	confs_trim(&c, 15);
