@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/cluster/inquiry.h"
 #include "src/cluster/link_port.h"
+#include "src/net/round_trip.h"
 
 enum {
 	REPEAT_MS = 60 * 1000, /* the same refusal is not logged again before that */
@@ -103,12 +104,12 @@ void contact_tell_round_trip(const struct contact *c)
 	struct peer *p = c->peer;
 	if (p == NULL || p->link != c)
 		return;
-	unsigned ms = link_round_trip_ms(c->link);
-	if (ms == p->round_trip_ms)
+	unsigned us = link_round_trip_us(c->link);
+	if (!round_trip_is_news(p->round_trip_us, us))
 		return;
-	p->round_trip_ms = ms;
+	p->round_trip_us = us;
 	for (unsigned i = 0; i < ls->n_ports; i++)
-		link_port_put_round_trip(ls->ports[i].port, p->id, ms);
+		link_port_put_round_trip(ls->ports[i].port, p->id, us / 1000);
 }
 
 static void contact_join(struct contact *c, struct peer *p)
@@ -130,7 +131,7 @@ static void contact_join(struct contact *c, struct peer *p)
 	p->error[0] = '\0';
 	for (unsigned i = 0; i < ls->n_ports; i++)
 		link_port_put_up(ls->ports[i].port, p->id, p->incarnation, c->serial);
-	p->round_trip_ms = 0;
+	p->round_trip_us = 0;
 	contact_tell_round_trip(c);
 	if (ls->paused)
 		link_pause(c->link);

@@ -435,7 +435,7 @@ uint64_t link_sent(const struct link *l)
 	return stream_sent(l->stream);
 }
 
-unsigned link_round_trip_ms(const struct link *l)
+unsigned link_round_trip_us(const struct link *l)
 {
-	return stream_round_trip_us(l->stream) / 1000;
+	return stream_round_trip_us(l->stream);
 }

@@ -79,7 +79,7 @@ bool link_is_ended(const struct link *l);  /* by itself or by link_close() */
 size_t link_waiting(const struct link *l); /* octets of messages that wait to be written */
 uint64_t link_received(const struct link *l);
 uint64_t link_sent(const struct link *l);
-unsigned link_round_trip_ms(const struct link *l); /* at least so much; 0: less than 1, or unknown */
+unsigned link_round_trip_us(const struct link *l); /* as stream_round_trip_us() */
 
 /* ---- what it does ---- */
 

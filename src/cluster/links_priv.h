@@ -32,7 +32,7 @@ struct peer {
 	struct dialer *dialer;   /* looks for it, or NULL */
 	struct timer *redial;
 	unsigned delay_ms;     /* of the last redial; 0: none failed since it was linked */
-	unsigned round_trip_ms; /* as the workers know it */
+	unsigned round_trip_us; /* as the workers know it */
 	/* As in struct links_peer: */
 	uint64_t incarnation;
 	uint64_t since_ms;

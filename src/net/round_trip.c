@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-enum { NOT_MEASURED_US = 1 << 30 };
+enum { NOT_MEASURED_US = 1 << 30, PART = 10 };
 
 unsigned round_trip_us(int fd)
 {
@@ -16,4 +16,10 @@ unsigned round_trip_us(int fd)
 		n < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt)
 		return 0;
 	return info.tcpi_min_rtt < NOT_MEASURED_US ? info.tcpi_min_rtt : 0;
+}
+
+bool round_trip_is_news(unsigned known_us, unsigned us)
+{
+	unsigned apart = us > known_us ? us - known_us : known_us - us;
+	return us / 1000 != known_us / 1000 && apart > known_us / PART;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/base/mem.h"
+#include "src/net/round_trip.h"
 #include "src/net/stream.h"
 #include "tests/lib/tcp.h"
 
@@ -656,6 +657,21 @@ static void test_a_stream_knows_its_ends_and_counts(void **state)
 	teardown(&f);
 }
 
+static void test_a_round_trip_is_news_when_it_is_another_one(void **state)
+{
+	(void)state;
+	assert_false(round_trip_is_news(0, 0));
+	assert_false(round_trip_is_news(0, 999));
+	assert_true(round_trip_is_news(0, 1000));
+	assert_true(round_trip_is_news(1000, 0));
+	assert_false(round_trip_is_news(1990, 2010));
+	assert_false(round_trip_is_news(2010, 1990));
+	assert_false(round_trip_is_news(20000, 22000));
+	assert_true(round_trip_is_news(20000, 22001));
+	assert_true(round_trip_is_news(20000, 17999));
+	assert_false(round_trip_is_news(2000, 2999));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -677,6 +693,7 @@ int main(void)
 		cmocka_unit_test(test_a_failed_write_is_an_end_once),
 		cmocka_unit_test(test_mail_comes_before_the_bytes_that_were_sent_after_it),
 		cmocka_unit_test(test_a_stream_knows_its_ends_and_counts),
+		cmocka_unit_test(test_a_round_trip_is_news_when_it_is_another_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
