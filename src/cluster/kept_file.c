@@ -20,11 +20,16 @@ static int sync_dir(const char *dir)
 	return rc;
 }
 
+/* What does not fit is written in part at first: only the next attempt says why. */
 static int write_all(int fd, struct slice s)
 {
-	if (write(fd, s.p, s.n) != (ssize_t)s.n || fsync(fd) != 0)
-		return -1;
-	return 0;
+	while (s.n > 0) {
+		ssize_t n = write(fd, s.p, s.n);
+		if (n < 0 && errno != EINTR)
+			return -1;
+		s = n > 0 ? slice_make(s.p + n, s.n - (size_t)n) : s;
+	}
+	return fsync(fd);
 }
 
 static int replace(const char *path, const char *next, struct slice content)
@@ -32,8 +37,19 @@ static int replace(const char *path, const char *next, struct slice content)
 	int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return -1;
-	int rc = write_all(fd, content);
-	return close(fd) != 0 || rc != 0 ? -1 : rename(next, path);
+	int rc = write_all(fd, content), wrong = errno;
+	if (close(fd) != 0 && rc == 0) {
+		rc = -1;
+		wrong = errno;
+	}
+	if (rc == 0 && rename(next, path) != 0) {
+		rc = -1;
+		wrong = errno;
+	}
+	if (rc != 0)
+		unlink(next);
+	errno = wrong;
+	return rc;
 }
 
 /* Takes `path`. */

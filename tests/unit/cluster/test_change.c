@@ -4,9 +4,12 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,12 +152,49 @@ static void test_not_understood(void **state)
 	}
 }
 
+/* It is as before, the reason is the one of the write that failed, and nothing is left (teardown()). */
+static void expect_not_written(struct fixture *f, const char *why)
+{
+	struct change c = {.step = CHANGE_LEAVE, .type = BROKER_NODE_DISC};
+	change_add_via(&c, "w1@host", "host:25672");
+	errno = 0;
+	assert_int_equal(change_write(&c, f->directory, f->err, sizeof f->err), -1);
+	assert_non_null(strstr(f->err, why));
+	change_done(&c);
+}
+
+static void test_no_space(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before;
+	struct change c;
+	put(f, golden_reset);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){10, before.rlim_max}), 0);
+	expect_not_written(f, strerror(EFBIG));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(change_read(&c, f->directory, f->err, sizeof f->err), 0);
+	assert_int_equal(c.step, CHANGE_WIPE);
+	change_done(&c);
+}
+
+static void test_in_the_way(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(mkdir(f->path, 0700), 0);
+	expect_not_written(f, strerror(EISDIR));
+	assert_int_equal(rmdir(f->path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_understood, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_in_the_way, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
