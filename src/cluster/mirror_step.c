@@ -6,7 +6,7 @@
 
 enum {
 	LONG_QUEUE = 4096,  /* messages: the members get them one after the other */
-	AGAIN_MS = 300,     /* what could not be asked for is asked again, and while a standby catches up */
+	ASK_AGAIN_MS = 300, /* what could not be asked for is asked again, and while a standby catches up */
 	UNHEARD_MS = 1000,  /* after a proposal */
 	EMPTYING_MS = 5000, /* while an old message may be left */
 	LOST_MS = 10000,    /* without a leader, and a majority is lost: there will be none */
@@ -68,7 +68,7 @@ static const struct step settled = {SETTLED, 0};
 static struct step asked(struct mirror *m, int rv)
 {
 	if (rv != 0)
-		return (struct step){WAIT, AGAIN_MS};
+		return (struct step){WAIT, ASK_AGAIN_MS};
 	m->busy = true;
 	m->all->busy++;
 	return (struct step){BUSY, 0};
@@ -200,7 +200,7 @@ static struct step add(struct mirror *m, const struct view *v)
 		if (!is_to_be_added(m, v, row))
 			ret = (struct step){WAIT, EMPTYING_MS};
 		else if (is_copying(m, v))
-			return (struct step){WAIT, AGAIN_MS};
+			return (struct step){WAIT, ASK_AGAIN_MS};
 		else
 			return asked(m, group_add_standby(v->group, &member, mirror_on_done, m));
 	}
@@ -236,7 +236,7 @@ static struct step promote(struct mirror *m, const struct view *v)
 			!broker_member_may_vote(v->q, row) || !reaches(m->all, r->node))
 			continue;
 		if (!is_up(m->all, r->node) || !r->in_step)
-			ret = (struct step){WAIT, AGAIN_MS};
+			ret = (struct step){WAIT, ASK_AGAIN_MS};
 		else if (row->chosen != group_term(v->group))
 			ret = choose(m, v, row);
 		else
@@ -292,7 +292,7 @@ static struct step hand_over(struct mirror *m, const struct view *v)
 		if (heir(m->all, v, &v->q->members[i]) != NULL)
 			heirs[n++] = v->q->members[i].id;
 	if (n == 0)
-		return (struct step){WAIT, AGAIN_MS};
+		return (struct step){WAIT, ASK_AGAIN_MS};
 	return asked(m, group_transfer(v->group, heirs[m->group % n], mirror_on_done, m));
 }
 
@@ -315,7 +315,7 @@ static struct step go_home(struct mirror *m, const struct view *v)
 	if (now < m->home_ms)
 		return (struct step){WAIT, (unsigned)(m->home_ms - now)};
 	if (!r->in_step)
-		return (struct step){WAIT, AGAIN_MS};
+		return (struct step){WAIT, ASK_AGAIN_MS};
 	m->home_ms = now + MIRRORS_HOME_MS;
 	return asked(m, group_transfer(v->group, r->id, mirror_on_done, m));
 }
@@ -442,7 +442,7 @@ static struct step go_alone(struct mirror *m, const struct view *v)
 		return settled; /* until the row changes */
 	if (is_bereaved(ms, v))
 		ms->config.reopen(ms->config.arg, m->group);
-	return (struct step){WAIT, AGAIN_MS};
+	return (struct step){WAIT, ASK_AGAIN_MS};
 }
 
 /* It leads, and something waits for a lost one's acknowledgement, as that one's removal would. */

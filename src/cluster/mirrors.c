@@ -5,7 +5,7 @@
 #include "src/loop/timer.h"
 
 enum {
-	AGAIN_MS = 300,    /* after a step that did not succeed */
+	FAILED_MS = 300,   /* after a step that did not succeed */
 	LEAVING_MS = 5000, /* then nothing more is handed over */
 	COUNTED_MS = 20,   /* leaving: until it is looked again whether others go on without this node */
 };
@@ -68,7 +68,7 @@ void mirror_on_done(void *arg, int status)
 	if (status == 0 || m->again)
 		make_due(m);
 	else
-		wait_for(m, AGAIN_MS);
+		wait_for(m, FAILED_MS);
 }
 
 /* ---- steps ---- */

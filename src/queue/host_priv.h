@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the host's files know of each other: host.c (the registry; opening and closing), host_commands.c (what
- * clients send), host_group.c (the group's state machine: entries, snapshots, leading), host_events.c (what
- * the machine says, to clients).
+ * clients send), host_group.c (what the group asks for and tells: its state machine - entries, snapshots -, time,
+ * clients that are dead, leading), host_events.c (what the machine says, to clients).
  */
 #ifndef WARREN_QUEUE_HOST_PRIV_H
 #define WARREN_QUEUE_HOST_PRIV_H
