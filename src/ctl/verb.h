@@ -88,7 +88,7 @@ int ctl_await_start(struct ctl *c, double until_s);
 void print_listeners(const json_t *listeners, bool nodes); /* with the names of their nodes */
 void ctl_nap(void);
 double ctl_now_s(void);
-bool ctl_runs(pid_t pid); /* there is such a process on this machine, whoever's it is */
+bool ctl_runs(pid_t pid); /* a process of this machine, whoever's it is, that has not ended */
 /* That of --unit, or gb; NULL after telling that there is no such unit. */
 const struct ctl_unit *ctl_unit(const struct ctl *c);
 /* When -t, or five minutes, will be over, as ctl_now_s(). */

@@ -22,9 +22,22 @@ void ctl_nap(void)
 	nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
 }
 
+/* Its parent has not asked how it has ended. */
+static bool has_ended(pid_t pid)
+{
+	char path[64], line[512];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *f = fopen(path, "re");
+	if (f == NULL)
+		return false; /* nothing is known */
+	const char *name_end = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
+	fclose(f);
+	return name_end != NULL && (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
+}
+
 bool ctl_runs(pid_t pid)
 {
-	return kill(pid, 0) == 0 || errno == EPERM;
+	return (kill(pid, 0) == 0 || errno == EPERM) && !has_ended(pid);
 }
 
 double ctl_now_s(void)

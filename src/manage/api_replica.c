@@ -390,6 +390,7 @@ static const char *raft_state(const struct group *g, uint64_t self)
 	return "unknown";
 }
 
+/* Nothing is known of its log. */
 static json_t *member_row(const char *node, const char *state)
 {
 	return json_pack("{sssssssssssssi}", "Node Name", node, "Raft State", state, "Log Index", "",
@@ -425,6 +426,32 @@ static json_t *row_named(json_t *rows, struct slice node)
 	return NULL;
 }
 
+/* Of a queue that has not been used yet: no member has been opened, and nothing is in its log; the first one will
+ * lead. */
+static json_t *unused_row(const struct broker_queue *q, const struct broker_member *m, const char *node)
+{
+	json_t *row = member_row(node,
+		m == &q->members[0] ? "leader" : broker_member_votes(q, m) ? "follower" : "promotable");
+	json_object_set_new(row, "Log Index", json_integer(0));
+	json_object_set_new(row, "Commit Index", json_integer(0));
+	json_object_set_new(row, "Snapshot Index", json_string("undefined"));
+	json_object_set_new(row, "Term", json_integer(0));
+	return row;
+}
+
+/* Of one that has not answered. */
+static json_t *silent_row(const struct api_call *c, const struct broker_queue *q, const struct broker_member *m,
+	const struct broker_node *n)
+{
+	const struct broker_node *first = broker_node_by_number(q->vhost->broker, q->members[0].node);
+	bool runs = warnings_runs(c, n);
+	bool unused = !q->begun && first != NULL && warnings_runs(c, first);
+	char *name = mem_printf("%.*s", SLICE_FMT(n->name));
+	json_t *row = runs && unused ? unused_row(q, m, name) : member_row(name, runs ? "noproc" : "nodedown");
+	mem_free(name);
+	return row;
+}
+
 /* In the order of the members, with those that have not answered. */
 static void on_statuses(struct api_call *c, json_t *rows)
 {
@@ -437,10 +464,7 @@ static void on_statuses(struct api_call *c, json_t *rows)
 		if (n == NULL || m->state == BROKER_MEMBER_LEAVING)
 			continue;
 		json_t *row = row_named(rows, n->name);
-		char *name = mem_printf("%.*s", SLICE_FMT(n->name));
-		json_array_append_new(
-			all, row != NULL ? row : member_row(name, warnings_runs(c, n) ? "noproc" : "nodedown"));
-		mem_free(name);
+		json_array_append_new(all, row != NULL ? row : silent_row(c, q, m, n));
 	}
 	json_decref(rows);
 	api_ok(c, all);

@@ -241,6 +241,14 @@ class Replicas(unittest.TestCase):
         self.assertIn("│ Node Name", self.first.ctl("quorum_status", "q"))
         self.assertEqual(self.failed(self.first, "quorum_status", "none"), (69, "Error:\nnot_found\n"))
 
+    def test_a_queue_that_was_never_used_has_its_leader(self):
+        """No member has been opened yet; the one that will lead is known."""
+        self.declare("q", arguments=QUORUM)
+        for node in self.cluster.nodes:
+            status = self.status("q", node)
+            self.assertEqual(sorted(status.values()), ["follower", "follower", "leader"])
+            self.assertEqual(status[self.row("q")["leader"]], "leader")
+
     def test_majorities(self):
         self.cluster.mirror_all()
         self.declare("q", arguments=QUORUM)

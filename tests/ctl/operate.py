@@ -209,11 +209,11 @@ class Operate(OneNode):
         with open(path, "w") as f:
             f.write("%d\n" % process.pid)
         self.expect("wait", path, "-q", "-t", str(SECONDS), node=OTHER)
-        # Its end is waited for until somebody has taken the status of the process: that is us.
+        # It has ended, whether or not somebody has taken the status of the process: that would be us.
         tool = subprocess.Popen([program(), "-n", OTHER, "stop", path], stdout=subprocess.PIPE, text=True)
-        self.assertEqual(process.wait(timeout=SECONDS), 0)
         self.assertEqual(tool.communicate(timeout=SECONDS)[0], "Stopping and halting node %s ...\n" % OTHER)
         self.assertEqual(tool.returncode, OK)
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
         self.expect("stop", "-q", node=OTHER, status=UNAVAILABLE)
         self.expect("stop", "--idempotent", node=OTHER, out="Stopping and halting node {0} ...\nNode {0} is no longer "
                     "running\n".format(OTHER))
