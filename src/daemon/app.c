@@ -176,6 +176,8 @@ static enum node_exit app_open_store(struct node *n, char *err, size_t err_n)
 	int rc = n->claim == NULL ? store_claim(&n->claim, n->data_dir, err, err_n) : STORE_OK;
 	if (rc == 0 && n->change.step == CHANGE_WIPE && node_wipe_data(n, err, err_n) != 0)
 		rc = STORE_IO;
+	if (rc == 0 && node_settle_change(n, err, err_n) != 0)
+		rc = STORE_IO;
 	if (rc == 0)
 		rc = store_open(&n->store, n->data_dir, n->claim, err, err_n);
 	if (rc != 0) {
@@ -568,7 +570,7 @@ void app_forget_trouble(struct app *a)
 	a->forgotten = NULL;
 }
 
-static void app_tell_started(struct app *a, const char *why)
+void app_tell_started(struct app *a, const char *why)
 {
 	app_done *done = a->started;
 	a->started = NULL;

@@ -79,6 +79,8 @@ int app_prepare(struct node *n, char *err, size_t err_n);
 void app_unprepare(struct node *n);
 /* Prepared, goes up. `done` (may be NULL) is called when clients are served, or when it is down instead. */
 void app_start(struct node *n, app_done *done, void *arg);
+/* How the start has ended, to whoever waits for it: `why` as above. */
+void app_tell_started(struct app *a, const char *why);
 /* As api_node.trouble. */
 char *app_trouble(const struct node *n, bool *final);
 /* The node's data or membership are others now: what its cluster said is past. */

@@ -75,6 +75,7 @@ static void node_end_worker(struct mail *m, struct worker *w)
 static void node_on_links_closed(void *arg)
 {
 	struct node *n = arg;
+	node_end_taking_back(n);
 	if (n->control != NULL)
 		control_close(n->control);
 	uv_close((uv_handle_t *)&n->signals, NULL);
@@ -94,10 +95,12 @@ void node_on_app_down(struct node *n)
 		links_close(n->links, node_on_links_closed, n);
 	} else if (n->app.again) {
 		enum node_exit wrong = app_prepare(n, err, sizeof err);
-		if (wrong == NODE_EXIT_OK)
+		if (wrong == NODE_EXIT_OK) {
 			app_start(n, n->app.started, n->app.started_arg);
-		else
+		} else {
+			app_tell_started(&n->app, err);
 			node_stop(n, wrong);
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ struct node {
 	char *address;        /* "host:port" for other nodes */
 	struct membership membership; /* of the cluster that this node is in with others; its file is in step */
 	struct change change; /* of its membership, that has begun and is not over; likewise */
+	struct timer *taking_back; /* one was taken back, and is in its file still; NULL: none */
 	bool blank; /* it is in no cluster, not even one of its own, and has no data */
 	struct cookie cookie; /* until the links have it */
 	struct ssl_ctx_st *tls; /* of the links; NULL: none */
@@ -85,8 +86,10 @@ void node_on_found(struct node *n, uint64_t member);
 
 /* Each of these: 0, or -1 with one line in `err`. */
 
-/* Reads the files, before anything else of the data directory is touched. */
+/* Reads the files, and changes nothing: the data directory may be another process's. */
 int node_remember(struct node *n, char *err, size_t err_n);
+/* The directory is claimed. One that has joined, and died before it said so in the file, has done so. */
+int node_settle_change(struct node *n, char *err, size_t err_n);
 /* This node belongs to that cluster from now on (taken over): if it was to join one, that is over. */
 int node_take_membership(struct node *n, struct membership *membership, char *err, size_t err_n);
 /* The members have forgotten this node, which wanted to leave (CHANGE_LEAVE): when its store is opened the next time,
@@ -98,6 +101,8 @@ int node_wipe_data(struct node *n, char *err, size_t err_n);
 /* As api_node has them. */
 int node_begin_change(void *arg, const struct change *change, char *err, size_t err_n);
 void node_take_back(void *arg);
+/* The process ends: what has not been written by now is not. */
+void node_end_taking_back(struct node *n);
 int node_reset(void *arg, char *err, size_t err_n);
 int node_join(void *arg, struct membership *membership, char *err, size_t err_n);
 int node_give_up(void *arg, uint64_t member, char *err, size_t err_n);

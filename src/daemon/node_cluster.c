@@ -10,7 +10,7 @@
 #include "src/base/mem.h"
 #include "src/daemon/node.h"
 
-enum { ERR_MAX = 512 };
+enum { ERR_MAX = 512, ERASE_AGAIN_S = 5 };
 
 /* ---- a change of membership ---- */
 
@@ -47,16 +47,40 @@ int node_begin_change(void *arg, const struct change *change, char *err, size_t 
 		n->change = before;
 	} else {
 		change_done(&before);
+		node_end_taking_back(n);
 	}
 	return rc;
+}
+
+/* Whatever the disk says, this process does not leave any more; a later one would, if the members have forgotten it by
+ * then. */
+static void node_erase_change(void *arg)
+{
+	struct node *n = arg;
+	char err[ERR_MAX];
+	if (change_write(&n->change, n->data_dir, err, sizeof err) == 0) {
+		node_end_taking_back(n);
+		return;
+	}
+	log_error("node", "%s; tried again in %d s", err, ERASE_AGAIN_S);
+	if (n->taking_back == NULL)
+		n->taking_back = timer_new(&n->shards[0].worker, node_erase_change, n);
+	timer_set(n->taking_back, ERASE_AGAIN_S * 1000);
 }
 
 void node_take_back(void *arg)
 {
 	struct node *n = arg;
-	char err[ERR_MAX];
-	if (n->change.step == CHANGE_LEAVE && node_end_change(n, err, sizeof err) != 0)
-		log_error("node", "%s", err);
+	if (n->change.step != CHANGE_LEAVE)
+		return;
+	change_done(&n->change);
+	node_erase_change(n);
+}
+
+void node_end_taking_back(struct node *n)
+{
+	timer_free(n->taking_back);
+	n->taking_back = NULL;
 }
 
 int node_has_left(struct node *n, char *err, size_t err_n)
@@ -103,12 +127,14 @@ int node_reset(void *arg, char *err, size_t err_n)
 
 /* ---- the membership ---- */
 
-/* One that has joined, and died before it said so here, has done so. */
 int node_remember(struct node *n, char *err, size_t err_n)
 {
-	if (membership_read(&n->membership, n->data_dir, err, err_n) != 0 ||
-		change_read(&n->change, n->data_dir, err, err_n) != 0)
-		return -1;
+	int rc = membership_read(&n->membership, n->data_dir, err, err_n);
+	return rc == 0 ? change_read(&n->change, n->data_dir, err, err_n) : rc;
+}
+
+int node_settle_change(struct node *n, char *err, size_t err_n)
+{
 	return n->change.step == CHANGE_JOIN && n->membership.cluster_id != 0 ? node_end_change(n, err, err_n) : 0;
 }
 

@@ -688,6 +688,7 @@ void shard_close(struct shard *s)
 {
 	s->open = false;
 	s->node->api_shards[s->worker.no].hosts = NULL;
+	s->node->api_shards[s->worker.no].mirrors = NULL;
 	timer_stop(s->seek);
 	timer_stop(s->clock);
 	timer_stop(s->pace);

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -939,6 +940,81 @@ class Life(unittest.TestCase):
         b.ctl("force_reset")
         self.assertIn("a node called %s is a member of this cluster already" % b.name,
                       self.refused(b, "join_cluster", at(a)))
+
+    def write_change(self, node, step):
+        path = os.path.join(node.directory, "change")
+        with open(path, "w") as f:
+            f.write("warren change 1\nstep %s\nas %s\n" % (step, "none" if step == "leave" else "disc\nvia x@localhost localhost:1"))
+        return path
+
+    def put_in_the_way(self, path):
+        """A file that cannot be replaced or removed, whoever tries."""
+        if os.path.exists(path):
+            os.unlink(path)
+        os.mkdir(path)
+
+    def test_start_that_cannot_go_on_says_why(self):
+        """It was to leave, has been forgotten, and what it has cannot be deleted."""
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        b.stop()
+        a.ctl("forget_cluster_node", b.name)
+        a.kill()
+        self.write_change(b, "leave")
+        b.start(wait=False)
+        wait_until(lambda: b.ctl("ping", check=False).returncode == OK, 10, "it can be asked")
+        b.ctl("stop_app")
+        started = "an operator starts the app"
+        before = b.log().count(started)
+        control = socket.socket(socket.AF_UNIX)  # warrenctl asks anew after a while
+        self.addCleanup(control.close)
+        control.settimeout(60)
+        control.connect(os.path.join(os.environ["WARREN_RUN_DIR"], b.name + ".sock"))
+        request = json.dumps({"verb": "start_app", "args": {}}).encode()
+        control.sendall(struct.pack(">I", len(request)) + request)
+        wait_until(lambda: b.log().count(started) == before + 1, 10, "it is starting")
+        self.put_in_the_way(os.path.join(b.directory, "cluster"))
+        a.start()
+        said = control.makefile("rb").read()
+        self.assertTrue(said, "the connection was closed without an answer")
+        reply = json.loads(said[4:])
+        self.assertFalse(reply["ok"])
+        self.assertIn("%s/cluster cannot be written: Is a directory" % b.directory, reply["message"])
+        self.assertEqual(b.process.wait(30), 8)  # NODE_EXIT_DISK
+
+    def test_leave_that_cannot_be_taken_back_at_once(self):
+        """The file of it is removed as soon as that is possible."""
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        c.wait_running(2)
+        a.kill()
+        b.kill()
+        path = self.write_change(b, "leave")
+        b.start(wait=False)
+        wait_until(lambda: b.ctl("ping", check=False).returncode == OK, 10, "it has read that")
+        self.put_in_the_way(path)
+        a.start(wait=False)
+        b.wait_ready()
+        wait_until(lambda: "change cannot be written" in b.log(), 10, "it has tried")
+        self.assertTrue(os.path.exists(path))
+        os.rmdir(path)
+        self.write_change(b, "leave")
+        wait_until(lambda: not os.path.exists(path), 30, "it has tried again")
+        c.wait_running(2)
+
+    def test_directory_of_another_process_is_left_alone(self):
+        c = self.cluster(2)
+        a, b = c.nodes
+        c.join(b)
+        path = self.write_change(b, "join")
+        r = subprocess.run([os.environ["WARREND"], "-d", b.directory, "-n", "other@localhost", "-s",
+                            "listeners.tcp.default=127.0.0.1:%d" % free_port(), "-s",
+                            "cluster.listener=127.0.0.1:%d" % free_port()], capture_output=True, timeout=30)
+        self.assertEqual(r.returncode, 7, r.stderr)  # NODE_EXIT_LOCKED
+        self.assertTrue(os.path.exists(path))
 
 
 if __name__ == "__main__":
