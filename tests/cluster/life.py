@@ -586,44 +586,40 @@ class Life(unittest.TestCase):
         c.wait_running(3)
         self.assertEqual(a.ctl("list_queues", "-s", check=False).stderr, "")
 
-    def test_called_down_while_it_stops(self):
-        """What an operator stops stays down, also if the others have taken it for dead meanwhile."""
+    def slow_to_stop(self):
+        """A node of three whose client does not answer, which holds its end up for two seconds; and what makes the others
+        call it down."""
         c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
                          "cluster.node_down_ms=100")
         a, b, d = c.nodes
         c.join(b)
         c.join(d)
         c.wait_running(3)
-        # A client that does not answer holds the end up for two seconds.
         raw = rawamqp.Raw("127.0.0.1", b.port).open()
         self.addCleanup(raw.close)
+
+        def stand_still():
+            b.process.send_signal(signal.SIGSTOP)
+            try:
+                wait_until(lambda: "node %s is down" % b.name in a.log() + d.log(), 20, "it is called down")
+            finally:
+                b.process.send_signal(signal.SIGCONT)
+        return b, stand_still
+
+    def test_called_down_while_it_stops(self):
+        """What an operator stops stays down, also if the others have taken it for dead meanwhile."""
+        b, stand_still = self.slow_to_stop()
         stopping = subprocess.Popen([beside("warrenctl"), "-n", b.name, "stop_app"], stdout=subprocess.DEVNULL)
         self.addCleanup(stopping.wait)
         wait_until(lambda: not listens(b.port), 10, "the app is being stopped")
-        b.process.send_signal(signal.SIGSTOP)
-        try:
-            wait_until(lambda: "node %s is down" % b.name in a.log() + d.log(), 20, "it is called down")
-        finally:
-            b.process.send_signal(signal.SIGCONT)
+        stand_still()
         self.assertEqual(stopping.wait(60), OK)
         self.assertEqual(b.ctl("reset"), "Resetting node %s ...\n" % b.name)
 
     def test_stopped_while_it_is_to_start_anew(self):
         """It was called down and goes down by itself, to come up again: if an operator stops it, it stays down."""
-        c = self.cluster(3, "cluster.heartbeat_interval_ms=50", "cluster.net_timeout_ms=250",
-                         "cluster.node_down_ms=100")
-        a, b, d = c.nodes
-        c.join(b)
-        c.join(d)
-        c.wait_running(3)
-        # A client that does not answer holds the end up for two seconds.
-        raw = rawamqp.Raw("127.0.0.1", b.port).open()
-        self.addCleanup(raw.close)
-        b.process.send_signal(signal.SIGSTOP)
-        try:
-            wait_until(lambda: "node %s is down" % b.name in a.log() + d.log(), 20, "it is called down")
-        finally:
-            b.process.send_signal(signal.SIGCONT)
+        b, stand_still = self.slow_to_stop()
+        stand_still()
         wait_until(lambda: "it starts anew" in b.log(), 20, "it hears of it")
         b.ctl("stop_app")
         self.assertFalse(listens(b.port))
